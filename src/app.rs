@@ -1,0 +1,36 @@
+//! What every flow needs, put together once at start.
+
+use std::sync::{Arc, RwLock};
+
+use crate::ca::Signer;
+use crate::config::Config;
+use crate::policy::Policy;
+use crate::random::Random;
+use crate::store::Store;
+use crate::time::Clock;
+
+/// The parts of a running server. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The policy in force.
+    pub policy: Arc<RwLock<Arc<Policy>>>,
+    /// The database.
+    pub store: Store,
+    /// The CA keys.
+    pub signer: Signer,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// Name of this process among several that share a store.
+    pub node: Arc<str>,
+}
+
+impl App {
+    /// The policy in force now.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}

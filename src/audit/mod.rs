@@ -1,0 +1,148 @@
+//! The audit log: a closed list of events. An entry is written in the same transaction as the act it tells of
+//! (`store::Tx::commit` takes the event), never beside it.
+
+use crate::identity::Identity;
+use crate::ids::{SessionId, SignInId};
+use crate::policy::RefusalCode;
+
+/// One thing that happened. `kind()` and `fields()` are what is stored; names of both are stable.
+#[derive(Clone, Debug)]
+pub enum AuditEvent {
+    /// The server started; `interrupted` recordings were sealed.
+    ServerStarted {
+        /// Version of the program.
+        version: String,
+        /// Recordings found open and sealed as interrupted.
+        interrupted: usize,
+    },
+    /// Somebody signed in.
+    SignedIn {
+        /// The new sign-in.
+        sign_in: SignInId,
+        /// Who.
+        who: Identity,
+        /// `loopback`, `device` or `ssh`.
+        method: &'static str,
+        /// SHA-256 fingerprint of the bound SSH key; none when bound to one SSH connection.
+        key: Option<String>,
+        /// The client's address.
+        from: String,
+    },
+    /// A sign-in attempt failed at the provider's answer or before.
+    SignInFailed {
+        /// Which provider, when known.
+        provider: Option<String>,
+        /// Why.
+        reason: String,
+        /// The client's address.
+        from: String,
+    },
+    /// A sign-in was ended before its time.
+    SignInEnded {
+        /// Which.
+        sign_in: SignInId,
+        /// Who ended it: `provider:subject`, or `admin` for the command on the server.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// A user certificate was issued.
+    CertificateIssued {
+        /// For which sign-in.
+        sign_in: SignInId,
+        /// Its serial number.
+        serial: u64,
+        /// Its key id.
+        key_id: String,
+        /// Its principals.
+        principals: Vec<String>,
+        /// Seconds since the epoch.
+        valid_before: u64,
+        /// The client's address.
+        from: String,
+    },
+    /// A certificate or an API request was refused.
+    CredentialRefused {
+        /// What was shown: `certificate` or `request`.
+        what: &'static str,
+        /// Key id or fingerprint, as claimed.
+        claimed: String,
+        /// Stable word, e.g. `expired`, `wrong-ca`.
+        code: &'static str,
+        /// Why, in full.
+        reason: String,
+        /// The client's address.
+        from: String,
+    },
+    /// A session (or a certificate for one) was refused by policy.
+    AccessRefused {
+        /// Who.
+        who: Identity,
+        /// The sign-in.
+        sign_in: SignInId,
+        /// Target as asked for.
+        target: String,
+        /// Login as asked for.
+        login: String,
+        /// What was asked.
+        act: String,
+        /// The stable code.
+        code: RefusalCode,
+        /// The fuller reason.
+        reason: String,
+        /// The client's address.
+        from: String,
+    },
+    /// A session was permitted and its recording begun; nothing was sent to the target yet.
+    SessionOpened {
+        /// Which.
+        session: SessionId,
+        /// Who.
+        who: Identity,
+        /// The sign-in.
+        sign_in: SignInId,
+        /// Serial of the client's certificate; none when signed in by keyboard-interactive.
+        client_serial: Option<u64>,
+        /// Serial of the certificate for the target.
+        target_serial: u64,
+        /// Target.
+        target: String,
+        /// Login.
+        login: String,
+        /// What: `shell`, `exec: ...`, `sftp`.
+        act: String,
+        /// The role that allowed it.
+        role: String,
+        /// Digest of the policy that allowed it.
+        policy: String,
+        /// The client's address.
+        from: String,
+        /// Path of the recording, relative to the recordings folder; none for sftp.
+        recording: Option<String>,
+    },
+    /// A session ended.
+    SessionClosed {
+        /// Which.
+        session: SessionId,
+        /// Why: `finished`, `client-gone`, `target-gone`, `idle`, `session-max`, `sign-in-ended`, `recorder`, `drain`,
+        /// `overflow`, `target-refused`, `interrupted`.
+        reason: String,
+        /// Exit status, when there was one.
+        exit_status: Option<u32>,
+        /// Bytes from client to target.
+        bytes_in: u64,
+        /// Bytes from target to client.
+        bytes_out: u64,
+        /// SHA-256 of the sealed recording, in hex.
+        recording_sha256: Option<String>,
+    },
+    /// A host certificate was made for a target by `ca sign-host`.
+    HostCertificateIssued {
+        /// Principals.
+        principals: Vec<String>,
+        /// Serial.
+        serial: u64,
+        /// Seconds since the epoch.
+        valid_before: u64,
+    },
+}

@@ -1,0 +1,1 @@
+//! `caponier ca init`: makes the three authorities.

@@ -1,0 +1,199 @@
+//! The configuration: `caponier.toml`, checked once at start. Unknown keys, wrong types and contradictions are
+//! refused with file, line and the nearest right key.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use crate::names::ProviderName;
+use crate::secret::Secret;
+
+/// One thing wrong with a file, for people: `caponier.toml:12:3: unknown key "lisen"; did you mean "listen"?`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// Line from 1; 0 when it concerns the file as a whole.
+    pub line: usize,
+    /// Column from 1.
+    pub column: usize,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            write!(f, "{}: {}", self.file.display(), self.message)
+        } else {
+            write!(f, "{}:{}:{}: {}", self.file.display(), self.line, self.column, self.message)
+        }
+    }
+}
+
+/// The effective configuration. Relative paths in the file are relative to the file's folder; here they are absolute.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where state lives: host key, CA keys unless said otherwise, the SQLite file unless said otherwise. Mode 0700.
+    pub state_dir: PathBuf,
+    /// `[ssh]`
+    pub ssh: Ssh,
+    /// `[web]`
+    pub web: Web,
+    /// `[store]`: `sqlite:PATH` or `postgres://...`.
+    pub store_url: Secret<String>,
+    /// `[ca]`
+    pub ca: Ca,
+    /// `[certificates]`
+    pub certificates: Certificates,
+    /// `[[provider]]`, in the order of the file.
+    pub providers: Vec<Provider>,
+    /// `[sign_in]`: how long a sign-in lasts (default 10 h).
+    pub sign_in_life: Duration,
+    /// `[sign_in] admins`: `provider:subject` or group references that may end other people's sign-ins.
+    pub admins: Vec<String>,
+    /// `[sessions]`
+    pub sessions: Sessions,
+    /// `[recording]`
+    pub recording: Recording,
+    /// `[policy] file`
+    pub policy_file: PathBuf,
+    /// `[log]`: `text` or `json`.
+    pub log_json: bool,
+}
+
+/// `[ssh]`: the SSH door.
+#[derive(Clone, Debug)]
+pub struct Ssh {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The names clients use for the bastion; principals of its host certificate. Never empty.
+    pub host_names: Vec<String>,
+    /// The port clients use, when it differs from the one listened on.
+    pub public_port: u16,
+    /// Host patterns that clients send through the bastion, for `ssh-config`; when empty, the names of the targets
+    /// the person may reach. Never `*` alone.
+    pub client_patterns: Vec<String>,
+    /// Connections that may be open at once.
+    pub connections_max: usize,
+    /// Connections that may be unauthenticated at once.
+    pub unauthenticated_max: usize,
+    /// Time a client has to authenticate.
+    pub login_grace: Duration,
+}
+
+/// `[web]`: the HTTP door.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How browsers and clients reach it. `https`, or `http` on loopback only.
+    pub public_url: Url,
+    /// Certificate chain (PEM) when this process ends TLS itself.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub tls_key: Option<PathBuf>,
+    /// Addresses of reverse proxies whose `X-Forwarded-For` is believed. Empty by default.
+    pub trusted_proxies: Vec<std::net::IpAddr>,
+}
+
+/// `[ca]`: where the three authorities' keys are.
+#[derive(Clone, Debug)]
+pub struct Ca {
+    /// Key files `user_ca`, `target_ca`, `host_ca` in OpenSSH's private key format, or only `.pub` with an agent.
+    pub dir: PathBuf,
+    /// How the keys are reached.
+    pub source: CaSource,
+}
+
+/// How CA private keys are reached.
+#[derive(Clone, Debug)]
+pub enum CaSource {
+    /// Encrypted key files.
+    Files(Passphrase),
+    /// An ssh-agent at this socket holds them; `dir` has the public halves.
+    Agent(PathBuf),
+}
+
+/// Where the passphrase of the key files comes from.
+#[derive(Clone, Debug)]
+pub enum Passphrase {
+    /// First line of a file that only we may read.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// A systemd credential (`$CREDENTIALS_DIRECTORY/NAME`).
+    Credential(String),
+    /// No passphrase: the files are plain. Only by an explicit flag.
+    Plain,
+}
+
+/// `[certificates]`
+#[derive(Clone, Debug)]
+pub struct Certificates {
+    /// Life of a user certificate (default 5 min, at most 15 min).
+    pub life: Duration,
+    /// Put the client's address into `source-address`.
+    pub bind_source_address: bool,
+}
+
+/// One `[[provider]]`.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its name here; namespaces groups.
+    pub name: ProviderName,
+    /// Shown on the button.
+    pub title: String,
+    /// `iss`, compared byte for byte; discovery is below it.
+    pub issuer: String,
+    /// Our client id there.
+    pub client_id: String,
+    /// Our client secret there, read from `client_secret_file` or `client_secret_env`.
+    pub client_secret: Option<Secret<String>>,
+    /// Scopes beyond `openid`.
+    pub scopes: Vec<String>,
+    /// Signature algorithms accepted in ID tokens (default `RS256`, `ES256`, `EdDSA`; never `none` or HMAC).
+    pub algorithms: Vec<String>,
+    /// Claim that is the subject (default `sub`).
+    pub claim_subject: String,
+    /// Claim that is shown (default `name`, then `email`).
+    pub claim_display: Vec<String>,
+    /// Claim with the groups: an array of strings (default `groups`).
+    pub claim_groups: String,
+}
+
+/// `[sessions]`: limits that hold for everybody.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    /// Longest session.
+    pub max: Duration,
+    /// Longest silence.
+    pub idle: Duration,
+    /// Environment variables that may pass, `*` only at the end (default `LANG`, `LC_*`).
+    pub env: Vec<String>,
+    /// Time to dial and log in to a target.
+    pub dial: Duration,
+}
+
+/// `[recording]`
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Folder of the recordings (default `recordings`).
+    pub dir: PathBuf,
+    /// Record what is typed, for everybody.
+    pub input: bool,
+    /// Output of a command without terminal that is kept in the recording, in bytes; the rest is counted and hashed.
+    pub exec_output_max: u64,
+}
+
+impl Config {
+    /// Reads and checks the file; `env` is the environment (for `*_env` keys). Every problem is reported.
+    pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
+        let _ = (path, env);
+        unimplemented!()
+    }
+}

@@ -1,0 +1,70 @@
+//! Proof that we know who is calling. Made in two places only: `flow::sign_in` and `flow::recognise`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::identity::Identity;
+use crate::ids::SignInId;
+use crate::names::LoginName;
+use crate::time::Timestamp;
+
+/// Somebody we recognised, with what the credential limits them to.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    identity: Identity,
+    sign_in: SignInId,
+    sign_in_expires: Timestamp,
+    logins: Option<BTreeSet<LoginName>>,
+    certificate_serial: Option<u64>,
+    from: IpAddr,
+}
+
+impl Caller {
+    /// Only for `flow::sign_in` and `flow::recognise`. `logins` are the certificate's principals; none when the
+    /// credential is the sign-in itself, and the policy alone says which logins there are.
+    pub(super) fn new(
+        sign_in: &crate::store::SignIn,
+        logins: Option<BTreeSet<LoginName>>,
+        certificate_serial: Option<u64>,
+        from: IpAddr,
+    ) -> Self {
+        Self {
+            identity: sign_in.who.clone(),
+            sign_in: sign_in.id.clone(),
+            sign_in_expires: sign_in.expires,
+            logins,
+            certificate_serial,
+            from,
+        }
+    }
+
+    /// Who.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Under which sign-in.
+    pub fn sign_in(&self) -> &SignInId {
+        &self.sign_in
+    }
+
+    /// When that sign-in ends by itself.
+    pub fn sign_in_expires(&self) -> Timestamp {
+        self.sign_in_expires
+    }
+
+    /// Whether the credential may be used for `login`; what policy says comes after.
+    pub fn may_use(&self, login: &LoginName) -> bool {
+        self.logins.as_ref().is_none_or(|logins| logins.contains(login))
+    }
+
+    /// Serial of the certificate shown, if one was.
+    pub fn certificate_serial(&self) -> Option<u64> {
+        self.certificate_serial
+    }
+
+    /// The client's address.
+    pub fn from(&self) -> IpAddr {
+        self.from
+    }
+}

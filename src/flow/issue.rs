@@ -1,0 +1,1 @@
+//! A certificate for somebody who is signed in.

@@ -1,0 +1,9 @@
+//! Recipes: the only place that judges and writes. Every door ends in one of these; `ls src/flow` lists what the
+//! product does.
+
+mod caller;
+pub mod issue;
+pub mod recognise;
+pub mod sign_in;
+
+pub use caller::Caller;

@@ -1,0 +1,47 @@
+//! Who somebody is: identities, and how provider tokens become one. Pure, except `oidc` and `keyset`.
+
+pub mod proof;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::names::{GroupName, ProviderName};
+
+/// What an identity is the identity of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A human being, signed in through a browser.
+    Person,
+    /// A CI job or service, known by its workload token.
+    Workload,
+}
+
+/// Who: always the pair (issuer, subject). Display name and groups are labels said by the provider at sign-in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Person or workload.
+    pub kind: Kind,
+    /// The configured provider that vouched.
+    pub provider: ProviderName,
+    /// `iss`, byte for byte.
+    pub issuer: String,
+    /// The subject claim, byte for byte.
+    pub subject: String,
+    /// A label for people to read (name or e-mail); never a key. No control characters, at most 128 bytes.
+    pub display: String,
+    /// Groups said by this provider; empty when the claim is missing.
+    pub groups: BTreeSet<GroupName>,
+}
+
+impl Identity {
+    /// `provider:subject`, the form members of roles are written in and audit entries show.
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.provider, self.subject)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.reference(), self.display)
+    }
+}

@@ -1,0 +1,1 @@
+//! asciicast v2 (https://docs.asciinema.org/manual/asciicast/v2/), pure.

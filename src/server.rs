@@ -1,0 +1,1 @@
+//! Life of the server process: start, doors, jobs, drain.

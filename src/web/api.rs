@@ -1,0 +1,127 @@
+//! Wire shapes of `/v1`, spoken by our server and our client. Requests marked *signed* carry the headers of
+//! `identity::proof`. Every error is `{"error": {"code": "...", "message": "..."}}` with a fitting status.
+
+use serde::{Deserialize, Serialize};
+
+/// `POST /v1/sign-in/begin`, signed: begin a sign-in for the signing key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeginRequest {
+    /// `loopback` or `device`.
+    pub mode: String,
+    /// Loopback: the port on 127.0.0.1 the client listens on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Loopback: base64url SHA-256 of a verifier that `finish` must show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
+    /// The client machine's name as it calls itself; shown when confirming.
+    pub client: String,
+    /// Provider to go to at once; otherwise the page asks when there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+}
+
+/// Answer to `begin`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BeginAnswer {
+    /// The pending sign-in.
+    pub id: String,
+    /// Where the browser goes.
+    pub url: String,
+    /// Device: the code to type there, `BCDF-GHJK`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_code: Option<String>,
+    /// Seconds until it is void.
+    pub expires_in: u64,
+    /// Device: seconds between polls.
+    pub interval: u64,
+}
+
+/// `POST /v1/sign-in/finish`, signed by the same key. Answers 200 with [`SignInAnswer`], 202 while the browser is not done.
+/// Loopback: the client's listener got `GET /?code=CODE` (or `?error=TEXT`) by redirect.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinishRequest {
+    /// The pending sign-in.
+    pub id: String,
+    /// Loopback: the code of the redirect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Loopback: the verifier behind the challenge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<String>,
+}
+
+/// `GET /v1/sign-in`, signed (who am I), and the answer to `finish`. `DELETE /v1/sign-in`, signed, ends it (204).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignInAnswer {
+    /// The sign-in.
+    pub sign_in: String,
+    /// `provider:subject`.
+    pub who: String,
+    /// Display label.
+    pub display: String,
+    /// Groups, `provider:group`.
+    pub groups: Vec<String>,
+    /// Unix seconds when it ends.
+    pub expires: u64,
+    /// What the client needs for its ssh configuration.
+    pub ssh: SshClientSettings,
+}
+
+/// What a client puts into its ssh configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshClientSettings {
+    /// Name of the bastion.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The host CA's public key, one line without comment.
+    pub host_ca: String,
+    /// Host patterns that go through the bastion.
+    pub patterns: Vec<String>,
+}
+
+/// `POST /v1/certificate`, signed: a certificate for the signing key. The client can only narrow.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateRequest {
+    /// Only these logins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principals: Option<Vec<String>>,
+    /// At most so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<u64>,
+}
+
+/// The certificate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CertificateAnswer {
+    /// One line, `ssh-ed25519-cert-v01@openssh.com AAAA...`.
+    pub certificate: String,
+    /// Serial, decimal.
+    pub serial: String,
+    /// Logins.
+    pub principals: Vec<String>,
+    /// Unix seconds.
+    pub valid_before: u64,
+    /// Current settings, so that renewals keep the ssh configuration fresh.
+    pub ssh: SshClientSettings,
+}
+
+/// The body of every error.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: ErrorDetail,
+}
+
+/// Code and text of an error.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// Stable: `not-signed-in`, `bad-signature`, `clock`, `replay`, `no-access`, `not-found`, `bad-request`, `limit`, `internal`, `denied`, `expired`.
+    pub code: String,
+    /// For people: what to do.
+    pub message: String,
+}

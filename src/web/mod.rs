@@ -1,0 +1,3 @@
+//! The HTTP door: pages for signing in, and the API under `/v1`.
+
+pub mod api;
