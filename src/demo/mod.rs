@@ -1,1 +1,3 @@
-//! demo
+//! The demo: the main job on embedded parts, on loopback.
+
+pub mod target;

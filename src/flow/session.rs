@@ -255,3 +255,49 @@ fn opened(permit: &Permit, row: &SessionRow, target_serial: u64) -> AuditEvent {
         recording: row.recording.clone(),
     }
 }
+
+/// Seals what a crash of this node left open: recordings are cut to their last whole line and marked, rows closed as
+/// `interrupted`. Returns how many. To be called before the node accepts anything.
+pub async fn seal_interrupted(app: &App) -> Result<usize, SessionError> {
+    let open = app.store.open_sessions_of(&app.node).await?;
+    let mut sealed = 0;
+    for mut row in open {
+        row.recording_sha256 = match row.recording.clone() {
+            None => None,
+            Some(relative) => seal_one(app, relative).await,
+        };
+        row.closed = Some(app.clock.now());
+        row.close_reason = Some("interrupted".into());
+        let event = AuditEvent::SessionClosed {
+            session: row.id.clone(),
+            reason: "interrupted".into(),
+            exit_status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            recording_sha256: row.recording_sha256.clone(),
+        };
+        let mut tx = app.store.begin().await?;
+        if tx.close_session(&row).await? {
+            tx.commit(app.clock.now(), event).await?;
+            sealed += 1;
+        }
+    }
+    Ok(sealed)
+}
+
+/// A recording that cannot be recovered does not stop the server: its row says that there is no digest, the log why.
+async fn seal_one(app: &App, relative: String) -> Option<String> {
+    let dir = app.config.recording.dir.clone();
+    let path = relative.clone();
+    match tokio::task::spawn_blocking(move || crate::recording::recover::recover(&dir, &path)).await {
+        Ok(Ok(seal)) => Some(seal.sha256),
+        Ok(Err(error)) => {
+            tracing::error!(%error, recording = relative, "an interrupted recording could not be sealed");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, recording = relative, "sealing an interrupted recording failed");
+            None
+        }
+    }
+}
