@@ -69,7 +69,7 @@ pub(super) async fn serve(
     let pressure = Arc::new(Pressure::default());
     let over = CancellationToken::new();
     let authenticated = CancellationToken::new();
-    let paced = Paced::new(stream, Brake::Client(Arc::clone(&pressure)), &kill);
+    let paced = Paced::new(stream, Brake::Client(Arc::clone(&pressure), Arc::default()), &kill);
     let inner = Inner {
         shared,
         caller,

@@ -11,6 +11,7 @@ mod door;
 mod inner;
 mod limits;
 mod outer;
+mod overheard;
 mod pressure;
 mod relay;
 mod session;
@@ -33,8 +34,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::audit::AuditEvent;
 use door::Door;
 use outer::Outer;
+use overheard::Overheard;
 use pressure::{Brake, Paced, Pressure};
 use shared::Shared;
 
@@ -43,6 +46,7 @@ const ENDED_POLL: Duration = Duration::from_millis(500);
 
 /// Serves SSH on `listener` until `stop` is cancelled; then tells the sessions, gives them [`limits::DRAIN`], and joins.
 pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: CancellationToken) {
+    overheard::install();
     let drain = CancellationToken::new();
     let connections_end = CancellationToken::new();
     let shared = Arc::new(Shared::new(app, host_key, drain.clone()));
@@ -116,8 +120,16 @@ async fn connection(
     let pressure = Arc::new(Pressure::default());
     let authenticated = CancellationToken::new();
     let pairing = Arc::new(AtomicBool::new(false));
-    let paced = Paced::new(socket, Brake::Client(Arc::clone(&pressure)), &kill);
-    let outer = Outer::new(shared, from, pressure, kill.clone(), authenticated.clone(), Arc::clone(&pairing));
+    let overheard = Arc::new(Overheard::default());
+    let paced = Paced::new(socket, Brake::Client(Arc::clone(&pressure), Arc::clone(&overheard)), &kill);
+    let outer = Outer::new(
+        Arc::clone(&shared),
+        from,
+        pressure,
+        kill.clone(),
+        authenticated.clone(),
+        Arc::clone(&pairing),
+    );
     let started = timeout(grace, server::run_stream(config, paced, Door::Outer(Box::new(outer)))).await;
     let running = match started {
         Ok(Ok(running)) => running,
@@ -144,8 +156,32 @@ async fn connection(
             }
         }
     };
+    let mut refused: Vec<(&str, String)> =
+        overheard.take().into_iter().map(|refusal| (refusal.code, refusal.reason.to_owned())).collect();
     if let Err(error) = result {
         tracing::debug!(%from, %error, "a connection ended with an error");
+        if !authenticated.is_cancelled()
+            && matches!(error, russh::Error::SshKey(_) | russh::Error::SshEncoding(_))
+        {
+            refused.push(("malformed", format!("the credential cannot be read: {error}")));
+        }
+    }
+    for (code, reason) in refused {
+        note_refused(&shared.app, code, reason, from).await;
+    }
+}
+
+/// Audits a credential that russh refused before we saw it.
+async fn note_refused(app: &App, code: &'static str, reason: String, from: std::net::IpAddr) {
+    let event = AuditEvent::CredentialRefused {
+        what: "certificate",
+        claimed: "(refused before it was read)".into(),
+        code,
+        reason,
+        from: from.to_string(),
+    };
+    if let Err(error) = app.store.note(app.clock.now(), event).await {
+        tracing::error!(%error, "a refusal could not be audited");
     }
 }
 

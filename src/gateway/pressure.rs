@@ -24,6 +24,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::limits::{
     BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, TARGET_NAP_MAX, TARGET_NAP_MIN, TRICKLE, WINDOW,
 };
+use super::overheard::Overheard;
 
 /// What is known about one client connection: all its channels together.
 #[derive(Default)]
@@ -127,7 +128,7 @@ impl Drop for Gauge {
 /// Which brake a stream obeys.
 pub(super) enum Brake {
     /// The stream of a client.
-    Client(Arc<Pressure>),
+    Client(Arc<Pressure>, Arc<Overheard>),
     /// The stream of the target of one channel; the gauge is that channel's download.
     Target(Arc<Gauge>),
 }
@@ -157,7 +158,7 @@ impl<S> Paced<S> {
 
     fn next_nap(&mut self, cx: &mut Context<'_>) -> Option<Duration> {
         match &self.brake {
-            Brake::Client(pressure) => pressure.nap_before_client(),
+            Brake::Client(pressure, _) => pressure.nap_before_client(),
             Brake::Target(gauge) => {
                 gauge.wake.register(cx.waker());
                 if gauge.is_slow() {
@@ -173,7 +174,7 @@ impl<S> Paced<S> {
 
     fn is_braked(&self) -> bool {
         match &self.brake {
-            Brake::Client(pressure) => pressure.nap_before_client().is_some(),
+            Brake::Client(pressure, _) => pressure.nap_before_client().is_some(),
             Brake::Target(gauge) => gauge.is_slow(),
         }
     }
@@ -215,6 +216,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         self.poll_kill(cx)?;
         if self.poll_nap(cx).is_pending() {
             return Poll::Pending;
+        }
+        if let Brake::Client(_, overheard) = &self.brake {
+            Overheard::listen(overheard);
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
