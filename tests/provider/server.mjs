@@ -144,6 +144,11 @@ async function signIn(request, response) {
 
 const rest = provider.callback();
 server.on('request', (request, response) => {
+  // Browsers ask for it by themselves, and would tell of its absence.
+  if (request.url === '/favicon.ico') {
+    response.writeHead(204).end();
+    return;
+  }
   if (!request.url.startsWith('/sign-in/')) {
     rest(request, response);
     return;
