@@ -1,1 +1,6 @@
 //! The integration tests: one binary.
+
+#[cfg(test)]
+mod parts;
+#[cfg(test)]
+mod world;
