@@ -53,7 +53,12 @@ pub fn read(path: &Path, env: &BTreeMap<String, String>) -> anyhow::Result<(Conf
 }
 
 /// Opens keys and store and puts the parts together.
-pub async fn assemble(config: Config, policy: policy::Policy, clock: Clock, random: Random) -> anyhow::Result<App> {
+pub async fn assemble(
+    config: Config,
+    policy: policy::Policy,
+    clock: Clock,
+    random: Random,
+) -> anyhow::Result<App> {
     let signer = Signer::open(&config.ca).await.context("certificate authorities")?;
     let store = Store::open(config.store_url.expose()).await.context("store")?;
     let node = node_name(config.ssh.listen.port());
@@ -79,9 +84,13 @@ impl Server {
     /// Binds both doors; nothing is served yet. The addresses are taken from the configuration.
     pub async fn bind(app: App) -> anyhow::Result<Self> {
         let listen = app.config.ssh.listen;
-        let ssh = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on ssh.listen = {listen}"))?;
+        let ssh = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on ssh.listen = {listen}"))?;
         let listen = app.config.web.listen;
-        let web = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on web.listen = {listen}"))?;
+        let web = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on web.listen = {listen}"))?;
         let host_key = ca::init::host_key(&app.config.state_dir, &app.random)?;
         Ok(Self { app, ssh, web, host_key })
     }
@@ -89,7 +98,8 @@ impl Server {
     /// Serves until `stop`; returns when both doors are closed and every session is sealed.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { app, ssh, web, host_key } = self;
-        let interrupted = flow::session::seal_interrupted(&app).await.context("sealing interrupted sessions")?;
+        let interrupted =
+            flow::session::seal_interrupted(&app).await.context("sealing interrupted sessions")?;
         let started = AuditEvent::ServerStarted { version: env!("CARGO_PKG_VERSION").into(), interrupted };
         app.store.note(app.clock.now(), started).await.context("audit")?;
         tracing::info!(

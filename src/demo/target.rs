@@ -122,7 +122,11 @@ impl Host {
 impl Handler for Host {
     type Error = russh::Error;
 
-    async fn auth_openssh_certificate(&mut self, user: &str, shown: &Certificate) -> Result<Auth, Self::Error> {
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        shown: &Certificate,
+    ) -> Result<Auth, Self::Error> {
         let from = std::net::Ipv4Addr::LOCALHOST.into();
         let known = verify_user(shown, &self.setup.target_ca, from, self.setup.clock.now())
             .is_ok_and(|verified| verified.principals().iter().any(|login| login.as_str() == user));
@@ -198,7 +202,12 @@ impl Handler for Host {
         answer(self.start(id, shell, session.handle()), id, session)
     }
 
-    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+    async fn exec_request(
+        &mut self,
+        id: ChannelId,
+        command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
         let mut shell = self.shell();
         shell.arg("-c").arg(String::from_utf8_lossy(command).into_owned());
         answer(self.start(id, shell, session.handle()), id, session)
@@ -227,7 +236,8 @@ struct End {
     write: ChannelWriteHalf<Msg>,
 }
 
-type Running<'a> = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<std::process::ExitStatus>> + Send + 'a>>;
+type Running<'a> =
+    std::pin::Pin<Box<dyn Future<Output = anyhow::Result<std::process::ExitStatus>> + Send + 'a>>;
 
 /// Runs `program` and reports how it ended.
 async fn finish(mut end: End, program: impl FnOnce(&mut End) -> Running<'_>) {
@@ -245,7 +255,8 @@ async fn finish(mut end: End, program: impl FnOnce(&mut End) -> Running<'_>) {
                         Some(2) => russh::Sig::INT,
                         _ => russh::Sig::KILL,
                     };
-                    let sent = end.handle.exit_signal_request(end.id, name, false, String::new(), String::new());
+                    let sent =
+                        end.handle.exit_signal_request(end.id, name, false, String::new(), String::new());
                     sent.await.map_err(|()| russh::Error::SendError)?;
                 }
             },
@@ -270,7 +281,8 @@ async fn with_terminal(
     let (pty, pts) = pty_process::open()?;
     pty.resize(size)?;
     let std_command = program.as_std();
-    let mut command = pty_process::Command::new(std_command.get_program()).args(std_command.get_args()).kill_on_drop(true);
+    let mut command =
+        pty_process::Command::new(std_command.get_program()).args(std_command.get_args()).kill_on_drop(true);
     for (name, value) in std_command.get_envs() {
         if let Some(value) = value {
             command = command.env(name, value);
@@ -311,8 +323,12 @@ async fn terminal_input(
 }
 
 async fn with_pipes(end: &mut End, mut program: Command) -> anyhow::Result<std::process::ExitStatus> {
-    let mut child: Child =
-        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("spawn")?;
+    let mut child: Child = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("spawn")?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let End { read, write, .. } = end;
     let feed = async {
