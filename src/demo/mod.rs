@@ -1,3 +1,2 @@
-//! The demo: the main job on embedded parts, on loopback.
-
+//! demo
 pub mod target;
