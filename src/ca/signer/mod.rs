@@ -106,7 +106,7 @@ struct Inner {
 
 /// Where the private halves are. `PrivateKey` wipes itself when dropped.
 enum Keys {
-    Here(Trio<PrivateKey>),
+    Here(Box<Trio<PrivateKey>>),
     Agent(Agent),
 }
 
@@ -196,7 +196,7 @@ fn open_files(dir: &std::path::Path, source: &config::Passphrase) -> Result<Inne
         }
         Ok(key)
     })?;
-    Ok(Inner { public, keys: Keys::Here(keys) })
+    Ok(Inner { public, keys: Keys::Here(Box::new(keys)) })
 }
 
 /// One key for two authorities would make a person's certificate good at targets.

@@ -19,7 +19,7 @@ fn new_key(random: &Random) -> PrivateKey {
 fn signer(random: &Random) -> Signer {
     let keys = Trio::make(|_| Ok::<_, ()>(new_key(random))).unwrap();
     let public = Trio::make(|authority| Ok::<_, ()>(keys.of(authority).public_key().clone())).unwrap();
-    Signer { inner: Arc::new(Inner { public, keys: Keys::Here(keys) }) }
+    Signer { inner: Arc::new(Inner { public, keys: Keys::Here(Box::new(keys)) }) }
 }
 
 fn user_draft(random: &Random) -> Draft {
