@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use russh::keys::ssh_key::{self, Algorithm, Cipher, Kdf, LineEnding, PrivateKey, PublicKey};
 
 use super::key_file;
-use super::signer::{Authority, SignerError, Trio};
+use super::signer::{Authority, SignerError, Trio, public_path};
 use crate::random::Random;
 use crate::secret::Secret;
 
@@ -49,7 +49,7 @@ fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// What [`init`] made: the public halves.
+/// What [`init`] made: the public halves of the three authorities.
 #[derive(Debug)]
 pub struct Made {
     keys: Trio<PublicKey>,
@@ -106,6 +106,12 @@ pub fn init(dir: &Path, passphrase: Option<&Secret<String>>, random: &Random) ->
     }
     placed?;
     Ok(Made { keys })
+}
+
+/// The public halves of what is in `dir` already, from the `.pub` files. No passphrase is needed; that they belong to
+/// the private keys is checked by `Signer::open`.
+pub fn made(dir: &Path) -> Result<Made, SignerError> {
+    Ok(Made { keys: Trio::make(|authority| key_file::public_key(&public_path(dir, authority)))? })
 }
 
 /// The bastion's own host key (Ed25519), from `state_dir/host_key`; made (0600, plain like sshd's) at the first start.

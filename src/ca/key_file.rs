@@ -87,7 +87,7 @@ pub(super) fn public_key(path: &Path) -> Result<PublicKey, SignerError> {
 
 /// The passphrase, from where the configuration says; none when it says that the files are plain. `env` answers for
 /// environment variables.
-pub(super) fn passphrase(
+pub fn passphrase(
     source: &config::Passphrase,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Option<Secret<String>>, SignerError> {
@@ -193,7 +193,7 @@ fn check_access(path: &Path, file: &Metadata, access: Access) -> Result<(), Sign
 }
 
 /// The path as one word for a shell.
-pub(super) fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     let harmless = |b: u8| {
         b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-' | b'+' | b'=' | b':' | b'@')

@@ -15,5 +15,6 @@ mod subject_key;
 pub mod verify;
 
 pub use draft::{Draft, DraftError};
+pub use key_file::{passphrase, quoted};
 pub use signer::{Authority, Signer, SignerError};
 pub use verify::{CertificateRefused, VerifiedCertificate};

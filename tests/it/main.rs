@@ -1,6 +1,10 @@
 //! The integration tests: one binary.
 
 #[cfg(test)]
+mod ca;
+#[cfg(test)]
+mod keygen;
+#[cfg(test)]
 mod parts;
 #[cfg(test)]
 mod world;

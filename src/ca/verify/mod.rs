@@ -270,3 +270,6 @@ fn quoted(names: &[String]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
