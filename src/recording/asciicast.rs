@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::escape::{Newlines, push_escaped, push_seconds};
 use super::utf8::Utf8Carry;
 
 /// Columns a header or a resize event may name at most. Players allocate the grid from these numbers, and the
@@ -183,67 +184,6 @@ impl Encoder {
     }
 }
 
-/// Line ends of what is shown.
-#[derive(Debug)]
-enum Newlines {
-    /// A terminal's driver made them.
-    AsTheyAre,
-    /// Nobody did: LF becomes CR LF, except after a CR.
-    Expand { after_cr: bool },
-}
-
-/// Microseconds as seconds with six decimals: written by hand, for this is done for every event.
-fn push_seconds(micros: u64, lines: &mut String) {
-    let mut digits = [b'0'; 20];
-    let mut rest = micros;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-    }
-    let (seconds, fraction) = digits.split_at(14);
-    let zeros = seconds.iter().take(13).take_while(|d| **d == b'0').count();
-    lines.extend(seconds.iter().skip(zeros).map(|d| char::from(*d)));
-    lines.push('.');
-    lines.extend(fraction.iter().map(|d| char::from(*d)));
-}
-
-/// The inside of a JSON string.
-fn push_escaped(text: &str, newlines: &mut Newlines, lines: &mut String) {
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
-        // The byte found is ASCII, so both cuts are between characters.
-        let (plain, special) = rest.split_at(at);
-        let (special, after) = special.split_at(1);
-        lines.push_str(plain);
-        if let Newlines::Expand { after_cr } = newlines {
-            if special == "\n" && (!plain.is_empty() || !*after_cr) {
-                lines.push_str("\\r");
-            }
-            *after_cr = special == "\r";
-        }
-        match special {
-            "\n" => lines.push_str("\\n"),
-            "\r" => lines.push_str("\\r"),
-            "\t" => lines.push_str("\\t"),
-            "\"" => lines.push_str("\\\""),
-            "\\" => lines.push_str("\\\\"),
-            "\u{1b}" => lines.push_str("\\u001b"),
-            other => {
-                lines.push_str("\\u00");
-                let byte = other.bytes().next().unwrap_or(0);
-                lines.extend(
-                    [byte >> 4, byte & 15].into_iter().filter_map(|n| char::from_digit(n.into(), 16)),
-                );
-            }
-        }
-        rest = after;
-    }
-    if let (Newlines::Expand { after_cr }, false) = (newlines, rest.is_empty()) {
-        *after_cr = false;
-    }
-    lines.push_str(rest);
-}
-
 /// An event read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
@@ -358,20 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn times() {
-        let rows = [
-            (0, "0.000000"),
-            (1, "0.000001"),
-            (999_999, "0.999999"),
-            (1_000_000, "1.000000"),
-            (86_400_000_001, "86400.000001"),
-            (u64::MAX, "18446744073709.551615"),
-        ];
-        for (micros, expect) in rows {
-            let mut line = String::new();
-            push_seconds(micros, &mut line);
-            assert_eq!(line, expect);
-        }
+    fn times_never_run_backwards() {
         let (mut encoder, mut lines) = (Encoder::new(true), String::new());
         encoder.marker("late", 2_000_000, &mut lines);
         encoder.marker("early", 1_000_000, &mut lines);

@@ -1,12 +1,13 @@
 //! What was seen: asciicast v2 files, written while it happens.
 //!
-//! Pure: `asciicast` (events in, lines out), `utf8` (characters over chunk ends), `echo` (which typed bytes may be
+//! Pure: `asciicast` (events in, lines out), `escape` (JSON), `utf8` (characters over chunk ends), `echo` (which typed bytes may be
 //! kept), `budget` (how much of a command's output is kept), `transcript` (the four together). With the disk:
 //! `place` (names and folders), `recorder` (writes), `recover` (cuts and seals what a crash left).
 
 pub mod asciicast;
 mod budget;
 mod echo;
+mod escape;
 mod place;
 pub mod recorder;
 pub mod recover;

@@ -7,4 +7,6 @@ mod keygen;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod world;
