@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod world;
