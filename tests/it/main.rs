@@ -9,4 +9,6 @@ mod parts;
 #[cfg(test)]
 mod recording;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod world;
