@@ -206,6 +206,24 @@ async fn openssh_describes_target_and_host_certificates() {
     assert!(verify_host(&certificate, signer.public_key(Authority::Host), "192.0.2.9", NOW).is_ok());
 }
 
+/// OpenSSH checks a certificate's signature when it reads one, so what it describes above it also believes.
+#[tokio::test]
+async fn openssh_checks_our_signature() {
+    let place = Place::plain();
+    let signer = Signer::open(&place.ca).await.unwrap();
+    let (_, key) = place.client_key("ed25519");
+    let certificate = signer.sign(&place.user_draft(&key), &place.random, NOW).await.unwrap();
+    let mut bytes = certificate.to_bytes().unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let tampered = Certificate::from_bytes(&bytes).unwrap();
+    for (certificate, is_good) in [(&certificate, true), (&tampered, false)] {
+        let path = place.path().join("shown-cert.pub");
+        std::fs::write(&path, certificate.to_openssh().unwrap()).unwrap();
+        let answer = run(Command::new("ssh-keygen").arg("-L").arg("-f").arg(&path));
+        assert_eq!(answer.ok, is_good, "{}{}", answer.stdout, answer.stderr);
+    }
+}
+
 /// OpenSSH's own certificates, one for each word of the verifier that `ssh-keygen -s` can bring about.
 #[test]
 fn certificates_of_ssh_keygen_are_judged() {
