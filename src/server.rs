@@ -91,6 +91,11 @@ impl Server {
         let web = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on web.listen = {listen}"))?;
+        Self::on(app, ssh, web)
+    }
+
+    /// Takes listeners that are bound already.
+    pub fn on(app: App, ssh: TcpListener, web: TcpListener) -> anyhow::Result<Self> {
         let host_key = ca::init::host_key(&app.config.state_dir, &app.random)?;
         Ok(Self { app, ssh, web, host_key })
     }
