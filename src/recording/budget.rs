@@ -119,12 +119,14 @@ pub(super) fn hex(hash: Sha256) -> String {
 mod tests {
     use super::*;
 
+    type Row<'a> = (&'static str, u64, &'a [&'a [u8]], &'a [u8], Option<Stop>);
+
     #[test]
     fn rows() {
         let long = "x".repeat(LOOK_AT);
         let late = [long.as_bytes(), b"\0\xff"].concat();
         let early = [&long.as_bytes()[1..], b"\0"].concat();
-        let rows: &[(&str, u64, &[&[u8]], &[u8], Option<Stop>)] = &[
+        let rows: &[Row<'_>] = &[
             ("all", 10, &[b"abc", b"def"], b"abcdef", None),
             ("exactly", 6, &[b"abc", b"def"], b"abcdef", None),
             ("one more", 5, &[b"abc", b"def", b"ghi"], b"abcde", Some(Stop::TooMuch)),

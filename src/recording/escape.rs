@@ -27,34 +27,37 @@ pub(super) fn push_seconds(micros: u64, lines: &mut String) {
 
 /// The inside of a JSON string.
 pub(super) fn push_escaped(text: &str, newlines: &mut Newlines, lines: &mut String) {
+    lines.reserve(text.len() + text.len() / 4);
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
+    while let Some((at, special)) =
+        rest.bytes().enumerate().find(|(_, b)| *b < 0x20 || *b == b'"' || *b == b'\\')
+    {
         // The byte found is ASCII, so both cuts are between characters.
-        let (plain, special) = rest.split_at(at);
-        let (special, after) = special.split_at(1);
+        let (plain, found) = rest.split_at(at);
+        rest = found.get(1..).unwrap_or_default();
         lines.push_str(plain);
         if let Newlines::Expand { after_cr } = newlines {
-            if special == "\n" && (!plain.is_empty() || !*after_cr) {
+            if special == b'\n' && (!plain.is_empty() || !*after_cr) {
                 lines.push_str("\\r");
             }
-            *after_cr = special == "\r";
+            *after_cr = special == b'\r';
         }
-        match special {
-            "\n" => lines.push_str("\\n"),
-            "\r" => lines.push_str("\\r"),
-            "\t" => lines.push_str("\\t"),
-            "\"" => lines.push_str("\\\""),
-            "\\" => lines.push_str("\\\\"),
-            "\u{1b}" => lines.push_str("\\u001b"),
-            other => {
+        lines.push_str(match special {
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            0x08 => "\\b",
+            0x1b => "\\u001b",
+            _ => {
                 lines.push_str("\\u00");
-                let byte = other.bytes().next().unwrap_or(0);
-                lines.extend(
-                    [byte >> 4, byte & 15].into_iter().filter_map(|n| char::from_digit(n.into(), 16)),
-                );
+                lines.push(if special < 0x10 { '0' } else { '1' });
+                let low = special & 15;
+                lines.push(char::from(if low < 10 { b'0' + low } else { b'a' + low - 10 }));
+                continue;
             }
-        }
-        rest = after;
+        });
     }
     if let (Newlines::Expand { after_cr }, false) = (newlines, rest.is_empty()) {
         *after_cr = false;

@@ -66,11 +66,10 @@ pub fn locate(dir: &Path, relative: &str) -> Result<PathBuf, RecorderError> {
     if !plain || named.extension().is_none_or(|end| end != "cast") || relative.contains('\0') {
         return Err(refused("is not the path of a recording"));
     }
-    let missing = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            RecorderError::new(&path, "is missing: the file is not in the recordings folder".to_owned())
-        }
-        _ => RecorderError::new(&path, error.to_string()),
+    let missing = |error: io::Error| {
+        let gone = error.kind() == io::ErrorKind::NotFound;
+        let what = "is missing: the file is not in the recordings folder".to_owned();
+        RecorderError::new(&path, if gone { what } else { error.to_string() })
     };
     let found = fs::canonicalize(&path).map_err(missing)?;
     let expected = fs::canonicalize(dir).map_err(missing)?.join(named);
