@@ -7,4 +7,7 @@ mod keygen;
 mod parts;
 mod recording;
 mod tidy;
+mod credentials;
+mod passage;
+mod stall;
 mod world;

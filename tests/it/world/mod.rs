@@ -9,6 +9,7 @@ pub(crate) mod bastion;
 pub(crate) mod browser;
 pub(crate) mod keys;
 pub(crate) mod lines;
+pub(crate) mod local;
 pub(crate) mod process;
 pub(crate) mod provider;
 pub(crate) mod second_client;
