@@ -1,4 +1,5 @@
 //! A person at a shell: the commands.
 
 pub mod ca;
+pub mod config;
 pub mod recordings;

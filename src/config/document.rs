@@ -3,6 +3,7 @@
 //! A key that nobody asked for is unknown, and unknown keys are refused.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -57,12 +58,13 @@ pub(crate) struct Document<'t> {
     file: PathBuf,
     text: &'t str,
     problems: RefCell<Vec<Problem>>,
+    known: RefCell<BTreeSet<String>>,
 }
 
 impl<'t> Document<'t> {
     /// A document over `text`, which was read from `file`.
     pub(crate) fn new(file: &Path, text: &'t str) -> Self {
-        Self { file: file.to_owned(), text, problems: RefCell::default() }
+        Self { file: file.to_owned(), text, problems: RefCell::default(), known: RefCell::default() }
     }
 
     /// Parses the text. Syntax errors become problems; `None` when what is left makes no sense to read on.
@@ -91,6 +93,12 @@ impl<'t> Document<'t> {
         };
         let problem = Problem { file: self.file.clone(), line, column, message: message.into() };
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// The keys that were asked for in tables that have been read to their end, as `table.key`.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> BTreeSet<String> {
+        self.known.borrow().clone()
     }
 
     /// Whether nothing is wrong so far.
@@ -143,8 +151,10 @@ pub(crate) fn hint(word: &str, candidates: &[&str]) -> String {
 #[derive(Debug)]
 pub(crate) struct Section<'d> {
     doc: &'d Document<'d>,
-    /// As people call it: `[ssh]`, `[[provider]] 2`; empty for the top of the file.
+    /// As people call it: `[ssh]`, `[[provider]] number 2`; empty for the top of the file.
     name: String,
+    /// Its keys, joined by dots; without numbers.
+    path: String,
     /// Where it stands.
     pub(crate) place: Place,
     table: Option<&'d DeTable<'d>>,
@@ -154,7 +164,14 @@ pub(crate) struct Section<'d> {
 impl<'d> Section<'d> {
     /// The top of the file.
     pub(crate) fn top(doc: &'d Document<'d>, table: &'d DeTable<'d>) -> Self {
-        Self { doc, name: String::new(), place: Place::File, table: Some(table), asked: Vec::new() }
+        Self {
+            doc,
+            name: String::new(),
+            path: String::new(),
+            place: Place::File,
+            table: Some(table),
+            asked: Vec::new(),
+        }
     }
 
     /// Notes a problem.
@@ -313,7 +330,7 @@ impl<'d> Section<'d> {
             }
             table
         });
-        Self { doc: self.doc, name, place, table, asked: Vec::new() }
+        Self { doc: self.doc, name, path: self.path_to(key), place, table, asked: Vec::new() }
     }
 
     /// The tables of an array, `[[key]]`, or `[{...}, {...}]`.
@@ -332,6 +349,7 @@ impl<'d> Section<'d> {
             children.push(Self {
                 doc: self.doc,
                 name: format!("[[{key}]] number {}", index + 1),
+                path: self.path_to(key),
                 place: Place::Byte(item.span().start),
                 table: Some(table),
                 asked: Vec::new(),
@@ -341,7 +359,7 @@ impl<'d> Section<'d> {
     }
 
     /// Every key with its text, for a table whose keys are the author's own.
-    pub(crate) fn pairs(self) -> Vec<(At<&'d str>, At<&'d str>)> {
+    pub(crate) fn pairs(&self) -> Vec<(At<&'d str>, At<&'d str>)> {
         let mut pairs = Vec::new();
         for (key, value) in self.table.into_iter().flat_map(|table| table.iter()) {
             let name = At { value: key.get_ref().as_ref(), place: Place::Byte(key.span().start) };
@@ -357,8 +375,14 @@ impl<'d> Section<'d> {
         self.table.and_then(|table| table.get(key)).is_some_and(|v| v.get_ref().type_str() == type_name)
     }
 
-    /// Ends the reading of this table: every key that nobody asked for is a problem. Returns the keys that are known.
-    pub(crate) fn finish(self) -> Vec<&'static str> {
+    /// Whether the key holds an array with nothing in it.
+    pub(crate) fn is_empty_array(&self, key: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(key));
+        value.and_then(|v| v.get_ref().as_array()).is_some_and(|items| items.is_empty())
+    }
+
+    /// Ends the reading of this table: every key that nobody asked for is a problem.
+    pub(crate) fn finish(self) {
         for (key, _) in self.table.into_iter().flat_map(|table| table.iter()) {
             let name: &str = key.get_ref();
             if !self.asked.contains(&name) {
@@ -367,7 +391,12 @@ impl<'d> Section<'d> {
                 self.problem(Place::Byte(key.span().start), message);
             }
         }
-        self.asked
+        let known = self.asked.iter().map(|key| self.path_to(key));
+        self.doc.known.borrow_mut().extend(known);
+    }
+
+    fn path_to(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     fn find(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {

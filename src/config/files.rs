@@ -53,7 +53,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<Secret<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn only_private_files_give_secrets() {

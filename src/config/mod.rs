@@ -27,7 +27,7 @@ use crate::names::ProviderName;
 use crate::secret::Secret;
 
 pub(crate) use defaults::{SESSION_IDLE, SESSION_MAX};
-pub(crate) use document::{At, Document, Place, Section, hint, read_text};
+pub(crate) use document::{At, Document, Section, hint, read_text};
 pub(crate) use doors::is_host_name;
 pub use units::{show_duration, show_size};
 

@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking; clippy exempts only functions that are tests themselves")]
 
 mod ca;
+mod credentials;
 mod keygen;
 mod parts;
-mod recording;
-mod tidy;
-mod credentials;
 mod passage;
+mod recording;
 mod stall;
+mod tidy;
 mod world;
