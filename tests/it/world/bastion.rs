@@ -33,7 +33,7 @@ impl Bastion {
     /// The name that its configuration gives the provider; groups are `corp:GROUP`.
     pub(crate) const PROVIDER: &str = "corp";
 
-    /// Picks ports and makes the three authorities, without passphrase. Nothing runs yet.
+    /// Picks its folder and ports. Then: [`Self::configure`], `admin(&["ca", "init", ...])`, [`Self::start`].
     #[track_caller]
     pub(crate) fn new() -> Self {
         Self { dir: scratch(), ssh_port: free_port(), web_port: free_port(), kept: None }
@@ -46,7 +46,7 @@ impl Bastion {
 
     /// Where the provider sends people back to.
     pub(crate) fn redirect_uri(&self) -> String {
-        format!("{}/sign-in/callback", self.url())
+        format!("{}/callback", self.url())
     }
 
     /// The folder with everything it has.
@@ -77,11 +77,8 @@ host_names = ["{name}"]
 listen = "127.0.0.1:{web}"
 public_url = "{url}"
 
-[store]
-url = "sqlite:state/caponier.db"
-
 [ca]
-passphrase = "plain"
+plain = true
 
 [recording]
 dir = "recordings"
