@@ -1,6 +1,8 @@
 //! The audit log: a closed list of events. An entry is written in the same transaction as the act it tells of
 //! (`store::Tx::commit` takes the event), never beside it.
 
+use serde_json::{Value, json};
+
 use crate::identity::Identity;
 use crate::ids::{SessionId, SignInId};
 use crate::policy::RefusalCode;
@@ -145,4 +147,138 @@ pub enum AuditEvent {
         /// Seconds since the epoch.
         valid_before: u64,
     },
+}
+
+impl AuditEvent {
+    /// The stable word for what happened.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ServerStarted { .. } => "server_started",
+            Self::SignedIn { .. } => "signed_in",
+            Self::SignInFailed { .. } => "sign_in_failed",
+            Self::SignInEnded { .. } => "sign_in_ended",
+            Self::CertificateIssued { .. } => "certificate_issued",
+            Self::CredentialRefused { .. } => "credential_refused",
+            Self::AccessRefused { .. } => "access_refused",
+            Self::SessionOpened { .. } => "session_opened",
+            Self::SessionClosed { .. } => "session_closed",
+            Self::HostCertificateIssued { .. } => "host_certificate_issued",
+        }
+    }
+
+    /// What is stored beside the word: an object with stable names. Serials are decimal text, as JSON numbers end at
+    /// 53 bits in many readers.
+    pub fn fields(&self) -> Value {
+        match self {
+            Self::ServerStarted { version, interrupted } => {
+                json!({ "version": version, "interrupted": interrupted })
+            }
+            Self::SignedIn { sign_in, who, method, key, from } => json!({
+                "sign_in": sign_in.as_str(),
+                "who": person(who),
+                "method": method,
+                "key": key,
+                "from": from,
+            }),
+            Self::SignInFailed { provider, reason, from } => {
+                json!({ "provider": provider, "reason": reason, "from": from })
+            }
+            Self::SignInEnded { sign_in, by, reason } => {
+                json!({ "sign_in": sign_in.as_str(), "by": by, "reason": reason })
+            }
+            Self::CertificateIssued { sign_in, serial, key_id, principals, valid_before, from } => json!({
+                "sign_in": sign_in.as_str(),
+                "serial": serial.to_string(),
+                "key_id": key_id,
+                "principals": principals,
+                "valid_before": valid_before,
+                "from": from,
+            }),
+            Self::CredentialRefused { what, claimed, code, reason, from } => json!({
+                "what": what,
+                "claimed": claimed,
+                "code": code,
+                "reason": reason,
+                "from": from,
+            }),
+            Self::HostCertificateIssued { principals, serial, valid_before } => json!({
+                "principals": principals,
+                "serial": serial.to_string(),
+                "valid_before": valid_before,
+            }),
+            Self::AccessRefused { .. } | Self::SessionOpened { .. } | Self::SessionClosed { .. } => {
+                self.session_fields()
+            }
+        }
+    }
+
+    fn session_fields(&self) -> Value {
+        match self {
+            Self::AccessRefused { who, sign_in, target, login, act, code, reason, from } => json!({
+                "who": person(who),
+                "sign_in": sign_in.as_str(),
+                "target": target,
+                "login": login,
+                "act": act,
+                "code": code.as_str(),
+                "reason": reason,
+                "from": from,
+            }),
+            Self::SessionOpened {
+                session,
+                who,
+                sign_in,
+                client_serial,
+                target_serial,
+                target,
+                login,
+                act,
+                role,
+                policy,
+                from,
+                recording,
+            } => json!({
+                "session": session.as_str(),
+                "who": person(who),
+                "sign_in": sign_in.as_str(),
+                "client_serial": client_serial.map(|serial| serial.to_string()),
+                "target_serial": target_serial.to_string(),
+                "target": target,
+                "login": login,
+                "act": act,
+                "role": role,
+                "policy": policy,
+                "from": from,
+                "recording": recording,
+            }),
+            Self::SessionClosed { session, reason, exit_status, bytes_in, bytes_out, recording_sha256 } => {
+                json!({
+                    "session": session.as_str(),
+                    "reason": reason,
+                    "exit_status": exit_status,
+                    "bytes_in": bytes_in,
+                    "bytes_out": bytes_out,
+                    "recording_sha256": recording_sha256,
+                })
+            }
+            Self::ServerStarted { .. }
+            | Self::SignedIn { .. }
+            | Self::SignInFailed { .. }
+            | Self::SignInEnded { .. }
+            | Self::CertificateIssued { .. }
+            | Self::CredentialRefused { .. }
+            | Self::HostCertificateIssued { .. } => Value::Null,
+        }
+    }
+}
+
+fn person(who: &Identity) -> Value {
+    let groups: Vec<String> = who.groups.iter().map(ToString::to_string).collect();
+    json!({
+        "id": who.reference(),
+        "issuer": who.issuer,
+        "subject": who.subject,
+        "display": who.display,
+        "groups": groups,
+    })
 }

@@ -1,1 +1,4 @@
-//! cli
+//! A person at a shell: the commands.
+
+pub mod ca;
+pub mod recordings;

@@ -4,6 +4,16 @@
 //! Reads are methods of [`Store`]. Changes are methods of [`Tx`], and the only way to commit one is
 //! [`Tx::commit`], which takes the [`AuditEvent`] of the act.
 
+mod audit;
+mod connect;
+mod sessions;
+mod sign_ins;
+
+use std::sync::Arc;
+
+use sqlx::{AnyPool, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
 use crate::audit::AuditEvent;
 use crate::identity::Identity;
 use crate::ids::{PendingId, SessionId, SignInId};
@@ -14,7 +24,10 @@ use crate::time::Timestamp;
 pub enum StoreError {
     /// The database said no.
     #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
+    /// The URL is of no kind we know, or its file cannot be made.
+    #[error("{0}")]
+    Url(String),
     /// The schema could not be brought up to date.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -173,168 +186,83 @@ pub struct CertificateRow {
     pub valid_before: Timestamp,
 }
 
-/// The database.
+/// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: sqlx::AnyPool,
+    pool: AnyPool,
+    /// SQLite has one writer at a time; waiting here is fair and cheaper than its busy handler. Other processes are
+    /// waited for by the busy handler.
+    writer: Option<Arc<Mutex<()>>>,
 }
 
-/// One transaction.
+/// One transaction. Dropped without [`Tx::commit`], it leaves nothing.
 pub struct Tx {
-    inner: sqlx::Transaction<'static, sqlx::Any>,
+    inner: Transaction<'static, sqlx::Any>,
+    _writer: Option<OwnedMutexGuard<()>>,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(said) if said.is_unique_violation() => Self::Conflict,
+            _ => Self::Database(error),
+        }
+    }
 }
 
 impl Store {
-    /// Opens (for SQLite: creates, mode 0600) the database at `url` and brings its schema up to date.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let _ = url;
-        unimplemented!()
-    }
     /// Begins a transaction for a change.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        unimplemented!()
+        match &self.writer {
+            Some(writer) => {
+                let guard = Arc::clone(writer).lock_owned().await;
+                // IMMEDIATE takes the write lock at once, so a transaction never fails half-way for want of it.
+                let inner = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+                Ok(Tx { inner, _writer: Some(guard) })
+            }
+            None => Ok(Tx { inner: self.pool.begin().await?, _writer: None }),
+        }
     }
+
     /// Writes an entry for an act that changes no row (a refusal, a failed attempt).
     pub async fn note(&self, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
-        let _ = (now, event);
-        unimplemented!()
-    }
-
-    /// One sign-in.
-    pub async fn sign_in(&self, id: &SignInId) -> Result<Option<SignIn>, StoreError> {
-        let _ = id;
-        unimplemented!()
-    }
-    /// The newest live sign-in bound to this key.
-    pub async fn sign_in_by_key(
-        &self,
-        fingerprint: &str,
-        now: Timestamp,
-    ) -> Result<Option<SignIn>, StoreError> {
-        let _ = (fingerprint, now);
-        unimplemented!()
-    }
-    /// Live sign-ins, newest first, at most 1000.
-    pub async fn sign_ins(&self, now: Timestamp) -> Result<Vec<SignIn>, StoreError> {
-        let _ = now;
-        unimplemented!()
-    }
-    /// Ids of sign-ins ended (not expired) at or after `since`; the gateway asks this to close their sessions.
-    pub async fn sign_ins_ended_since(&self, since: Timestamp) -> Result<Vec<SignInId>, StoreError> {
-        let _ = since;
-        unimplemented!()
-    }
-
-    /// A pending sign-in by id, if not void.
-    pub async fn pending(&self, id: &PendingId, now: Timestamp) -> Result<Option<PendingSignIn>, StoreError> {
-        let _ = (id, now);
-        unimplemented!()
-    }
-    /// By the hash of its OAuth state.
-    pub async fn pending_by_oauth_state(
-        &self,
-        hash: &str,
-        now: Timestamp,
-    ) -> Result<Option<PendingSignIn>, StoreError> {
-        let _ = (hash, now);
-        unimplemented!()
-    }
-    /// By the hash of its user code.
-    pub async fn pending_by_user_code(
-        &self,
-        hash: &str,
-        now: Timestamp,
-    ) -> Result<Option<PendingSignIn>, StoreError> {
-        let _ = (hash, now);
-        unimplemented!()
-    }
-    /// Inserts a pending sign-in; begins are not audited (anybody can cause them), their ends are.
-    pub async fn insert_pending(&self, row: &PendingSignIn) -> Result<(), StoreError> {
-        let _ = row;
-        unimplemented!()
-    }
-    /// Moves a pending sign-in from state `from` to `row.state`, atomically; false when it was not in `from` any more.
-    pub async fn step_pending(&self, from: &str, row: &PendingSignIn) -> Result<bool, StoreError> {
-        let _ = (from, row);
-        unimplemented!()
-    }
-    /// Number of pending sign-ins that are not void (a cap stands on them).
-    pub async fn pending_count(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let _ = now;
-        unimplemented!()
-    }
-    /// Deletes void pending rows and old nonces; returns how many.
-    pub async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let _ = now;
-        unimplemented!()
-    }
-
-    /// One session.
-    pub async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
-        let _ = id;
-        unimplemented!()
-    }
-    /// Sessions, newest first.
-    pub async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
-        let _ = filter;
-        unimplemented!()
-    }
-    /// Sessions of `node` that are still open (after a crash: to be sealed as interrupted).
-    pub async fn open_sessions_of(&self, node: &str) -> Result<Vec<SessionRow>, StoreError> {
-        let _ = node;
-        unimplemented!()
-    }
-    /// Audit entries with `seq > after`, oldest first, at most `limit`.
-    pub async fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-        let _ = (after, limit);
-        unimplemented!()
+        self.begin().await?.commit(now, event).await
     }
 }
 
 impl Tx {
-    /// A new sign-in.
-    pub async fn insert_sign_in(&mut self, row: &SignIn) -> Result<(), StoreError> {
-        let _ = row;
-        unimplemented!()
-    }
-    /// Ends a sign-in; false when it was not live.
-    pub async fn end_sign_in(&mut self, id: &SignInId, now: Timestamp) -> Result<bool, StoreError> {
-        let _ = (id, now);
-        unimplemented!()
-    }
-    /// Moves a pending sign-in as `Store::step_pending`, inside this transaction.
-    pub async fn step_pending(&mut self, from: &str, row: &PendingSignIn) -> Result<bool, StoreError> {
-        let _ = (from, row);
-        unimplemented!()
-    }
-    /// Marks a request nonce as used until `expires`; `Conflict` when it was used before.
-    pub async fn use_nonce(
-        &mut self,
-        key_fingerprint: &str,
-        nonce: &str,
-        expires: Timestamp,
-    ) -> Result<(), StoreError> {
-        let _ = (key_fingerprint, nonce, expires);
-        unimplemented!()
-    }
-    /// A certificate, before it is signed.
-    pub async fn insert_certificate(&mut self, row: &CertificateRow) -> Result<(), StoreError> {
-        let _ = row;
-        unimplemented!()
-    }
-    /// A session.
-    pub async fn insert_session(&mut self, row: &SessionRow) -> Result<(), StoreError> {
-        let _ = row;
-        unimplemented!()
-    }
-    /// Closes a session: `closed`, `close_reason`, `exit_status`, byte counts and digest of `row`; false when it was closed already.
-    pub async fn close_session(&mut self, row: &SessionRow) -> Result<bool, StoreError> {
-        let _ = row;
-        unimplemented!()
-    }
     /// Writes the event and commits. The only way to commit.
-    pub async fn commit(self, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
-        let _ = (now, event);
-        unimplemented!()
+    pub async fn commit(mut self, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
+        self.insert_audit(now, &event).await?;
+        Ok(self.inner.commit().await?)
     }
+
+    /// Commits bookkeeping that is no act: pending sign-ins and swept rows.
+    async fn commit_unaudited(self) -> Result<(), StoreError> {
+        Ok(self.inner.commit().await?)
+    }
+}
+
+/// Times and counts as the database keeps them.
+fn big(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A time of ours in the database's type.
+fn at(time: Timestamp) -> i64 {
+    big(time.as_millis())
+}
+
+/// A time from the database.
+fn time(table: &'static str, millis: i64) -> Result<Timestamp, StoreError> {
+    count(table, millis).map(Timestamp::from_millis)
+}
+
+/// A count from the database: never negative.
+fn count(table: &'static str, value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| bad(table, format!("the number {value} is negative")))
+}
+
+fn bad(table: &'static str, what: impl ToString) -> StoreError {
+    StoreError::BadRow { table, what: what.to_string() }
 }

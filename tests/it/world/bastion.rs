@@ -17,6 +17,13 @@ use super::{PATIENCE, free_port, scratch, wait_for, wait_for_port};
 /// The binary under test.
 pub(crate) const CAPONIER: &str = env!("CARGO_BIN_EXE_caponier");
 
+/// A provider as the configuration knows it.
+pub(crate) struct Issuer {
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+}
+
 /// One bastion: described first, then started, stopped, killed and started again on the same ports and state.
 pub(crate) struct Bastion {
     dir: tempfile::TempDir,
@@ -64,8 +71,18 @@ impl Bastion {
         self.dir.path().join("recordings")
     }
 
-    /// Writes configuration and policy; `extra` is more of the configuration, whole tables.
+    /// Writes configuration and policy for the real provider; `extra` is more of the configuration, whole tables.
     pub(crate) fn configure(&self, provider: &Provider, policy: &str, extra: &str) {
+        let issuer = Issuer {
+            issuer: provider.issuer.clone(),
+            client_id: Provider::CLIENT_ID.into(),
+            client_secret: Provider::CLIENT_SECRET.into(),
+        };
+        self.configure_for(&issuer, policy, extra);
+    }
+
+    /// The same for any provider.
+    pub(crate) fn configure_for(&self, provider: &Issuer, policy: &str, extra: &str) {
         let text = format!(
             r#"state_dir = "state"
 
@@ -102,12 +119,12 @@ scopes = ["profile", "email", "groups"]
             url = self.url(),
             corp = Self::PROVIDER,
             issuer = provider.issuer,
-            id = Provider::CLIENT_ID,
+            id = provider.client_id,
         );
         std::fs::write(self.config(), text).unwrap();
         self.write_policy(policy);
         let secret = self.dir.path().join("client_secret");
-        std::fs::write(&secret, Provider::CLIENT_SECRET).unwrap();
+        std::fs::write(&secret, &provider.client_secret).unwrap();
         own(&secret);
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod provider;
 pub(crate) mod second_client;
 pub(crate) mod ssh;
 pub(crate) mod sshd;
+pub(crate) mod stage;
 pub(crate) mod terminal;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
