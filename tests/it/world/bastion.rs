@@ -40,7 +40,7 @@ impl Bastion {
     /// The name that its configuration gives the provider; groups are `corp:GROUP`.
     pub(crate) const PROVIDER: &str = "corp";
 
-    /// Picks ports and makes the three authorities, without passphrase. Nothing runs yet.
+    /// Picks its folder and ports. Then: [`Self::configure`], `admin(&["ca", "init", ...])`, [`Self::start`].
     #[track_caller]
     pub(crate) fn new() -> Self {
         Self { dir: scratch(), ssh_port: free_port(), web_port: free_port(), kept: None }
@@ -93,9 +93,6 @@ host_names = ["{name}"]
 [web]
 listen = "127.0.0.1:{web}"
 public_url = "{url}"
-
-[store]
-url = "sqlite:state/caponier.db"
 
 [ca]
 plain = true
