@@ -3,3 +3,5 @@
 pub mod ca;
 pub mod config;
 pub mod recordings;
+pub mod sessions;
+pub mod table;
