@@ -107,8 +107,7 @@ pub async fn run(
 }
 
 async fn record(store: Store, now: Timestamp, event: AuditEvent) -> anyhow::Result<()> {
-    let tx = store.begin().await?;
-    tx.commit(now, event).await?;
+    store.note(now, event).await?;
     Ok(())
 }
 
