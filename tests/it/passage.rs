@@ -67,7 +67,8 @@ fn a_terminal_follows_the_window_and_is_recorded() {
     terminal.resize(120, 40);
     terminal.type_in("until [ \"$(stty size)\" = '40 120' ]; do :; done; echo resized-$((40+2))\n");
     let seen = terminal.wait_for_after(seen, "resized-42");
-    terminal.type_in("printf 'gr\\303\\274\\303\\237e \\342\\202\\254\\n'; echo $SSH_TTY | tr a-z A-Z; exit 5\n");
+    terminal
+        .type_in("printf 'gr\\303\\274\\303\\237e \\342\\202\\254\\n'; echo $SSH_TTY | tr a-z A-Z; exit 5\n");
     terminal.wait_for_after(seen, "/DEV/PTS/");
     let (status, _) = terminal.finish(PATIENCE);
     assert_eq!(status, Some(5));
@@ -84,7 +85,8 @@ fn a_terminal_follows_the_window_and_is_recorded() {
     let events: Vec<(f64, String, String)> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(events.iter().any(|(_, kind, text)| kind == "r" && text == "120x40"), "no resize in {cast}");
     assert!(!events.iter().any(|(_, kind, _)| kind == "i"), "input is not recorded unless configured");
-    let shown: String = events.iter().filter(|(_, k, _)| k == "o").map(|(_, _, text)| text.as_str()).collect();
+    let shown: String =
+        events.iter().filter(|(_, k, _)| k == "o").map(|(_, _, text)| text.as_str()).collect();
     assert!(shown.contains("grüße €"), "{shown}");
     let played = run(std::process::Command::new("asciinema").arg("cat").arg(&path), b"", PATIENCE);
     assert!(played.ok().contains("grüße €"), "asciinema shows something else");
@@ -99,12 +101,16 @@ fn files_travel_by_sftp_scp_rsync_and_git() {
     let same = |name: &str| assert!(std::fs::read(at(name)).unwrap() == bytes, "{name} differs");
     let path = |name: &str| at(name).display().to_string();
 
-    let batch = format!("put {} {}\nget {} {}\n", path("here"), path("sftp-up"), path("sftp-up"), path("sftp-down"));
+    let batch =
+        format!("put {} {}\nget {} {}\n", path("here"), path("sftp-up"), path("sftp-up"), path("sftp-down"));
     stage.at_home(Ssh::sftp(&stage.through()).args(["web1"]).input(batch)).run().ok();
     same("sftp-up");
     same("sftp-down");
 
-    stage.at_home(Ssh::scp(&stage.through()).args([path("here"), format!("web1:{}", path("scp-up"))])).run().ok();
+    stage
+        .at_home(Ssh::scp(&stage.through()).args([path("here"), format!("web1:{}", path("scp-up"))]))
+        .run()
+        .ok();
     same("scp-up");
     let legacy = ["-O".into(), format!("web1:{}", path("here")), path("scp-down")];
     stage.at_home(Ssh::scp(&stage.through()).args(legacy)).run().ok();
@@ -141,7 +147,9 @@ fn one_connection_carries_several_sessions_each_authorised_on_its_own() {
     }
     let batch = "pwd\n";
     stage
-        .at_home(Ssh::sftp(&stage.through()).args(["-o", &format!("ControlPath={socket}"), "web1"]).input(batch))
+        .at_home(
+            Ssh::sftp(&stage.through()).args(["-o", &format!("ControlPath={socket}"), "web1"]).input(batch),
+        )
         .run()
         .ok();
     let opened = stage.audit().iter().filter(|(kind, _)| kind == "session_opened").count();
@@ -232,7 +240,15 @@ fn unknown_and_forbidden_targets_look_alike() {
     // The bastion is asked by hand here: the generated configuration sends only known names there.
     let jump = |name: &str| {
         let user = crate::world::me();
-        stage.ssh(&["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-J", Bastion::NAME])
+        stage
+            .ssh(&[
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-J",
+                Bastion::NAME,
+            ])
             .args(["-o", "LogLevel=QUIET", "-l", &user, name, "true"])
             .run()
     };
@@ -252,7 +268,11 @@ fn a_target_with_another_host_key_gets_nothing() {
     stage.web1.start_again();
     let said = stage.ssh(&["web1", "true"]).run();
     said.ended(255);
-    assert!(said.errors().contains("caponier: web1 showed a host key that is not trusted"), "{}", said.errors());
+    assert!(
+        said.errors().contains("caponier: web1 showed a host key that is not trusted"),
+        "{}",
+        said.errors()
+    );
     assert_eq!(stage.web1.log().matches("Accepted publickey").count(), 1, "it got in once, before");
 }
 
@@ -368,5 +388,9 @@ fn a_laptop_that_never_signed_in_pairs_with_a_browser_or_gets_nothing() {
         .env("HOME", stranger.home())
         .run();
     said.ended(255);
-    assert!(said.errors().contains("Permission denied (publickey,keyboard-interactive)"), "{}", said.errors());
+    assert!(
+        said.errors().contains("Permission denied (publickey,keyboard-interactive)"),
+        "{}",
+        said.errors()
+    );
 }

@@ -40,7 +40,10 @@ fn busy_both_ways_never_stalls() {
     for mib in [1, 12, 64, 256] {
         let took = both_ways(&stage, mib);
         let now = resident_kib(stage.bastion.id());
-        println!("{mib} MiB each way: {took:.2?}, resident {} MiB over rest", now.saturating_sub(rest) / 1024);
+        println!(
+            "{mib} MiB each way: {took:.2?}, resident {} MiB over rest",
+            now.saturating_sub(rest) / 1024
+        );
     }
     let now = resident_kib(stage.bastion.id());
     assert!(now < rest + 64 * 1024, "{} MiB more than at rest", (now - rest) / 1024);
@@ -100,7 +103,8 @@ fn an_upload_to_a_target_that_does_not_read_costs_little_memory() {
     stage.ssh(&["web1", "true"]).run().ok();
     let pid = stage.bastion.id();
     let rest = resident_kib(pid);
-    let upload = stage.ssh(&["web1", "sleep 6; wc -c"]).input(vec![7; 200 << 20]).patience(4 * PATIENCE).start();
+    let upload =
+        stage.ssh(&["web1", "sleep 6; wc -c"]).input(vec![7; 200 << 20]).patience(4 * PATIENCE).start();
     let mut high = rest;
     let until = Instant::now() + Duration::from_secs(5);
     wait_for("five seconds of it", PATIENCE, || {

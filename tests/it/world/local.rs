@@ -42,7 +42,8 @@ impl Local {
     /// Nobody is signed in yet.
     #[track_caller]
     pub(crate) fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let dir = scratch();
         let (random, clock) = (Random::System, Clock::System);
         init::init(&dir.path().join("ca"), None, &random).unwrap();
@@ -55,7 +56,8 @@ impl Local {
         let sshd = Sshd::new().trust_ca(&public(Authority::Target));
         let host_key = PublicKey::from_openssh(&sshd.host_key().public()).unwrap();
         let draft =
-            Draft::host(&host_key, 7, "web1", &["web1".into()], clock.now(), Duration::from_secs(3600)).unwrap();
+            Draft::host(&host_key, 7, "web1", &["web1".into()], clock.now(), Duration::from_secs(3600))
+                .unwrap();
         let certificate = runtime.block_on(signer.sign(&draft, &random, clock.now())).unwrap();
         let web1 = sshd.certificate(&certificate.to_openssh().unwrap()).start();
         let app = App {
