@@ -13,6 +13,8 @@ use super::Problem;
 
 /// Largest file that is read, in bytes. A configuration is written by people.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Most problems that are kept. Nobody reads more, and each costs a walk through the text.
+const PROBLEMS_MAX: usize = 200;
 
 /// Where in the file something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,9 @@ impl<'t> Document<'t> {
 
     /// Notes a problem.
     pub(crate) fn problem(&self, place: Place, message: impl Into<String>) {
+        if self.problems.borrow().len() >= PROBLEMS_MAX {
+            return;
+        }
         let (line, column) = match place {
             Place::File => (0, 0),
             Place::Byte(byte) => position(self.text, byte),

@@ -1,8 +1,8 @@
 //! The configuration: `caponier.toml`, checked once at start. Unknown keys, wrong types and contradictions are
 //! refused with file, line and the nearest right key.
 //!
-//! `document` and `section` read TOML with positions (the policy uses them too), `defaults` is the one table of defaults and ranges,
-//! `load` and the files beside it read one table of the file each, `view` shows what holds.
+//! `document` and `section` read TOML with positions (the policy uses them too), `defaults` is the one table of
+//! defaults and ranges, `load` and the files beside it read one table of the file each, `view` shows what holds.
 
 mod ca;
 mod defaults;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use caponier::cli::config::{ConfigArgs, ConfigCommand, Format, run};
 use caponier::config::{CaSource, Config, Passphrase, Problem};
 use caponier::policy::{self, HostKey};
+use caponier::random::Random;
 
 /// A configuration that says as little as it may. Edits replace parts of it, so that rows can count its lines.
 const GOOD: &str = r#"state_dir = "state"
@@ -1052,4 +1053,58 @@ fn show_prints_what_holds_and_no_secret() {
     assert!(!format!("{config:?}").contains("hunter2"));
     folder.write("caponier.toml", &edited(GOOD, "[ssh]", "[shh]"), 0o644);
     assert_eq!(command(&folder, ConfigCommand::Show(Format { json: false })).0, 78);
+}
+
+/// Cuts, doubles and swaps pieces of the good files at random: whatever comes out is read, and then no role is for all
+/// or nothing, or refused with places that are in the file; and nothing crashes.
+#[test]
+fn broken_files_are_refused_and_nothing_crashes() {
+    let folder = Folder::new();
+    let random = Random::seeded(17);
+    let below = |n: usize| usize::try_from(random.u64() % n as u64).unwrap();
+    let splinters =
+        ["[", "]", "{", "}", "\"", "=", "\n", ".", ",", "'''", "é", "\0", "#", "1e9", "true", "\\u"];
+    let (mut read, mut refused) = (0, 0);
+    for _ in 0..1500 {
+        let mut text: Vec<char> = [GOOD, POLICY][below(2)].chars().collect();
+        for _ in 0..=below(3) {
+            let (from, until) = (below(text.len()), below(12));
+            let end = (from + until).min(text.len());
+            match below(3) {
+                0 => drop(text.drain(from..end)),
+                1 => drop(text.splice(from..from, splinters[below(splinters.len())].chars())),
+                _ => {
+                    let piece: Vec<char> = text[from..end].to_vec();
+                    let to = below(text.len());
+                    drop(text.splice(to..to, piece));
+                }
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let path = folder.write("broken.toml", &text, 0o600);
+        let lines = text.lines().count() + 1;
+        let policy = policy::load(&path).map(|policy| {
+            for role in &policy.roles {
+                let members = !role.members.groups.is_empty() || !role.members.subjects.is_empty();
+                let targets = !role.target_names.is_empty() || !role.target_labels.is_empty();
+                let labels = role.target_labels.iter().all(|labels| !labels.is_empty());
+                let rest = !role.logins.is_empty() && !role.channels.is_empty();
+                assert!(
+                    members && targets && labels && rest,
+                    "a rule for all or nothing was loaded:\n{text}"
+                );
+            }
+        });
+        for result in [Config::load(&path, &env()).map(drop), policy] {
+            match result {
+                Ok(()) => read += 1,
+                Err(problems) => {
+                    refused += 1;
+                    assert!(!problems.is_empty(), "{text}");
+                    assert!(problems.iter().all(|p| p.line <= lines), "{text}\n{problems:?}");
+                }
+            }
+        }
+    }
+    assert!(read > 50 && refused > 1500, "the files drawn prove little: {read} read, {refused} refused");
 }
