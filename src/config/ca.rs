@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::defaults;
-use super::document::Section;
 use super::files;
 use super::load::Surroundings;
+use super::section::Section;
 use super::{Ca, CaSource, Certificates, Passphrase};
 
 /// The ways to the keys, of which exactly one must be taken.

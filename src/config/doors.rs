@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use url::{Host, Url};
 
-use super::document::{At, Place, Section};
+use super::document::{At, Place};
 use super::files;
 use super::load::Surroundings;
+use super::section::Section;
 use super::{Ssh, Web, defaults};
 
 /// Reads `[ssh]`.
@@ -37,7 +38,7 @@ pub(super) fn ssh(top: &mut Section<'_>) -> Option<Ssh> {
     Some(Ssh {
         listen,
         host_names: host_names?,
-        public_port: public_port.map_or(Some(listen.port()), |at| u16::try_from(at.value).ok())?,
+        public_port: public_port.map_or_else(|| Some(listen.port()), |at| u16::try_from(at.value).ok())?,
         client_patterns,
         connections_max: usize::try_from(connections_max).ok()?,
         unauthenticated_max: usize::try_from(unauthenticated_max).ok()?,
@@ -127,13 +128,7 @@ pub(super) fn web(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Web> 
     let tls_cert = here.path(&mut section, "tls_cert");
     let tls_key = here.path(&mut section, "tls_key");
     check_tls(&section, tls_cert.as_ref(), tls_key.as_ref());
-    let trusted_proxies: Vec<IpAddr> = section
-        .names("trusted_proxies")
-        .map(|at| at.value)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|at| at.value)
-        .collect();
+    let trusted_proxies = trusted_proxies(&mut section);
     let tls_wanted = section.place_of("tls_cert").is_some() || section.place_of("tls_key").is_some();
     if let Some(url) = &public_url
         && tls_wanted
@@ -165,6 +160,20 @@ pub(super) fn web(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Web> 
     })
 }
 
+fn trusted_proxies(section: &mut Section<'_>) -> Vec<IpAddr> {
+    let mut proxies = Vec::new();
+    for text in section.texts("trusted_proxies").map(|at| at.value).unwrap_or_default() {
+        match text.value.parse() {
+            Ok(ip) => proxies.push(ip),
+            Err(_) => {
+                let message = format!("{:?} is not an IP address (networks are not known here)", text.value);
+                section.problem(text.place, message);
+            }
+        }
+    }
+    proxies
+}
+
 fn check_tls(
     section: &Section<'_>,
     cert: Option<&At<std::path::PathBuf>>,
@@ -191,7 +200,7 @@ fn check_tls(
 fn public_url(section: &mut Section<'_>) -> Option<At<Url>> {
     let text = section.text("public_url")?;
     let wrong = |message: &str| section.problem(text.place, format!("\"public_url\": {message}"));
-    let Some(url) = web_address(section, text.place, "public_url", text.value) else { return None };
+    let url = web_address(section, text.place, "public_url", text.value)?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         wrong("only scheme, host and port, such as \"https://bastion.example.com\"; no path, no query");
         return None;
@@ -210,7 +219,7 @@ pub(super) fn web_address(section: &Section<'_>, place: Place, key: &str, text: 
         Err(error) => return wrong(format!("not a URL ({error}); write https://HOST")),
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return wrong("a URL without user name and password, please".into());
+        return wrong("no user name and no password belong into this URL".into());
     }
     match (url.scheme(), is_loopback(&url)) {
         ("https", Some(_)) | ("http", Some(true)) => Some(url),

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::document::{self, At, Document, Place, Section, hint};
+use super::document::{self, At, Document, Place, hint};
+use super::section::Section;
 use super::{Config, Problem, Recording, Sessions, defaults};
 use super::{ca, doors, provider, store_url};
 use crate::names::GroupName;
@@ -40,6 +41,14 @@ impl Surroundings<'_> {
         key: &'static str,
     ) -> Option<At<(String, String)>> {
         let name = section.text(key)?;
+        // Somebody may have put the secret itself here, so what is no variable's name is not repeated.
+        if !is_variable_name(name.value) {
+            section.problem(
+                name.place,
+                format!("{key:?} must be the name of an environment variable, not a value"),
+            );
+            return None;
+        }
         match self.env.get(name.value) {
             Some(value) if !value.is_empty() => {
                 Some(At { value: (name.value.to_owned(), value.clone()), place: name.place })
@@ -52,6 +61,11 @@ impl Surroundings<'_> {
             }
         }
     }
+}
+
+fn is_variable_name(text: &str) -> bool {
+    text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Reads and checks the file. What [`Config::load`] promises.
@@ -104,10 +118,9 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         && ssh.listen == web.listen
         && ssh.listen.port() != 0
     {
-        top.problem(
-            Place::File,
-            format!("[ssh] and [web] both listen on {}: give each its own port", ssh.listen),
-        );
+        let place = top.child("web").place_of("listen").or_else(|| top.child("ssh").place_of("listen"));
+        let message = format!("[ssh] and [web] both listen on {}: give each its own port", ssh.listen);
+        top.problem(place.unwrap_or(Place::File), message);
     }
     let store_url = store_url::read(top, here, &state_dir);
     let ca = ca::read(top, here, &state_dir);
@@ -203,8 +216,7 @@ const ENV_NEVER: [&str; 12] = [
 
 fn wrong_env_pattern(pattern: &str) -> Option<String> {
     let stem = pattern.strip_suffix('*').unwrap_or(pattern);
-    let starts_well = stem.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    if !starts_well || !stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+    if !is_variable_name(stem) {
         return Some(format!("{pattern:?} is not a variable's name, with \"*\" at most at the end"));
     }
     let matches = |name: &&str| if pattern.ends_with('*') { name.starts_with(stem) } else { **name == *stem };

@@ -1,8 +1,8 @@
 //! The configuration: `caponier.toml`, checked once at start. Unknown keys, wrong types and contradictions are
 //! refused with file, line and the nearest right key.
 //!
-//! `document` reads TOML with positions (the policy uses it too), `defaults` is the one table of defaults and ranges,
-//! `load` and the files beside it read one table of the file each, `view` shows what holds.
+//! `document` and `section` read TOML with positions (the policy uses them too), `defaults` is the one table of
+//! defaults and ranges, `load` and the files beside it read one table of the file each, `view` shows what holds.
 
 mod ca;
 mod defaults;
@@ -11,6 +11,7 @@ mod doors;
 mod files;
 mod load;
 mod provider;
+mod section;
 mod store_url;
 mod units;
 mod view;
@@ -27,8 +28,9 @@ use crate::names::ProviderName;
 use crate::secret::Secret;
 
 pub(crate) use defaults::{SESSION_IDLE, SESSION_MAX};
-pub(crate) use document::{At, Document, Section, hint, read_text};
+pub(crate) use document::{At, Document, hint, read_text};
 pub(crate) use doors::is_host_name;
+pub(crate) use section::Section;
 pub use units::{show_duration, show_size};
 
 /// One thing wrong with a file, for people: `caponier.toml:12:3: unknown key "lisen"; did you mean "listen"?`

@@ -1,9 +1,10 @@
 //! `[[provider]]`: the OpenID providers. Whether they answer is left to `identity::oidc`.
 
 use super::defaults;
-use super::document::{At, Section, hint};
+use super::document::{At, hint};
 use super::files;
 use super::load::Surroundings;
+use super::section::Section;
 use super::{Provider, doors};
 use crate::names::ProviderName;
 use crate::secret::Secret;

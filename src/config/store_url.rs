@@ -5,9 +5,10 @@ use std::path::Path;
 use url::Url;
 
 use super::defaults;
-use super::document::{Place, Section};
+use super::document::Place;
 use super::files;
 use super::load::Surroundings;
+use super::section::Section;
 use crate::secret::Secret;
 
 /// Reads `[store]`.

@@ -40,7 +40,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(secs))
 }
 
-/// Writes a time span in whole seconds as [`parse_duration`] reads it.
+/// Writes a time span in whole seconds as the configuration reads it.
 pub fn show_duration(span: Duration) -> String {
     let mut secs = span.as_secs();
     if secs == 0 {
@@ -69,7 +69,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     count.checked_mul(*unit).ok_or_else(wrong)
 }
 
-/// Writes a number of bytes as [`parse_size`] reads it when it is a whole number of units, else as a plain number.
+/// Writes a number of bytes as the configuration reads it when it is a whole number of units, else as a plain number.
 pub fn show_size(bytes: u64) -> String {
     match SIZE_UNITS.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{}{name}", bytes / unit),

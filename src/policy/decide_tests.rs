@@ -90,7 +90,12 @@ fn cell(policy: &Policy, who: &Identity, target: &str, login: &str) -> String {
         Verdict::Refuse(refusal) => match refusal.code {
             RefusalCode::NoAccess => '-',
             RefusalCode::ChannelKind => 'x',
-            other => panic!("{other:?}"),
+            other @ (RefusalCode::Principal
+            | RefusalCode::SignInEnded
+            | RefusalCode::Limit
+            | RefusalCode::Unknown) => {
+                panic!("{other:?}")
+            }
         },
     };
     acts.map(one).iter().collect()
@@ -290,7 +295,7 @@ impl Draw {
     }
 
     fn terms(&self) -> Terms {
-        let mut time = || (self.below(3) > 0).then(|| Duration::from_secs(self.below(5)));
+        let time = || (self.below(3) > 0).then(|| Duration::from_secs(self.below(5)));
         Terms { session_max: time(), idle_max: time(), record_input: self.below(2) == 0 }
     }
 

@@ -107,7 +107,7 @@ fn selectors(section: &mut Section<'_>, targets: &Targets) -> Selectors {
     let names = table.names::<TargetName>("names").map(|at| at.value).unwrap_or_default();
     for name in &names {
         if !targets.named.contains(name.value.as_str()) {
-            let known: Vec<&str> = targets.named.iter().map(String::as_str).collect();
+            let known: Vec<&str> = targets.read.keys().map(TargetName::as_str).collect();
             let hint = hint(name.value.as_str(), &known);
             table.problem(name.place, format!("there is no target \"{}\"{hint}", name.value));
         }

@@ -178,11 +178,15 @@ fn pinned_key(text: &str) -> Result<String, String> {
     let key = PublicKey::from_openssh(text).map_err(|error| {
         format!("not a public key ({error}): paste a line of the target's /etc/ssh/ssh_host_ed25519_key.pub")
     })?;
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "ssh-key's enum is open: what it may learn is refused"
+    )]
     match key.key_data() {
         KeyData::Ed25519(_) | KeyData::Ecdsa(_) => {}
         KeyData::Rsa(rsa) if rsa.key_size() >= RSA_BITS_MIN => {}
         KeyData::Rsa(_) => return Err(format!("an RSA key under {RSA_BITS_MIN} bits is too weak to pin")),
-        // ssh-key's enum is open; DSA, hardware keys and whatever comes are no host keys we check.
+        // DSA, keys of hardware tokens and whatever comes.
         _ => return Err(format!("{} keys cannot be pinned: use Ed25519, ECDSA or RSA", key.algorithm())),
     }
     PublicKey::new(key.key_data().clone(), "")
@@ -221,6 +225,60 @@ mod tests {
         ] {
             let got = parse_address(text).ok();
             assert_eq!(got.as_ref().map(|(host, port)| (host.as_str(), *port)), expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn keys_that_may_be_pinned() {
+        for (text, expect) in [
+            (
+                "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDbVP9Eogsy8X7h2W1iGMJNPEinbdkS3i9mcIg5z+IT+IvUYAxcLb\
+             kxB3KHo2Jqw2/xZnfUJaFYpHgplNrZM+DxKQPtAd8nOnyuvINhUL9bmJqkN48fTTkwtvUqCM70Wa1sp7kCYP1OTpd/\
+             fHH4XRXr5BFcWupZBLsHCSgchSqeoQ==",
+                Err("too weak"),
+            ),
+            (
+                "ssh-dss AAAAB3NzaC1kc3MAAACBAKITcrEqY0HS6v0DPMcJKaJTlPKdHG+e4QCyE9bnPvYgOgpWiy0LxkFxaWEMLE\
+             FvJEl+Iw3MXJpMnDsrQ9S1sOqxuogaDfDUfWOrGja9lJ2jHLvdeqhPWLK5SUJPz4JpzwxH0oQiWlBgNQzXvJ/I7Z+a\
+             dHDMFjXKoFpwtRWPvAoVAAAAFQCZ+FUSRqx/rFiihDrguu7Su/bRWwAAAIB7nBJLP3QozIU9e3MJgxSwG9J0V/WOLH\
+             7xtLgK4FzhxoYIJMBu2Q6BlZmEAhXiHZoKHqIihGRHszRs8WquratY3tT8vxylfdUbH//PPLfmKLely2g2L8TegY0G\
+             PrA0eBjcdzPB/znJg3Q1Pru1MHzH/xQKtt7dPnoKsBQqrDulYwAAAIEAimlSmTaYWA75W+Pw5dyQZsoFten2t5DCua\
+             SCgabXYaZe+lO9gvjyZikU25H1sfNrB3jvoyDJMeHaO/WYOFxe3yRJ0OqLK7JnT93l0xbulbfTr7sKqWuW1w+8rZMU\
+             ZUo6lOqf9X2JrYITNHfnZBlMSGFxrtB/ox19N31YRka3q/s=",
+                Err("ssh-dss"),
+            ),
+            (
+                "ecdsa-sha2-nistp256-cert-v01@openssh.com AAAAKGVjZHNhLXNoYTItbmlzdHAyNTYtY2VydC12MDFAb3Blb\
+             nNzaC5jb20AAAAgtZKSQyFFVQaZOlh5HgyEbZTVsSiH750kCqVnsFmspYwAAAAIbmlzdHAyNTYAAABBBMcVjK6Vmhz\
+             Y7P6EcdjE5dneFFKOLy9h6qcQiIYYBt3RIDN6n6rYU44bqTSGpWfgHzVqjTMIiUVFyUoCMRMU2GIAAAAAAAAAAAAAA\
+             AIAAAABeAAAAAgAAAAEd2ViMQAAAAAAAAAA//////////8AAAAAAAAAAAAAAAAAAAAzAAAAC3NzaC1lZDI1NTE5AAA\
+             AIHsUf39jRWPiVc2fFwS9sQ/HBsnlkmEsoCEJFoRjmObiAAAAUwAAAAtzc2gtZWQyNTUxOQAAAEDUdRq/z1mcdp7F1\
+             Qol8gtKNnkwusrc+chaEocQrKvydubeZ+GWwDPtRG3rHCpWHnAj7rSmYLK7vBSBdVPkRI8O /tmp/tmp.8a8JQYNsF\
+             T/e.pub",
+                Err("certificate"),
+            ),
+            (
+                "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDGOBlRCD/jOQ0qm+FgCzG7brUeXAO8BCNcwX8yGKCD3G8yAgrgVB\
+             YSRiwsn8h6sXfugpgLPOgF5FTwKO2yX5lTHkwvdFtX4FskvfqQEUqLZhkyDo/aH75cDeZLOxs/qbs8wy3eQofzDa+C\
+             Pm00/JiXpJxL1Ere+D1tgWoNnlSSHOIlAcczxyxZ5QS1R2EBgAkPBj+6UdmtY0zZVabE+BM3OoWopuFFoWbxgFRKet\
+             TCEJ/o+VEJO6QY/CfDl+kfc8sLgNCJ84WOB7a0o9ZooO2r8KhiR4G7kkIPgf1GdyX3cXfkI9h7ilF1jwsZGkX4FhaF\
+             84VuCf3TJolTYtMIB0cb",
+                Ok(()),
+            ),
+            (
+                "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBMcVjK6VmhzY7P6Ecd\
+             jE5dneFFKOLy9h6qcQiIYYBt3RIDN6n6rYU44bqTSGpWfgHzVqjTMIiUVFyUoCMRMU2GI=",
+                Ok(()),
+            ),
+            ("ssh-ed25519 AAAA\nssh-ed25519 AAAA", Err("one line")),
+            ("from=\"x\" ssh-ed25519 AAAA", Err("not a public key")),
+            ("", Err("not a public key")),
+        ] {
+            match (pinned_key(&format!("{text} a comment")), expect) {
+                (Ok(line), Ok(())) => assert_eq!(line, text),
+                (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
+                (got, _) => panic!("{text}: {got:?}"),
+            }
         }
     }
 }
