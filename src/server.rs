@@ -41,14 +41,10 @@ pub fn read(path: &Path, env: &BTreeMap<String, String>) -> anyhow::Result<(Conf
         Ok(config) => config,
         Err(problems) => bail!("{}", report(&problems)),
     };
-    let policy = match policy::file::load(&config.policy_file) {
+    let policy = match policy::load_for(&config.policy_file, &config) {
         Ok(policy) => policy,
         Err(problems) => bail!("{}", report(&problems)),
     };
-    let problems = policy::file::check_against(&policy, &config);
-    if !problems.is_empty() {
-        bail!("{}", report(&problems));
-    }
     Ok((config, policy))
 }
 

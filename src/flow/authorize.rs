@@ -100,13 +100,21 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
                     policy_digest: policy.digest.clone(),
                 })
             }
-            Verdict::Refuse(refusal) => Err(refusal),
+            Verdict::Refuse(refusal) => Err(named(app, refusal)),
         }
     };
     if let Err(refusal) = &answer {
         note_refusal(app, caller, &ask, refusal).await?;
     }
     Ok(answer)
+}
+
+/// The policy does not know what this bastion is called.
+fn named(app: &App, mut refusal: Refusal) -> Refusal {
+    if let Some(name) = app.config.ssh.host_names.first() {
+        refusal.text = refusal.text.replace(policy::decide::BASTION, name);
+    }
+    refusal
 }
 
 async fn note_refusal(app: &App, caller: &Caller, ask: &Ask, refusal: &Refusal) -> Result<(), StoreError> {
