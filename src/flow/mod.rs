@@ -2,8 +2,11 @@
 //! product does.
 
 mod caller;
+mod desk;
+pub mod end_sign_in;
 pub mod issue;
 pub mod recognise;
 pub mod sign_in;
 
 pub use caller::Caller;
+pub use desk::Desk;
