@@ -3,9 +3,12 @@
 
 pub mod authorize;
 mod caller;
+mod desk;
+pub mod end_sign_in;
 pub mod issue;
 pub mod recognise;
 pub mod session;
 pub mod sign_in;
 
 pub use caller::Caller;
+pub use desk::Desk;
