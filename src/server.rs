@@ -65,6 +65,7 @@ pub async fn assemble(
         signer,
         clock,
         random,
+        desk: Arc::new(flow::Desk::default()),
         node: node.into(),
     })
 }

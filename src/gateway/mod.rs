@@ -189,9 +189,15 @@ async fn note_refused(app: &App, code: &'static str, reason: String, from: std::
 async fn watch_sign_ins(shared: Arc<Shared>, stop: CancellationToken) {
     let app = &shared.app;
     let mut since = app.clock.now();
+    let mut ended_here = app.desk.ended();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
+            // What this process ends is known at once. A receiver that lagged asks the store, like the clock.
+            ended = ended_here.recv() => if let Ok(id) = ended {
+                shared.sign_in_ended(&id);
+                continue;
+            },
             () = tokio::time::sleep(ENDED_POLL) => {}
         }
         let now = app.clock.now();

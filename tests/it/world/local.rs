@@ -67,6 +67,7 @@ impl Local {
             signer,
             clock,
             random: random.clone(),
+            desk: Arc::default(),
             node: "local:1".into(),
         };
         let host_key = init::host_key(&app.config.state_dir, &random).unwrap();
