@@ -2,32 +2,45 @@
 //! (`sqlx::Any`, `$1` placeholders, columns TEXT and BIGINT only).
 //!
 //! Reads are methods of [`Store`]. Changes are methods of [`Tx`], and the only way to commit one is
-//! [`Tx::commit`], which takes the [`AuditEvent`] of the act.
+//! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in, and the sweep of what time
+//! has made void, change nothing anybody may do and are not audited.)
+//!
+//! A [`Tx`] that is dropped leaves nothing. While one is held no other method of [`Store`] that writes may be awaited by
+//! the same task: SQLite has one writer at a time, and it would wait for itself until [`StoreError::Busy`].
 
 mod audit;
-mod connect;
+mod column;
+mod credentials;
+mod open;
+mod pending;
 mod sessions;
 mod sign_ins;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use sqlx::{AnyPool, Transaction};
+use sqlx::AnyConnection;
+use sqlx::any::AnyQueryResult;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::audit::AuditEvent;
-use crate::identity::Identity;
-use crate::ids::{PendingId, SessionId, SignInId};
 use crate::time::Timestamp;
+
+pub use audit::AuditRow;
+pub use credentials::CertificateRow;
+pub use pending::PendingSignIn;
+pub use sessions::{SessionFilter, SessionRow};
+pub use sign_ins::SignIn;
+
+/// Longest wait for a turn to write, for a connection, and for another process's lock.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The store is unreachable or broken, or holds what we do not know.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database said no.
     #[error("database: {0}")]
-    Database(sqlx::Error),
-    /// The URL is of no kind we know, or its file cannot be made.
-    #[error("{0}")]
-    Url(String),
+    Database(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -42,186 +55,61 @@ pub enum StoreError {
     /// A row with this key exists already (a nonce used twice, a serial drawn twice).
     #[error("already there")]
     Conflict,
-}
-
-/// A sign-in row.
-#[derive(Clone, Debug)]
-pub struct SignIn {
-    /// Its id.
-    pub id: SignInId,
-    /// Who.
-    pub who: Identity,
-    /// SHA-256 fingerprint (`SHA256:...`) of the bound SSH public key; none when bound to one SSH connection.
-    pub key_fingerprint: Option<String>,
-    /// `loopback`, `device` or `ssh`.
-    pub method: String,
-    /// Client's address at sign-in.
-    pub from: String,
-    /// Name of the client machine as it said itself; a label.
-    pub client: String,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When it ends by itself.
-    pub expires: Timestamp,
-    /// When it was ended before its time.
-    pub ended: Option<Timestamp>,
-}
-
-impl SignIn {
-    /// Neither ended nor expired at `now`.
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        self.ended.is_none() && now < self.expires
-    }
-}
-
-/// A sign-in that has begun: the state machine lives in `flow::sign_in`, this is its row. `state` is a short word
-/// (`begun`, `at-provider`, `identified`, `confirmed`, `done`, `denied`); `json` holds what that state needs.
-#[derive(Clone, Debug)]
-pub struct PendingSignIn {
-    /// Its id.
-    pub id: PendingId,
-    /// `loopback`, `device` or `ssh`.
-    pub mode: String,
-    /// State word.
-    pub state: String,
-    /// SHA-256 (hex) of the OAuth `state` parameter, once sent to a provider. Unique.
-    pub oauth_state_hash: Option<String>,
-    /// SHA-256 (hex) of the user code, in device and ssh mode. Unique while pending.
-    pub user_code_hash: Option<String>,
-    /// The rest, as JSON.
-    pub json: String,
-    /// When it began.
-    pub created: Timestamp,
-    /// When it is void.
-    pub expires: Timestamp,
-}
-
-/// A session row.
-#[derive(Clone, Debug)]
-pub struct SessionRow {
-    /// Its id.
-    pub id: SessionId,
-    /// The sign-in behind it.
-    pub sign_in: SignInId,
-    /// `provider:subject`.
-    pub who: String,
-    /// Display label.
-    pub display: String,
-    /// Target.
-    pub target: String,
-    /// Login.
-    pub login: String,
-    /// `shell`, `exec`, `sftp`.
-    pub kind: String,
-    /// The command line of an exec, lossy UTF-8; empty otherwise.
-    pub command: String,
-    /// Client's address.
-    pub from: String,
-    /// Name of the bastion process that holds it.
-    pub node: String,
-    /// Path of the recording, relative to the recordings folder.
-    pub recording: Option<String>,
-    /// When it was opened.
-    pub opened: Timestamp,
-    /// When it was closed.
-    pub closed: Option<Timestamp>,
-    /// Why it was closed (see `AuditEvent::SessionClosed`).
-    pub close_reason: Option<String>,
-    /// Exit status.
-    pub exit_status: Option<u32>,
-    /// Bytes client to target.
-    pub bytes_in: u64,
-    /// Bytes target to client.
-    pub bytes_out: u64,
-    /// SHA-256 of the sealed recording.
-    pub recording_sha256: Option<String>,
-}
-
-/// One audit entry as stored.
-#[derive(Clone, Debug)]
-pub struct AuditRow {
-    /// Sequence number, rising, from 1.
-    pub seq: u64,
-    /// When.
-    pub at: Timestamp,
-    /// `AuditEvent::kind()`.
-    pub kind: String,
-    /// `AuditEvent::fields()` as JSON text.
-    pub json: String,
-}
-
-/// Which sessions to list.
-#[derive(Clone, Debug, Default)]
-pub struct SessionFilter {
-    /// Only those still open.
-    pub open: bool,
-    /// Only this target.
-    pub target: Option<String>,
-    /// Only this person (`provider:subject`).
-    pub who: Option<String>,
-    /// At most so many, newest first.
-    pub limit: u32,
-}
-
-/// A certificate row.
-#[derive(Clone, Debug)]
-pub struct CertificateRow {
-    /// Serial.
-    pub serial: u64,
-    /// `user` or `target`.
-    pub kind: &'static str,
-    /// The sign-in behind it.
-    pub sign_in: SignInId,
-    /// The session, for `target`.
-    pub session: Option<SessionId>,
-    /// Key id.
-    pub key_id: String,
-    /// Fingerprint of the certified key.
-    pub key_fingerprint: String,
-    /// Principals, comma-joined (the alphabet has no comma).
-    pub principals: String,
-    /// From.
-    pub valid_after: Timestamp,
-    /// Until.
-    pub valid_before: Timestamp,
+    /// The database cannot be opened as configured; says what to do. Only from [`Store::open`].
+    #[error("{0}")]
+    Unusable(String),
+    /// Other writers kept the database for too long.
+    #[error("the database was busy with other writers for {} s; try again", WAIT_MAX.as_secs())]
+    Busy,
 }
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: AnyPool,
-    /// SQLite has one writer at a time; waiting here is fair and cheaper than its busy handler. Other processes are
-    /// waited for by the busy handler.
-    writer: Option<Arc<Mutex<()>>>,
+    pool: sqlx::AnyPool,
+    writers: Writers,
 }
 
-/// One transaction. Dropped without [`Tx::commit`], it leaves nothing.
+/// How writers take turns.
+#[derive(Clone, Debug)]
+enum Writers {
+    /// SQLite has one writer at a time. Ours queue here, in order, instead of polling the file's lock; the lock
+    /// (`BEGIN IMMEDIATE` and a busy timeout) is for other processes.
+    OneByOne(Arc<Mutex<()>>),
+    /// PostgreSQL locks rows.
+    Together,
+}
+
+/// One transaction.
 pub struct Tx {
-    inner: Transaction<'static, sqlx::Any>,
-    _writer: Option<OwnedMutexGuard<()>>,
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(said) if said.is_unique_violation() => Self::Conflict,
-            _ => Self::Database(error),
-        }
-    }
+    // Before `_turn`, so that the rollback of a dropped transaction is on its way when the next writer starts.
+    inner: sqlx::Transaction<'static, sqlx::Any>,
+    _turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Store {
+    /// Opens the database at `url` and brings its schema up to date. `sqlite:PATH` (created with mode 0600 in a folder
+    /// that exists; PATH is taken as it stands, relative to the working directory) or `postgres://...`.
+    /// Any number of processes may open the same database.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        open::open(url).await
+    }
+
+    /// Waits for the connections in use and closes all; SQLite then folds its log into the database file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
     /// Begins a transaction for a change.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        match &self.writer {
-            Some(writer) => {
-                let guard = Arc::clone(writer).lock_owned().await;
-                // IMMEDIATE takes the write lock at once, so a transaction never fails half-way for want of it.
-                let inner = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-                Ok(Tx { inner, _writer: Some(guard) })
+        let (turn, statement) = match &self.writers {
+            Writers::OneByOne(turn) => {
+                let turn = tokio::time::timeout(WAIT_MAX, Arc::clone(turn).lock_owned()).await;
+                (Some(turn.map_err(|_| StoreError::Busy)?), "BEGIN IMMEDIATE")
             }
-            None => Ok(Tx { inner: self.pool.begin().await?, _writer: None }),
-        }
+            Writers::Together => (None, "BEGIN"),
+        };
+        Ok(Tx { inner: self.pool.begin_with(statement).await?, _turn: turn })
     }
 
     /// Writes an entry for an act that changes no row (a refusal, a failed attempt).
@@ -233,36 +121,33 @@ impl Store {
 impl Tx {
     /// Writes the event and commits. The only way to commit.
     pub async fn commit(mut self, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
-        self.insert_audit(now, &event).await?;
-        Ok(self.inner.commit().await?)
+        audit::append(self.connection(), now, &event).await?;
+        self.inner.commit().await?;
+        Ok(())
     }
 
-    /// Commits bookkeeping that is no act: pending sign-ins and swept rows.
+    /// Commits what needs no entry: pending sign-ins and the sweep.
     async fn commit_unaudited(self) -> Result<(), StoreError> {
-        Ok(self.inner.commit().await?)
+        self.inner.commit().await?;
+        Ok(())
+    }
+
+    fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.inner
     }
 }
 
-/// Times and counts as the database keeps them.
-fn big(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+/// What `INSERT ... ON CONFLICT DO NOTHING` did. Asked for in this way because a failed statement would spoil a
+/// PostgreSQL transaction, and a caller may want to draw another serial in the same one.
+fn inserted(written: &AnyQueryResult) -> Result<(), StoreError> {
+    if written.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict) }
 }
 
-/// A time of ours in the database's type.
-fn at(time: Timestamp) -> i64 {
-    big(time.as_millis())
-}
-
-/// A time from the database.
-fn time(table: &'static str, millis: i64) -> Result<Timestamp, StoreError> {
-    count(table, millis).map(Timestamp::from_millis)
-}
-
-/// A count from the database: never negative.
-fn count(table: &'static str, value: i64) -> Result<u64, StoreError> {
-    u64::try_from(value).map_err(|_| bad(table, format!("the number {value} is negative")))
-}
-
-fn bad(table: &'static str, what: impl ToString) -> StoreError {
-    StoreError::BadRow { table, what: what.to_string() }
+/// An UPDATE that ran into a UNIQUE column is a conflict, not a fault of the database.
+fn conflict(error: sqlx::Error) -> StoreError {
+    if error.as_database_error().is_some_and(|e| e.is_unique_violation()) {
+        StoreError::Conflict
+    } else {
+        StoreError::Database(error)
+    }
 }
