@@ -12,6 +12,7 @@ mod keygen;
 mod parts;
 mod passage;
 mod postgres;
+mod readme;
 mod recording;
 mod stall;
 mod store;
