@@ -30,7 +30,7 @@ const LOG_LINES_MAX: usize = 200;
 
 /// A running cluster. Clones and further calls of [`start`] share it; it stops with the last of them.
 #[derive(Clone)]
-pub struct Postgres {
+pub(crate) struct Postgres {
     cluster: Arc<Cluster>,
 }
 
@@ -44,7 +44,7 @@ struct Cluster {
 
 /// Starts the cluster, or joins the one that other tests of this process use now. Fails when PostgreSQL is missing:
 /// a test that needs it must not pass without it.
-pub fn start() -> Postgres {
+pub(crate) fn start() -> Postgres {
     static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(cluster) = shared.upgrade() {
@@ -57,7 +57,7 @@ pub fn start() -> Postgres {
 
 impl Postgres {
     /// The URL of a new, empty database.
-    pub fn fresh_database(&self) -> String {
+    pub(crate) fn fresh_database(&self) -> String {
         let name = format!("db{}", self.cluster.databases.fetch_add(1, Ordering::Relaxed));
         let port = self.cluster.port.to_string();
         run(Command::new(self.cluster.programs.join("createdb")).args([

@@ -7,7 +7,7 @@ use caponier::random::Random;
 use caponier::store::Store;
 use tokio::task::JoinSet;
 
-use super::{Place, at, event, numbers, on_both, rows};
+use super::{at, event, fresh_sqlite, numbers, on_both, rows};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn again_and_together() {
@@ -48,8 +48,7 @@ async fn again_and_together() {
 
 #[tokio::test]
 async fn places_refused() {
-    let place = Place::sqlite();
-    let store = place.open().await;
+    let (store, place) = fresh_sqlite().await;
     store.note(at(1), event(1)).await.unwrap();
     let mut files = Vec::new();
     for entry in place.dir.path().read_dir().unwrap() {
