@@ -9,7 +9,7 @@
 )]
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ struct Cluster {
     port: u16,
     databases: AtomicU32,
     keeper: Child,
-    _place: TempDir,
+    place: TempDir,
 }
 
 /// Starts the cluster, or joins the one that other tests of this process use now. Fails when PostgreSQL is missing:
@@ -89,7 +89,7 @@ impl Cluster {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             match Self::try_start(&programs, &account, place.path(), port) {
                 Ok(keeper) => {
-                    return Self { programs, port, databases: AtomicU32::new(0), keeper, _place: place };
+                    return Self { programs, port, databases: AtomicU32::new(0), keeper, place };
                 }
                 Err(log) => last = log,
             }
@@ -200,11 +200,17 @@ fn follow(stderr: ChildStderr) -> Receiver<String> {
 }
 
 #[test]
-fn goes_with_its_last_user() {
-    let first = start();
-    let second = start();
+fn shared_and_gone_with_its_last_user() {
+    let (first, second) = (start(), start());
     assert_eq!(first.cluster.port, second.cluster.port);
-    let port = first.cluster.port;
-    drop(first);
-    assert!(second.fresh_database().starts_with(&format!("postgres://postgres@127.0.0.1:{port}/")));
+    drop((first, second));
+
+    // Others may still hold the shared one, so its end is watched on one of our own.
+    let mine = Postgres { cluster: Arc::new(Cluster::start()) };
+    let (port, place) = (mine.cluster.port, mine.cluster.place.path().to_owned());
+    assert_ne!(mine.fresh_database(), mine.fresh_database());
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
+    drop(mine);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert!(!place.exists());
 }
