@@ -1,1 +1,4 @@
-//! demo
+//! The demo: everything on loopback, to try out.
+
+pub mod browser;
+pub mod provider;
