@@ -24,6 +24,8 @@ pub struct App {
     pub clock: Clock,
     /// Randomness.
     pub random: Random,
+    /// What signing in remembers between requests: known providers, guess limits, who listens for ended sign-ins.
+    pub desk: Arc<crate::flow::Desk>,
     /// Name of this process among several that share a store.
     pub node: Arc<str>,
 }

@@ -1,4 +1,61 @@
 //! Caponier: an SSH bastion and SSH certificate authority in one binary.
+//!
+//! This page is the map of the code. README.md says how to use the program, SECURITY.md what it defends against.
+//!
+//! # The picture
+//!
+//! ```text
+//!  browser ── OpenID provider                     ┌────────────── caponier serve ──────────────┐
+//!     │                                           │                                            │
+//!     └──────────── https ──────────────────────▶ │ web ─▶ flow::sign_in, flow::issue ─▶ store │
+//!  caponier login / ensure ── signed requests ──▶ │                                   └─▶ ca   │
+//!                                                 │                                            │
+//!  ssh -J bastion web1 ─▶ outer ─▶ inner ───────▶ │ gateway ─▶ flow::authorize ─▶ policy       │
+//!   (certificate,          (host certificate      │         └▶ flow::session ─▶ recording      │ ─▶ sshd on web1
+//!    minutes)               for "web1")           │                        └─▶ store, ca       │    (one-session
+//!                                                 └────────────────────────────────────────────┘     certificate)
+//! ```
+//!
+//! # The two ways through it
+//!
+//! **A sign-in**: [`web`] or the gateway's keyboard-interactive begins one ([`flow::sign_in`]); the browser goes to the
+//! provider and comes back with a code; [`identity`] turns the verified token into an [`identity::Identity`]; the
+//! sign-in row commits together with its audit entry; [`flow::issue`] drafts a certificate ([`ca::Draft`]), commits its
+//! row, and only then has it signed ([`ca::Signer`]).
+//!
+//! **A session**: `gateway::outer` recognises the certificate ([`flow::recognise`], [`ca::verify`]); a jump channel gets
+//! an `inner` SSH server; each session channel becomes an [`policy::Ask`] and meets [`flow::authorize`]; with the
+//! `Permit`, [`flow::session`] starts the recording and commits session, certificate and audit entry; only then does
+//! `gateway::upstream` dial; `gateway::relay` moves bytes: read, record, write.
+//!
+//! Proofs in order: `VerifiedToken` → [`flow::Caller`] → [`flow::authorize::Permit`] → [`flow::session::OpenSession`].
+//! Their fields are private and each has one maker, so skipping a check does not compile.
+//!
+//! # The folders, importing downwards
+//!
+//! | folder | what it is |
+//! |---|---|
+//! | [`cli`], [`server`], [`demo`] | wiring: a person at a shell, the server's life, the demo |
+//! | [`gateway`], [`web`], [`jobs`] | doors: SSH, HTTP, the clock |
+//! | [`flow`] (with [`app`], [`config`]) | recipes: the only place that judges and writes; `ls src/flow` lists what the product does |
+//! | [`store`] | rows; all SQL |
+//! | [`identity`], [`policy`], [`ca`], [`recording`], [`audit`] | subjects: pure files, a few named I/O files |
+//! | [`names`], [`ids`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
+//!
+//! # What is not there
+//!
+//! - No other way to a target than `gateway::upstream`, and none to it without an `OpenSession`.
+//! - No clock and no randomness below [`app::App`]: `now` and `random` are arguments (clippy's `disallowed_methods`).
+//! - No transaction that commits without an audit event ([`store::Tx::commit`]).
+//! - No unbounded queue: the gateway's backlogs have a cap in bytes (`gateway::limits`).
+//! - No outside crate at home in two places (`tests/it/tidy.rs`).
+//!
+//! # When somebody asks
+//!
+//! - *What may pass?* [`policy::decide`]. *Who asks it?* [`flow::authorize::authorize`], nobody else.
+//! - *Where do a session's bytes go?* `gateway/relay.rs`, from top to bottom.
+//! - *Why is memory bounded when one side does not read?* `gateway/pressure.rs`.
+//! - *What is in the audit log?* [`audit::AuditEvent`].
 
 pub mod app;
 pub mod audit;

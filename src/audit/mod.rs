@@ -1,5 +1,8 @@
 //! The audit log: a closed list of events. An entry is written in the same transaction as the act it tells of
-//! (`store::Tx::commit` takes the event), never beside it.
+//! (`store::Tx::commit` takes the event), never beside it. `fields` says how an event is written down; numbering, time and storage
+//! are `store`'s.
+
+mod fields;
 
 use crate::identity::Identity;
 use crate::ids::{SessionId, SignInId};

@@ -1,13 +1,20 @@
 //! The certificate authorities: drafts, and the one holder of keys that signs them.
 //!
 //! `draft` is pure: what a certificate will say. `signer` takes drafts (never bytes), checks the hard caps once more
-//! and is the only holder of CA keys. `verify` is the one verifier of certificates shown to us.
+//! and is the only holder of CA keys. `verify` is the one verifier of certificates shown to us. `subject_key` says
+//! which keys may stand in certificates and `cidr` reads `source-address`; both are pure. `key_file` and `agent` are
+//! the two ways to the private keys, `init` makes them.
 
+mod agent;
+mod cidr;
 pub mod draft;
 pub mod init;
+mod key_file;
 pub mod signer;
+mod subject_key;
 pub mod verify;
 
 pub use draft::{Draft, DraftError};
+pub use key_file::{passphrase, quoted};
 pub use signer::{Authority, Signer, SignerError};
 pub use verify::{CertificateRefused, VerifiedCertificate};

@@ -1,7 +1,13 @@
 //! The command line: the tree of commands, and which function each one calls. What a command does is decided in its
 //! own file. This is also where the environment is read, once.
 
+pub mod bastion;
+pub mod ca;
 pub mod client;
+pub mod config;
+pub mod recordings;
+pub mod sessions;
+pub mod table;
 pub mod terminal;
 
 use std::collections::BTreeMap;
@@ -28,11 +34,17 @@ On a laptop:
   caponier status                           who you are, until when
   caponier logout
 
+On the bastion:
+  caponier config check                     is the configuration right?
+  caponier ca init                          make the certificate authorities
+  caponier serve                            run
+
 Exit codes:
   0   done
   1   failed; one line on standard error says why and what to do
   2   wrong usage
-  77  not signed in; run: caponier login"
+  77  not signed in; run: caponier login
+  78  the server's configuration is refused"
 )]
 pub struct Cli {
     /// The server's configuration file [default: $CAPONIER_CONFIG, else /etc/caponier/caponier.toml]
@@ -50,20 +62,56 @@ enum Command {
     Logout(client::logout::Args),
     SshConfig(client::write_config::Args),
     Ensure(client::ensure::Args),
-    // Server commands: one line here, one line in `run`.
+    /// Run the bastion
+    #[command(after_help = "Example:\n  caponier serve --config /etc/caponier/caponier.toml")]
+    Serve,
+    // `demo` and `sign-ins` belong here: one line here, one line in `run`.
+    /// Check or show the server's configuration
+    #[command(after_help = "\
+Examples:
+  caponier config check
+  caponier config show --json")]
+    Config(config::ConfigArgs),
+    /// The certificate authorities: make them, show their public keys, sign a target's host key
+    #[command(after_help = "\
+Examples:
+  caponier ca init
+  caponier ca show
+  caponier ca sign-host web1_host_key.pub --name web1")]
+    Ca(ca::CaArgs),
+    /// List sessions, newest first
+    #[command(after_help = "\
+Examples:
+  caponier sessions --open
+  caponier sessions --target web1 --json")]
+    Sessions(sessions::Sessions),
+    /// List, find and play recordings
+    #[command(after_help = "\
+Examples:
+  caponier recordings ls --target web1
+  caponier recordings play ses_0123
+  asciinema play $(caponier recordings path ses_0123)")]
+    Recordings {
+        #[command(subcommand)]
+        command: recordings::Command,
+    },
     /// Print the version
     Version,
 }
 
-fn run(cli: &Cli, env: &Environment) -> anyhow::Result<ExitCode> {
-    match &cli.command {
-        Command::Login(args) => client::login::run(args, env),
-        Command::Status(args) => client::status::run(args, env),
-        Command::Logout(args) => client::logout::run(args, env),
-        Command::SshConfig(args) => client::write_config::run(args, env),
-        Command::Ensure(args) => client::ensure::run(args, env),
-        // Server commands: `config_file(cli, env)` is the path, `env.vars()` what `Config::load` wants,
-        // `runtime_of_server()?.block_on(...)` runs what is async.
+fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
+    let file = config_file(&cli, env);
+    match cli.command {
+        Command::Login(args) => client::login::run(&args, env),
+        Command::Status(args) => client::status::run(&args, env),
+        Command::Logout(args) => client::logout::run(&args, env),
+        Command::SshConfig(args) => client::write_config::run(&args, env),
+        Command::Ensure(args) => client::ensure::run(&args, env),
+        Command::Serve => bastion::serve(&file, env),
+        Command::Config(args) => bastion::config(&args, &file, env),
+        Command::Ca(args) => bastion::ca(args, &file, env),
+        Command::Sessions(args) => bastion::sessions(args, &file, env),
+        Command::Recordings { command } => bastion::recordings(command, &file, env),
         Command::Version => {
             terminal::print(concat!("caponier ", env!("CARGO_PKG_VERSION")))?;
             Ok(ExitCode::SUCCESS)
@@ -86,7 +134,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
-    match run(&cli, &env) {
+    match run(cli, &env) {
         Ok(code) => code,
         Err(e) => {
             terminal::say(format_args!("caponier: {e:#}"));
@@ -104,11 +152,6 @@ pub fn config_file(cli: &Cli, env: &Environment) -> PathBuf {
 /// A runtime for one or two requests.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
-}
-
-/// A runtime for a server.
-pub fn runtime_of_server() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")
 }
 
 /// The environment as it was at start. Variables that are not Unicode are left out: nothing of ours is.

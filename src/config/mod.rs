@@ -1,5 +1,20 @@
 //! The configuration: `caponier.toml`, checked once at start. Unknown keys, wrong types and contradictions are
 //! refused with file, line and the nearest right key.
+//!
+//! `document` and `section` read TOML with positions (the policy uses them too), `defaults` is the one table of
+//! defaults and ranges, `load` and the files beside it read one table of the file each, `view` shows what holds.
+
+mod ca;
+mod defaults;
+mod document;
+mod doors;
+mod files;
+mod load;
+mod provider;
+mod section;
+mod store_url;
+mod units;
+mod view;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +26,12 @@ use url::Url;
 
 use crate::names::ProviderName;
 use crate::secret::Secret;
+
+pub(crate) use defaults::{SESSION_IDLE, SESSION_MAX};
+pub(crate) use document::{At, Document, hint, read_text};
+pub(crate) use doors::is_host_name;
+pub(crate) use section::Section;
+pub use units::{show_duration, show_size};
 
 /// One thing wrong with a file, for people: `caponier.toml:12:3: unknown key "lisen"; did you mean "listen"?`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,10 +211,20 @@ pub struct Recording {
     pub exec_output_max: u64,
 }
 
+/// The policy file named by the configuration at `path`, even when other things in that file are wrong; `None` when it
+/// cannot be read at all.
+pub fn policy_file_of(path: &Path) -> Option<PathBuf> {
+    load::policy_file_of(path)
+}
+
 impl Config {
     /// Reads and checks the file; `env` is the environment (for `*_env` keys). Every problem is reported.
     pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
-        let _ = (path, env);
-        unimplemented!()
+        load::load(path, env)
+    }
+
+    /// The effective values, defaults included, as tables and keys of the file; secrets are `(secret)`.
+    pub fn view(&self) -> serde_json::Value {
+        view::view(self)
     }
 }

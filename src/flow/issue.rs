@@ -1,1 +1,258 @@
-//! A certificate for somebody who is signed in.
+//! A certificate for somebody who is signed in: policy, then a draft that the client can only narrow, then the row with
+//! its audit entry, then the signature.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use russh::keys::ssh_key::Certificate;
+
+use super::Caller;
+use super::recognise::{RequestRefused, SignedBy, burn, caller_by_key};
+use crate::app::App;
+use crate::audit::AuditEvent;
+use crate::ca::{Draft, DraftError, SignerError, draft};
+use crate::ids::SignInId;
+use crate::names::LoginName;
+use crate::policy::{Refusal, RefusalCode, logins_for};
+use crate::store::{CertificateRow, StoreError};
+use crate::time::Timestamp;
+
+/// Longest key id, in bytes.
+const KEY_ID_MAX: usize = 128;
+/// Shortest life that makes sense: a certificate must survive its own delivery.
+const LIFE_MIN: Duration = Duration::from_secs(10);
+
+/// What the client asks for; it can only narrow.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Only these logins.
+    pub logins: Option<BTreeSet<LoginName>>,
+    /// At most this long.
+    pub life: Option<Duration>,
+}
+
+/// A certificate that was issued.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// Its serial.
+    pub serial: u64,
+    /// The logins it names.
+    pub principals: Vec<String>,
+    /// First instant it is no longer valid.
+    pub valid_before: Timestamp,
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueRefused {
+    /// Policy says no.
+    #[error("{}", .0.text)]
+    Policy(Refusal),
+    /// The key is not signed in.
+    #[error(transparent)]
+    Caller(#[from] RequestRefused),
+    /// The same signed request came before.
+    #[error("this request was sent before; send a new one")]
+    Replay,
+    /// What is asked cannot be certified.
+    #[error("{0}")]
+    Draft(#[from] DraftError),
+    /// The signer is out of order.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The store is out of order.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Issues a certificate for the key that signed the request.
+pub async fn issue(app: &App, signed: &SignedBy, wish: Wish) -> Result<(Issued, Caller), IssueRefused> {
+    let caller = caller_by_key(app, signed).await?;
+    let now = app.clock.now();
+    let logins = match narrow(logins_for(&app.policy(), caller.identity()), wish.logins.as_ref()) {
+        Ok(logins) => logins,
+        Err(refusal) => {
+            note_refusal(app, &caller, &refusal, now).await?;
+            return Err(IssueRefused::Policy(refusal));
+        }
+    };
+    let life = life(app.config.certificates.life, wish.life, caller.sign_in_expires().since(now))
+        .map_err(IssueRefused::Policy)?;
+    let draft = Draft::user(
+        signed.key(),
+        app.random.u64(),
+        &key_id(&caller.identity().reference(), caller.sign_in()),
+        caller.sign_in(),
+        &logins,
+        app.config.certificates.bind_source_address.then_some(signed.from()),
+        now,
+        life,
+    )?;
+    record(app, signed, &caller, &draft, now).await?;
+    let certificate = app.signer.sign(&draft, &app.random, now).await?;
+    let issued = Issued {
+        certificate,
+        serial: draft.serial(),
+        principals: draft.principals().to_vec(),
+        valid_before: draft.valid_before(),
+    };
+    Ok((issued, caller))
+}
+
+/// Row and audit entry, before the certificate exists: one that nobody knows of cannot be.
+async fn record(
+    app: &App,
+    signed: &SignedBy,
+    caller: &Caller,
+    draft: &Draft,
+    now: Timestamp,
+) -> Result<(), IssueRefused> {
+    let row = CertificateRow {
+        serial: draft.serial(),
+        kind: "user",
+        sign_in: caller.sign_in().clone(),
+        session: None,
+        key_id: draft.key_id().to_owned(),
+        key_fingerprint: signed.fingerprint().to_owned(),
+        principals: draft.principals().join(","),
+        valid_after: draft.valid_after(),
+        valid_before: draft.valid_before(),
+    };
+    let mut tx = app.store.begin().await?;
+    match burn(&mut tx, signed).await {
+        Err(StoreError::Conflict) => return Err(IssueRefused::Replay),
+        burned => burned?,
+    }
+    tx.insert_certificate(&row).await?;
+    let event = AuditEvent::CertificateIssued {
+        sign_in: caller.sign_in().clone(),
+        serial: draft.serial(),
+        key_id: draft.key_id().to_owned(),
+        principals: draft.principals().to_vec(),
+        valid_before: draft.valid_before().as_secs(),
+        from: signed.from().to_string(),
+    };
+    Ok(tx.commit(now, event).await?)
+}
+
+/// The logins of the certificate: what policy allows, and of that what was wished for.
+fn narrow(
+    allowed: BTreeSet<LoginName>,
+    wished: Option<&BTreeSet<LoginName>>,
+) -> Result<Vec<LoginName>, Refusal> {
+    if allowed.is_empty() {
+        return Err(Refusal {
+            code: RefusalCode::NoAccess,
+            text: "no role gives you access to any target; ask the administrators of this bastion for a role"
+                .to_owned(),
+            reason: "no role opens any login on any target".to_owned(),
+        });
+    }
+    let left: Vec<LoginName> =
+        allowed.into_iter().filter(|login| wished.is_none_or(|wished| wished.contains(login))).collect();
+    if left.is_empty() {
+        return Err(Refusal {
+            code: RefusalCode::NoAccess,
+            text: "no role gives you any of these logins; ask without naming logins, or ask for a role"
+                .to_owned(),
+            reason: "none of the wished logins is opened by a role".to_owned(),
+        });
+    }
+    Ok(left)
+}
+
+/// The shortest of what is configured, wished for, and left of the sign-in.
+fn life(configured: Duration, wished: Option<Duration>, left: Duration) -> Result<Duration, Refusal> {
+    let life = configured.min(wished.unwrap_or(configured)).min(left).min(draft::USER_LIFE_MAX);
+    if life >= LIFE_MIN {
+        return Ok(life);
+    }
+    let (code, text) = if left < LIFE_MIN {
+        (RefusalCode::SignInEnded, "your sign-in ends now; run `caponier login`".to_owned())
+    } else {
+        (RefusalCode::Limit, format!("ask for at least {} seconds", LIFE_MIN.as_secs()))
+    };
+    Err(Refusal { code, text, reason: "too short a life".to_owned() })
+}
+
+/// `provider:subject/sign-in`, printable ASCII: sshd writes it into its log, so nothing in it may look like more.
+fn key_id(reference: &str, sign_in: &SignInId) -> String {
+    let room = KEY_ID_MAX.saturating_sub(sign_in.as_str().len() + 1);
+    let safe =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '-' | '@' | '+' | '|' | '=');
+    let who: String = reference.chars().map(|c| if safe(c) { c } else { '?' }).take(room).collect();
+    format!("{who}/{sign_in}")
+}
+
+async fn note_refusal(
+    app: &App,
+    caller: &Caller,
+    refusal: &Refusal,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let event = AuditEvent::AccessRefused {
+        who: caller.identity().clone(),
+        sign_in: caller.sign_in().clone(),
+        target: String::new(),
+        login: String::new(),
+        act: "certificate".to_owned(),
+        code: refusal.code,
+        reason: refusal.reason.clone(),
+        from: caller.from().to_string(),
+    };
+    app.store.note(now, event).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn logins(names: &[&str]) -> BTreeSet<LoginName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_wish_only_narrows() {
+        let names = |list: Vec<LoginName>| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let allowed = logins(&["deploy", "root"]);
+        assert_eq!(names(narrow(allowed.clone(), None).unwrap()), ["deploy", "root"]);
+        assert_eq!(names(narrow(allowed.clone(), Some(&logins(&["deploy", "admin"]))).unwrap()), ["deploy"]);
+        for (allowed, wish) in [(allowed, Some(logins(&["admin"]))), (logins(&[]), None)] {
+            assert_eq!(narrow(allowed, wish.as_ref()).unwrap_err().code, RefusalCode::NoAccess);
+        }
+    }
+
+    #[test]
+    fn the_life_is_the_shortest_of_all() {
+        let secs = Duration::from_secs;
+        let rows = [
+            (300, None, 36000, Ok(300)),
+            (300, Some(60), 36000, Ok(60)),
+            (300, Some(3600), 36000, Ok(300)),
+            (300, None, 100, Ok(100)),
+            (3600, None, 36000, Ok(900)),
+            (300, Some(0), 36000, Err(RefusalCode::Limit)),
+            (300, None, 3, Err(RefusalCode::SignInEnded)),
+        ];
+        for (configured, wished, left, expect) in rows {
+            let got = life(secs(configured), wished.map(secs), secs(left));
+            assert_eq!(
+                got.map(|d| d.as_secs()).map_err(|r| r.code),
+                expect,
+                "{configured} {wished:?} {left}"
+            );
+        }
+    }
+
+    #[test]
+    fn key_ids_are_harmless_and_short() {
+        let id = SignInId::random(&Random::seeded(1));
+        assert_eq!(key_id("corp:erin@example.com", &id), format!("corp:erin@example.com/{id}"));
+        let nasty = key_id(&format!("corp:a b\n\"{}", "é".repeat(300)), &id);
+        assert!(nasty.len() <= KEY_ID_MAX && nasty.ends_with(id.as_str()));
+        assert!(nasty.bytes().all(|b| b.is_ascii_graphic() && b != b'"'), "{nasty}");
+    }
+}

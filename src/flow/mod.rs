@@ -1,9 +1,14 @@
 //! Recipes: the only place that judges and writes. Every door ends in one of these; `ls src/flow` lists what the
 //! product does.
 
+pub mod authorize;
 mod caller;
+mod desk;
+pub mod end_sign_in;
 pub mod issue;
 pub mod recognise;
+pub mod session;
 pub mod sign_in;
 
 pub use caller::Caller;
+pub use desk::Desk;

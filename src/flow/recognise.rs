@@ -1,1 +1,178 @@
 //! Recognises a caller from what they show: a certificate (SSH) or a signed request (HTTP).
+//!
+//! Requests that change something burn their nonce in the transaction of the change (`burn`). Requests that only read
+//! burn none: repeating one changes nothing, and its answer goes to whoever holds the TLS connection that the
+//! original went over too.
+
+use std::net::IpAddr;
+
+use russh::keys::ssh_key::{Certificate, HashAlg, PublicKey};
+
+use super::Caller;
+use crate::app::App;
+use crate::audit::AuditEvent;
+use crate::ca::{Authority, CertificateRefused, verify};
+use crate::identity::proof::{self, ProofRefused, Proven, Shown, Signed};
+use crate::store::{SignIn, StoreError, Tx};
+
+/// Who signed a request. Made by [`recognise_request`] only.
+#[derive(Clone, Debug)]
+pub struct SignedBy {
+    proven: Proven,
+    from: IpAddr,
+}
+
+impl SignedBy {
+    /// The key.
+    pub fn key(&self) -> &PublicKey {
+        self.proven.key()
+    }
+    /// Its SHA-256 fingerprint, `SHA256:...`.
+    pub fn fingerprint(&self) -> &str {
+        self.proven.fingerprint()
+    }
+    /// The client's address.
+    pub fn from(&self) -> IpAddr {
+        self.from
+    }
+}
+
+/// One HTTP request as far as its signature goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method, in upper case.
+    pub method: &'a str,
+    /// Path with query, as it came.
+    pub path_and_query: &'a str,
+    /// The headers of the proof.
+    pub shown: Shown<'a>,
+    /// The whole body.
+    pub body: &'a [u8],
+    /// The client's address.
+    pub from: IpAddr,
+}
+
+/// Why a request is not from anybody we know.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestRefused {
+    /// The proof does not hold.
+    #[error(transparent)]
+    Proof(#[from] ProofRefused),
+    /// Too many refused ones from there.
+    #[error("too many refused requests came from your address; wait a minute")]
+    Limit,
+    /// The key has no live sign-in.
+    #[error("this key is not signed in, or its sign-in has ended; run `caponier login`")]
+    NotSignedIn,
+    /// The store is out of order.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a certificate opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateRejected {
+    /// The certificate itself, or the sign-in behind it; already in the audit log.
+    #[error(transparent)]
+    Refused(#[from] CertificateRefused),
+    /// The store is out of order.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Judges the signature of a request. Every refusal is audited, up to a rate for each address.
+pub async fn recognise_request(app: &App, request: Request<'_>) -> Result<SignedBy, RequestRefused> {
+    let now = app.clock.now();
+    if !app.desk.is_heard(request.from, now) {
+        return Err(RequestRefused::Limit);
+    }
+    let authority = proof::authority(&app.config.web.public_url);
+    let signed = Signed {
+        method: request.method,
+        authority: &authority,
+        path: request.path_and_query,
+        body: request.body,
+    };
+    let refused = match proof::verify(request.shown, signed, now) {
+        Ok(proven) => return Ok(SignedBy { proven, from: request.from }),
+        Err(refused) => refused,
+    };
+    if app.desk.may_be_refused(request.from, now) {
+        let code = match refused {
+            ProofRefused::Header(_) => "malformed",
+            ProofRefused::Key(_) => "weak-key",
+            ProofRefused::Clock(_) => "clock",
+            ProofRefused::Signature => "bad-signature",
+        };
+        let claimed = request.shown.key.chars().filter(char::is_ascii_graphic).take(100).collect();
+        let event = AuditEvent::CredentialRefused {
+            what: "request",
+            claimed,
+            code,
+            reason: refused.to_string(),
+            from: request.from.to_string(),
+        };
+        app.store.note(now, event).await?;
+    }
+    Err(refused.into())
+}
+
+/// The live sign-in of the key that signed.
+pub async fn sign_in_of(app: &App, signed: &SignedBy) -> Result<SignIn, RequestRefused> {
+    let found = app.store.sign_in_by_key(signed.fingerprint(), app.clock.now()).await?;
+    found.ok_or(RequestRefused::NotSignedIn)
+}
+
+/// The caller behind a signed request.
+pub async fn caller_by_key(app: &App, signed: &SignedBy) -> Result<Caller, RequestRefused> {
+    Ok(Caller::new(&sign_in_of(app, signed).await?, None, None, signed.from))
+}
+
+/// Marks the request as used; `StoreError::Conflict` when it was used before.
+pub(super) async fn burn(tx: &mut Tx, signed: &SignedBy) -> Result<(), StoreError> {
+    let proven = &signed.proven;
+    tx.use_nonce(proven.fingerprint(), proven.nonce(), proven.nonce_expires()).await
+}
+
+/// Judges a user certificate shown by a client at `from`: ours, good now, of a live sign-in, for the key that signed
+/// in. Every refusal is one audit entry.
+pub async fn recognise_certificate(
+    app: &App,
+    certificate: &Certificate,
+    from: IpAddr,
+) -> Result<Caller, CertificateRejected> {
+    match judge(app, certificate, from).await {
+        Err(CertificateRejected::Refused(refused)) => {
+            let key_id: String = certificate.key_id().chars().filter(|c| !c.is_control()).take(128).collect();
+            let key = PublicKey::from(certificate.public_key().clone()).fingerprint(HashAlg::Sha256);
+            let event = AuditEvent::CredentialRefused {
+                what: "certificate",
+                claimed: format!("{key_id} {key}"),
+                code: refused.code,
+                reason: refused.reason.clone(),
+                from: from.to_string(),
+            };
+            app.store.note(app.clock.now(), event).await?;
+            Err(refused.into())
+        }
+        other => other,
+    }
+}
+
+async fn judge(app: &App, certificate: &Certificate, from: IpAddr) -> Result<Caller, CertificateRejected> {
+    let now = app.clock.now();
+    let verified = verify::verify_user(certificate, app.signer.public_key(Authority::User), from, now)?;
+    let sign_in = app.store.sign_in(verified.sign_in()).await?;
+    let Some(sign_in) = sign_in.filter(|sign_in| sign_in.is_live(now)) else {
+        return Err(refused("sign-in-ended", "the sign-in behind the certificate has ended"));
+    };
+    if sign_in.key_fingerprint.as_deref() != Some(verified.key_fingerprint()) {
+        return Err(refused("other-key", "the certificate is for another key than the one that signed in"));
+    }
+    let logins = verified.principals().iter().cloned().collect();
+    Ok(Caller::new(&sign_in, Some(logins), Some(verified.serial()), from))
+}
+
+fn refused(code: &'static str, reason: &str) -> CertificateRejected {
+    CertificateRefused { code, reason: reason.to_owned() }.into()
+}

@@ -1,5 +1,9 @@
-//! Who somebody is: identities, and how provider tokens become one. Pure, except `oidc` and `keyset`.
+//! Who somebody is: identities, and how provider tokens become one. Pure, except `oidc` and
+//! `fetch`.
 
+pub mod claims;
+mod fetch;
+pub mod oidc;
 pub mod proof;
 
 use std::collections::BTreeSet;

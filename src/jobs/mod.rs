@@ -1,1 +1,25 @@
-//! jobs
+//! The clock's door: what happens because time has passed.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+/// How often void rows are swept away.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Runs until `stop`.
+pub async fn run(app: App, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+        match app.store.sweep(app.clock.now()).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "swept void rows"),
+            Err(error) => tracing::error!(%error, "sweeping failed"),
+        }
+    }
+}

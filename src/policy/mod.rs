@@ -1,9 +1,11 @@
 //! What may pass: the policy file, its checked form, and the one pure function that decides.
 //!
-//! `file` reads and checks; `decide` answers. No clock, no disk, no async in `decide`.
+//! `file` reads and checks (`target` and `role` one table each); `decide` answers. No clock, no disk, no async in `decide`.
 
 pub mod decide;
 pub mod file;
+mod role;
+mod target;
 pub mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::names::{GroupName, LoginName, RoleName, TargetName};
 
 pub use decide::{Verdict, decide, logins_for, targets_for};
+pub use file::{check_against, load, load_for};
 pub use terms::Terms;
 
 /// A checked policy: what the file said, every name parsed, every reference resolved.
@@ -88,6 +91,20 @@ pub enum ChannelKind {
     Exec,
     /// The `sftp` subsystem.
     Sftp,
+}
+
+impl ChannelKind {
+    /// Every kind, in the order people are told of them.
+    pub const ALL: [Self; 3] = [Self::Shell, Self::Exec, Self::Sftp];
+
+    /// The kind as the policy file and refusals write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Exec => "exec",
+            Self::Sftp => "sftp",
+        }
+    }
 }
 
 /// What somebody wants to do on a target. One per channel; the same type for every door.

@@ -1,9 +1,19 @@
 //! What was seen: asciicast v2 files, written while it happens.
 //!
-//! `asciicast` is pure (events in, lines out); `recorder` writes; `recover` cuts and seals what a crash left.
+//! Pure: `asciicast` (events in, lines out), `escape` (JSON), `utf8` (characters over chunk ends), `echo` (which typed bytes may be
+//! kept), `budget` (how much of a command's output is kept), `transcript` (the four together). With the disk:
+//! `place` (names and folders), `recorder` (writes), `recover` (cuts and seals what a crash left).
 
 pub mod asciicast;
+mod budget;
+mod echo;
+mod escape;
+mod place;
 pub mod recorder;
 pub mod recover;
+mod transcript;
+pub mod utf8;
 
+pub use place::locate;
 pub use recorder::{Recorder, RecorderError, Seal, Start};
+pub use recover::recover;

@@ -10,6 +10,7 @@ use url::{Host, Url};
 
 use super::sign::{self, Key, SignError};
 use crate::cli::terminal::plain;
+use crate::identity::proof;
 use crate::random::Random;
 use crate::time::Clock;
 use crate::web::api::{
@@ -99,12 +100,6 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// `host` or `host:port`, without the port that the scheme implies: what is signed, and what the server compares.
-fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
 /// A server to talk to.
 #[derive(Debug)]
 pub struct Api {
@@ -140,7 +135,7 @@ impl Api {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(tls)?;
-        Ok(Self { authority: authority(&server), http, server, random: Random::System, clock: Clock::System })
+        Ok(Self { authority: proof::authority(&server), http, server, random: Random::System, clock: Clock::System })
     }
 
     /// Begins a sign-in.
@@ -295,7 +290,7 @@ mod tests {
         ] {
             assert!(server_url(bad).is_err(), "{bad}");
         }
-        let authority = |text| authority(&server_url(text).unwrap());
+        let authority = |text| proof::authority(&server_url(text).unwrap());
         assert_eq!(authority("https://B.example:443"), "b.example");
         assert_eq!(authority("https://b.example:8443"), "b.example:8443");
         assert_eq!(authority("http://[::1]:99"), "[::1]:99");

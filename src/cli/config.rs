@@ -1,0 +1,144 @@
+//! `caponier config check` and `caponier config show`: what the two files say, before a server believes them.
+//! What is right is decided by `config` and `policy`; here it is only shown.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::config::{self, Config, Problem};
+use crate::policy::{self, Policy};
+
+/// Exit status for a configuration or policy that is refused: `EX_CONFIG` of sysexits(3).
+pub const EXIT_BAD_CONFIG: u8 = 78;
+
+/// `caponier config ...`
+#[derive(Debug, clap::Args)]
+pub struct ConfigArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// The subcommands.
+#[derive(Debug, clap::Subcommand)]
+pub enum ConfigCommand {
+    /// Check the configuration and the policy it names; every problem on its own line as FILE:LINE:COLUMN.
+    /// Exit status: 0 when all is well, 78 when something must be changed.
+    Check(Format),
+    /// Show the values in force, defaults included; secrets are hidden. Exit status: 0, or 78 when the
+    /// configuration is refused.
+    Show(Format),
+}
+
+/// How to print.
+#[derive(Debug, clap::Args)]
+pub struct Format {
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the subcommand on the configuration at `path` with the environment `env`, and writes what it has to say to
+/// `out`. Fails only when `out` cannot be written to.
+pub fn run(
+    args: &ConfigArgs,
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        ConfigCommand::Check(format) => check(format, path, env, out),
+        ConfigCommand::Show(format) => show(format, path, env, out),
+    }
+}
+
+fn check(
+    format: &Format,
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let (config, policy) = match both(path, env) {
+        Ok(both) => both,
+        Err(problems) => return refuse(format, &problems, out),
+    };
+    let policy_file = config.policy_file.display();
+    if format.json {
+        let counts = json!({
+            "ok": true,
+            "config": path,
+            "policy": config.policy_file,
+            "policy_digest": policy.digest,
+            "providers": config.providers.len(),
+            "targets": policy.targets.len(),
+            "roles": policy.roles.len(),
+            "problems": [],
+        });
+        writeln!(out, "{counts:#}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "ok: {} ({})", path.display(), count(config.providers.len(), "provider"))?;
+    let (targets, roles) = (count(policy.targets.len(), "target"), count(policy.roles.len(), "role"));
+    writeln!(out, "ok: {policy_file} ({targets}, {roles})")?;
+    if policy.roles.is_empty() {
+        writeln!(out, "note: {policy_file} has no role, so nobody may do anything yet")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Both files, or every problem of both.
+fn both(path: &Path, env: &BTreeMap<String, String>) -> Result<(Config, Policy), Vec<Problem>> {
+    match Config::load(path, env) {
+        Ok(config) => {
+            let policy = policy::load_for(&config.policy_file, &config)?;
+            Ok((config, policy))
+        }
+        Err(mut problems) => {
+            if let Some(file) = config::policy_file_of(path) {
+                problems.extend(policy::load(&file).err().unwrap_or_default());
+            }
+            Err(problems)
+        }
+    }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn refuse(format: &Format, problems: &[Problem], out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    if format.json {
+        let rows: Vec<serde_json::Value> = problems
+            .iter()
+            .map(|p| json!({ "file": p.file, "line": p.line, "column": p.column, "message": p.message }))
+            .collect();
+        writeln!(out, "{:#}", json!({ "ok": false, "problems": rows }))?;
+    } else {
+        for problem in problems {
+            writeln!(out, "{problem}")?;
+        }
+    }
+    Ok(ExitCode::from(EXIT_BAD_CONFIG))
+}
+
+fn show(
+    format: &Format,
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let config = match Config::load(path, env) {
+        Ok(config) => config,
+        Err(problems) => return refuse(format, &problems, out),
+    };
+    let view = config.view();
+    if format.json {
+        writeln!(out, "{view:#}")?;
+    } else {
+        write!(out, "{}", toml::to_string(&view)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,83 @@
+//! What holds when the file says nothing, and the ranges of what it may say: the one table. `config/caponier.toml`
+//! repeats the defaults for people; a test compares the two.
+
+use std::time::Duration;
+
+use super::units::Bounds;
+
+const fn secs(default: u64, min: u64, max: u64) -> Bounds<Duration> {
+    Bounds {
+        default: Duration::from_secs(default),
+        min: Duration::from_secs(min),
+        max: Duration::from_secs(max),
+    }
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// `state_dir`.
+pub(crate) const STATE_DIR: &str = "/var/lib/caponier";
+
+/// `ssh.listen`.
+pub(crate) const SSH_LISTEN: &str = "0.0.0.0:2222";
+/// `ssh.public_port`; the default is the port listened on.
+pub(crate) const SSH_PUBLIC_PORT: Bounds<u64> = Bounds { default: 0, min: 1, max: 65_535 };
+/// `ssh.connections_max`.
+pub(crate) const SSH_CONNECTIONS_MAX: Bounds<u64> = Bounds { default: 1024, min: 1, max: 65_536 };
+/// `ssh.unauthenticated_max`.
+pub(crate) const SSH_UNAUTHENTICATED_MAX: Bounds<u64> = Bounds { default: 64, min: 1, max: 65_536 };
+/// `ssh.login_grace`: long enough to sign in with a browser while `ssh` waits.
+pub(crate) const SSH_LOGIN_GRACE: Bounds<Duration> = secs(3 * MINUTE, 5, 15 * MINUTE);
+
+/// `web.listen`.
+pub(crate) const WEB_LISTEN: &str = "127.0.0.1:8443";
+
+/// The SQLite file below `state_dir`.
+pub(crate) const STORE_FILE: &str = "caponier.db";
+/// The folder of the CA keys below `state_dir`.
+pub(crate) const CA_DIR: &str = "ca";
+
+/// `certificates.life`; the upper end is also the signer's own cap.
+pub(crate) const CERTIFICATE_LIFE: Bounds<Duration> = secs(5 * MINUTE, 30, 15 * MINUTE);
+/// `certificates.bind_source_address`.
+pub(crate) const BIND_SOURCE_ADDRESS: bool = false;
+
+/// `sign_in.life`.
+pub(crate) const SIGN_IN_LIFE: Bounds<Duration> = secs(10 * HOUR, 5 * MINUTE, DAY);
+
+/// `provider.scopes`, beside `openid`, which is always asked for.
+pub(crate) const SCOPES: [&str; 2] = ["profile", "email"];
+/// `provider.algorithms`.
+pub(crate) const ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
+/// What `provider.algorithms` may list: asymmetric signatures that the OpenID library verifies.
+pub(crate) const ALGORITHMS_KNOWN: [&str; 9] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+/// `provider.claim_subject`.
+pub(crate) const CLAIM_SUBJECT: &str = "sub";
+/// `provider.claim_display`.
+pub(crate) const CLAIM_DISPLAY: [&str; 2] = ["name", "email"];
+/// `provider.claim_groups`.
+pub(crate) const CLAIM_GROUPS: &str = "groups";
+
+/// `sessions.max`, and the range of a role's `session_max`.
+pub(crate) const SESSION_MAX: Bounds<Duration> = secs(12 * HOUR, 1, 7 * DAY);
+/// `sessions.idle`, and the range of a role's `idle_max`.
+pub(crate) const SESSION_IDLE: Bounds<Duration> = secs(HOUR, 1, 7 * DAY);
+/// `sessions.dial`.
+pub(crate) const SESSION_DIAL: Bounds<Duration> = secs(10, 1, 2 * MINUTE);
+/// `sessions.env`.
+pub(crate) const SESSION_ENV: [&str; 2] = ["LANG", "LC_*"];
+
+/// The folder of the recordings below `state_dir`.
+pub(crate) const RECORDING_DIR: &str = "recordings";
+/// `recording.input`.
+pub(crate) const RECORDING_INPUT: bool = false;
+/// `recording.exec_output_max`, in bytes.
+pub(crate) const RECORDING_EXEC_OUTPUT_MAX: Bounds<u64> = Bounds { default: 1 << 20, min: 0, max: 1 << 30 };
+
+/// `policy.file`, beside the configuration.
+pub(crate) const POLICY_FILE: &str = "policy.toml";
+/// `log.format`.
+pub(crate) const LOG_FORMAT: &str = "text";

@@ -1,0 +1,106 @@
+//! Tests of the loader that need its insides: the sample file cannot rot, and every default in it is the real one.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+const SAMPLE: &str = include_str!("../../config/caponier.toml");
+
+/// Keys whose commented line is an alternative to what the file sets, or an example of what has no default.
+const NO_DEFAULT: [&str; 8] = [
+    "web.tls_cert",
+    "web.tls_key",
+    "store.url_file",
+    "store.url_env",
+    "ca.passphrase_env",
+    "ca.passphrase_credential",
+    "ca.agent",
+    "provider.client_secret_env",
+];
+
+/// Every key of the sample with its line's index, whether it is set or commented.
+fn keys_of_sample() -> Vec<(usize, String)> {
+    let mut table = String::new();
+    let mut keys = Vec::new();
+    for (index, line) in SAMPLE.lines().enumerate() {
+        if line.starts_with('[') {
+            table = line.trim_matches(['[', ']']).to_owned();
+            continue;
+        }
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        if key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            let path = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+            keys.push((index, path));
+        }
+    }
+    keys
+}
+
+/// A folder with the sample and the secret files it names.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["ca-passphrase", "corp-client-secret"] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, "open sesame\n").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    dir
+}
+
+fn load_text(dir: &tempfile::TempDir, text: &str) -> Result<Config, Vec<Problem>> {
+    let path = dir.path().join("caponier.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path, &BTreeMap::new())
+}
+
+#[test]
+fn the_sample_names_every_known_key_and_no_other() {
+    let dir = folder();
+    let doc = Document::new(&dir.path().join("caponier.toml"), SAMPLE);
+    let table = doc.parse().unwrap();
+    let mut top = Section::top(&doc, table.get_ref());
+    let here = Surroundings { file: Path::new("x"), folder: dir.path(), env: &BTreeMap::new() };
+    assert!(read(&mut top, here).is_some());
+    top.finish();
+    let tables = ["ssh", "web", "store", "ca", "certificates", "sign_in", "provider", "sessions"];
+    let tables: BTreeSet<String> =
+        tables.into_iter().chain(["recording", "policy", "log"]).map(str::to_owned).collect();
+    let known = doc.known();
+    let in_file: BTreeSet<String> = keys_of_sample().into_iter().map(|(_, key)| key).chain(tables).collect();
+    let missing: Vec<_> = known.difference(&in_file).collect();
+    let unknown: Vec<_> = in_file.difference(&known).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "missing in the file {missing:?}, unknown {unknown:?}");
+    assert!(known.len() > 50, "only {} keys were seen", known.len());
+}
+
+#[test]
+fn commented_values_are_the_defaults() {
+    let dir = folder();
+    let defaults = load_text(&dir, SAMPLE).unwrap().view();
+    let mut tried = 0;
+    for (index, key) in keys_of_sample() {
+        let line = SAMPLE.lines().nth(index).unwrap();
+        let Some(set) = line.strip_prefix("# ") else { continue };
+        if NO_DEFAULT.contains(&key.as_str()) {
+            continue;
+        }
+        let text: Vec<&str> =
+            SAMPLE.lines().enumerate().map(|(i, line)| if i == index { set } else { line }).collect();
+        let view = load_text(&dir, &text.join("\n")).map(|config| config.view());
+        assert_eq!(view.as_ref(), Ok(&defaults), "{key}");
+        tried += 1;
+    }
+    assert!(tried > 25, "only {tried} defaults were tried");
+}
+
+#[test]
+fn env_patterns() {
+    for good in ["LANG", "LC_*", "_x", "TERM", "GIT_AUTHOR_NAME"] {
+        assert_eq!(wrong_env_pattern(good), None, "{good}");
+    }
+    for bad in ["", "*", "L*C", "1A", "A=B", "LD_*", "L*", "PATH", "BASH_ENV", "E*", "a b", "é"] {
+        assert!(wrong_env_pattern(bad).is_some(), "{bad}");
+    }
+}

@@ -1,0 +1,150 @@
+//! `[[provider]]`: the OpenID providers. Whether they answer is left to `identity::oidc`.
+
+use super::defaults;
+use super::document::{At, hint};
+use super::files;
+use super::load::Surroundings;
+use super::section::Section;
+use super::{Provider, doors};
+use crate::names::ProviderName;
+use crate::secret::Secret;
+
+/// Reads every `[[provider]]`; at least one, no two alike. The second list has every name that was given, also of
+/// those that are wrong otherwise, so that who refers to them is not blamed as well.
+pub(super) fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> (Vec<Provider>, Vec<String>) {
+    let mut providers: Vec<Provider> = Vec::new();
+    let mut names = Vec::new();
+    let sections = top.children("provider");
+    if sections.is_empty() && !top.is_wrong("provider") {
+        top.problem(
+            top.place,
+            "no [[provider]] is given, so nobody could sign in: add one with \"name\", \"issuer\" and \"client_id\"",
+        );
+    }
+    for mut section in sections {
+        let one = one(&mut section, here);
+        names.extend(section.text("name").map(|at| at.value.to_owned()));
+        if let Some(one) = one {
+            let place = |key| section.place_of(key).unwrap_or(section.place);
+            if providers.iter().any(|other| other.name == one.name) {
+                section.problem(place("name"), format!("there is a provider \"{}\" already", one.name));
+            } else if let Some(other) =
+                providers.iter().find(|other| other.issuer == one.issuer && other.client_id == one.client_id)
+            {
+                let message =
+                    format!("\"{}\" has the same issuer and client id; keep one of them", other.name);
+                section.problem(place("client_id"), message);
+            }
+            providers.push(one);
+        }
+        section.finish();
+    }
+    (providers, names)
+}
+
+fn one(section: &mut Section<'_>, here: Surroundings<'_>) -> Option<Provider> {
+    section.require("name", "a short name of your choice; groups are written NAME:GROUP");
+    section.require("issuer", "the provider's issuer URL, byte for byte as in its tokens");
+    section.require("client_id", "the client id that the provider gave you");
+    let name = section.parsed::<ProviderName>("name").map(|at| at.value);
+    let title = label(section, "title");
+    let issuer = issuer(section);
+    let client_id = label(section, "client_id");
+    let client_secret = client_secret(section, here);
+    let scopes = list(section, "scopes", &defaults::SCOPES, |scope| {
+        // RFC 6749 section 3.3: visible ASCII without `"` and `\`.
+        let known = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+        (scope.is_empty() || !scope.bytes().all(known)).then(|| format!("{scope:?} is not a scope"))
+    });
+    let scopes = scopes.into_iter().filter(|scope| scope != "openid").collect();
+    let algorithms = list(section, "algorithms", &defaults::ALGORITHMS, wrong_algorithm);
+    if algorithms.is_empty() {
+        let place = section.place_of("algorithms").unwrap_or(section.place);
+        section.problem(
+            place,
+            "\"algorithms\" is empty, so no token could be accepted: leave it out for the default",
+        );
+    }
+    let claim_subject = label(section, "claim_subject").unwrap_or_else(|| defaults::CLAIM_SUBJECT.into());
+    let claim_display = list(section, "claim_display", &defaults::CLAIM_DISPLAY, |claim| {
+        claim.is_empty().then(|| "a claim needs a name".to_owned())
+    });
+    let claim_groups = label(section, "claim_groups").unwrap_or_else(|| defaults::CLAIM_GROUPS.into());
+    let name = name?;
+    Some(Provider {
+        title: title.unwrap_or_else(|| name.to_string()),
+        name,
+        issuer: issuer?,
+        client_id: client_id?,
+        client_secret,
+        scopes,
+        algorithms,
+        claim_subject,
+        claim_display,
+        claim_groups,
+    })
+}
+
+/// One line of text for people or protocols: not empty, no control characters, at most 256 bytes.
+fn label(section: &mut Section<'_>, key: &'static str) -> Option<String> {
+    let text = section.text(key)?;
+    if text.value.trim().is_empty() || text.value.len() > 256 || text.value.chars().any(char::is_control) {
+        section.problem(text.place, format!("{key:?} must be 1 to 256 bytes of text on one line"));
+        return None;
+    }
+    Some(text.value.to_owned())
+}
+
+fn issuer(section: &mut Section<'_>) -> Option<String> {
+    let text = section.text("issuer")?;
+    let url = doors::web_address(section, text.place, "issuer", text.value)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        section
+            .problem(text.place, "\"issuer\": no query and no fragment (OpenID Connect Discovery section 3)");
+        return None;
+    }
+    Some(text.value.to_owned())
+}
+
+fn client_secret(section: &mut Section<'_>, here: Surroundings<'_>) -> Option<Secret<String>> {
+    let file = here.path(section, "client_secret_file");
+    let variable = here.variable(section, "client_secret_env");
+    section.only_one(&["client_secret_file", "client_secret_env"]);
+    if let Some(At { value: path, place }) = file {
+        match files::read_secret(&path) {
+            Ok(secret) => return Some(secret),
+            Err(message) => section.problem(place, message),
+        }
+    }
+    variable.map(|at| Secret::new(at.value.1))
+}
+
+fn wrong_algorithm(algorithm: &str) -> Option<String> {
+    if algorithm.eq_ignore_ascii_case("none") {
+        return Some("\"none\" would accept tokens that nobody signed".into());
+    }
+    if algorithm.starts_with("HS") {
+        return Some(format!(
+            "{algorithm:?} is refused: with HMAC, whoever knows the client secret can make tokens"
+        ));
+    }
+    let known = defaults::ALGORITHMS_KNOWN;
+    (!known.contains(&algorithm))
+        .then(|| format!("unknown algorithm {algorithm:?}{}", hint(algorithm, &known)))
+}
+
+/// A list of texts, each judged by `wrong`, or the default list.
+fn list(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: &[&str],
+    wrong: impl Fn(&str) -> Option<String>,
+) -> Vec<String> {
+    let Some(items) = section.texts(key) else { return default.iter().map(|s| (*s).to_owned()).collect() };
+    for item in &items.value {
+        if let Some(message) = wrong(item.value) {
+            section.problem(item.place, message);
+        }
+    }
+    items.value.iter().map(|item| item.value.to_owned()).collect()
+}

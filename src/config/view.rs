@@ -1,0 +1,92 @@
+//! The effective configuration as people and programs may see it: the keys of the file, defaults included, no secret.
+
+use serde_json::{Map, Value, json};
+
+use super::{Ca, CaSource, Config, Passphrase, Provider, show_duration, show_size, store_url};
+
+/// What stands where a secret is.
+const HIDDEN: &str = "(secret)";
+
+/// See [`Config::view`].
+pub(super) fn view(config: &Config) -> Value {
+    let ssh = &config.ssh;
+    let web = &config.web;
+    json!({
+        "state_dir": config.state_dir,
+        "ssh": {
+            "listen": ssh.listen.to_string(),
+            "host_names": ssh.host_names,
+            "public_port": ssh.public_port,
+            "client_patterns": ssh.client_patterns,
+            "connections_max": ssh.connections_max,
+            "unauthenticated_max": ssh.unauthenticated_max,
+            "login_grace": show_duration(ssh.login_grace),
+        },
+        "web": without_nulls(json!({
+            "listen": web.listen.to_string(),
+            "public_url": web.public_url.as_str().trim_end_matches('/'),
+            "tls_cert": web.tls_cert,
+            "tls_key": web.tls_key,
+            "trusted_proxies": web.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })),
+        "store": { "url": store_url::shown(config.store_url.expose()) },
+        "ca": ca(&config.ca),
+        "certificates": {
+            "life": show_duration(config.certificates.life),
+            "bind_source_address": config.certificates.bind_source_address,
+        },
+        "provider": config.providers.iter().map(provider).collect::<Vec<_>>(),
+        "sign_in": { "life": show_duration(config.sign_in_life), "admins": config.admins },
+        "sessions": {
+            "max": show_duration(config.sessions.max),
+            "idle": show_duration(config.sessions.idle),
+            "env": config.sessions.env,
+            "dial": show_duration(config.sessions.dial),
+        },
+        "recording": {
+            "dir": config.recording.dir,
+            "input": config.recording.input,
+            "exec_output_max": show_size(config.recording.exec_output_max),
+        },
+        "policy": { "file": config.policy_file },
+        "log": { "format": if config.log_json { "json" } else { "text" } },
+    })
+}
+
+fn ca(ca: &Ca) -> Value {
+    let (key, value) = match &ca.source {
+        CaSource::Files(Passphrase::File(path)) => ("passphrase_file", json!(path)),
+        CaSource::Files(Passphrase::Env(name)) => ("passphrase_env", json!(name)),
+        CaSource::Files(Passphrase::Credential(name)) => ("passphrase_credential", json!(name)),
+        CaSource::Files(Passphrase::Plain) => ("plain", json!(true)),
+        CaSource::Agent(path) => ("agent", json!(path)),
+    };
+    json!({ "dir": ca.dir, key: value })
+}
+
+fn provider(provider: &Provider) -> Value {
+    without_nulls(json!({
+        "name": provider.name.as_str(),
+        "title": provider.title,
+        "issuer": provider.issuer,
+        "client_id": provider.client_id,
+        "client_secret": provider.client_secret.as_ref().map(|_| HIDDEN),
+        "scopes": provider.scopes,
+        "algorithms": provider.algorithms,
+        "claim_subject": provider.claim_subject,
+        "claim_display": provider.claim_display,
+        "claim_groups": provider.claim_groups,
+    }))
+}
+
+/// Leaves out what is not set: TOML has no null.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).collect::<Map<_, _>>())
+        }
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+            other
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Ends a sign-in before its time: by its owner, by an admin, or on the server itself. Certificates under it are refused
+//! from then on, and its sessions are closed by whoever holds them (see `Desk::ended`).
+
+use super::Caller;
+use super::recognise::{RequestRefused, SignedBy, burn, sign_in_of};
+use crate::app::App;
+use crate::audit::AuditEvent;
+use crate::ids::SignInId;
+use crate::names::GroupName;
+use crate::store::{StoreError, Tx};
+
+/// Why a sign-in is not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum EndRefused {
+    /// Whoever asks is not signed in.
+    #[error(transparent)]
+    Caller(#[from] RequestRefused),
+    /// No such live sign-in, or not theirs to end; nobody learns which.
+    #[error("there is no such sign-in that you may end")]
+    NotFound,
+    /// The same signed request came before.
+    #[error("this request was sent before; send a new one")]
+    Replay,
+    /// The store is out of order.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Ends `id`; false when it was not live. `by` and `reason` go into the audit log: `by` is `provider:subject`, or
+/// `admin` for the command on the server. Whether `by` may is decided by who calls this.
+pub async fn end(app: &App, id: &SignInId, by: &str, reason: &str) -> Result<bool, StoreError> {
+    let tx = app.store.begin().await?;
+    end_in(app, tx, id, by, reason).await
+}
+
+async fn end_in(app: &App, mut tx: Tx, id: &SignInId, by: &str, reason: &str) -> Result<bool, StoreError> {
+    let now = app.clock.now();
+    if !tx.end_sign_in(id, now).await? {
+        return Ok(false);
+    }
+    let event = AuditEvent::SignInEnded { sign_in: id.clone(), by: by.to_owned(), reason: reason.to_owned() };
+    tx.commit(now, event).await?;
+    app.desk.tell_ended(id);
+    Ok(true)
+}
+
+/// Ends the sign-in of the key that signed the request.
+pub async fn end_own(app: &App, signed: &SignedBy) -> Result<SignInId, EndRefused> {
+    let own = sign_in_of(app, signed).await?;
+    end_signed(app, signed, &own.id, &own.who.reference(), "logged out").await?;
+    Ok(own.id)
+}
+
+/// Ends somebody's sign-in, asked for by a signed request: one's own, or anybody's by an admin.
+pub async fn end_other(app: &App, signed: &SignedBy, id: &SignInId) -> Result<(), EndRefused> {
+    let asking = sign_in_of(app, signed).await?;
+    let caller = Caller::new(&asking, None, None, signed.from());
+    let theirs = app.store.sign_in(id).await?.ok_or(EndRefused::NotFound)?;
+    let own = theirs.who.issuer == asking.who.issuer && theirs.who.subject == asking.who.subject;
+    if !own && !is_admin(app, &caller) {
+        return Err(EndRefused::NotFound);
+    }
+    let reason = if own { "ended by its owner" } else { "ended by an admin" };
+    end_signed(app, signed, id, &asking.who.reference(), reason).await
+}
+
+async fn end_signed(
+    app: &App,
+    signed: &SignedBy,
+    id: &SignInId,
+    by: &str,
+    reason: &str,
+) -> Result<(), EndRefused> {
+    let mut tx = app.store.begin().await?;
+    match burn(&mut tx, signed).await {
+        Err(StoreError::Conflict) => return Err(EndRefused::Replay),
+        burned => burned?,
+    }
+    if end_in(app, tx, id, by, reason).await? { Ok(()) } else { Err(EndRefused::NotFound) }
+}
+
+/// Whether the configuration names this person, or a group of theirs, as admin.
+pub fn is_admin(app: &App, caller: &Caller) -> bool {
+    let who = caller.identity();
+    let reference = who.reference();
+    app.config.admins.iter().any(|admin| {
+        *admin == reference || admin.parse::<GroupName>().is_ok_and(|group| who.groups.contains(&group))
+    })
+}

@@ -1,0 +1,303 @@
+//! A session's beginning and end. Write ahead: recording header, session row, certificate row and audit entry are
+//! there before the certificate is signed, and so before the target hears of anything.
+
+use russh::keys::ssh_key::{Algorithm, Certificate, PrivateKey};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::audit::AuditEvent;
+use crate::ca::{Draft, DraftError, SignerError};
+use crate::flow::authorize::{Permit, describe};
+use crate::ids::SessionId;
+use crate::policy::Act;
+use crate::recording::{Recorder, RecorderError, Start};
+use crate::store::{CertificateRow, SessionRow, StoreError};
+
+/// Why a permitted session could not begin, or not be closed in order. Its text is for the log; users get a reference.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The recording.
+    #[error(transparent)]
+    Recorder(#[from] RecorderError),
+    /// The certificate.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The draft of the certificate.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// The session's key.
+    #[error("key: {0}")]
+    Key(String),
+}
+
+/// A terminal, as the client asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// `TERM`.
+    pub term: String,
+    /// Columns.
+    pub columns: u32,
+    /// Rows.
+    pub rows: u32,
+}
+
+/// Proof: recorded, written down, and holding the one credential for its target. The private key was made for this
+/// session and is dropped with it.
+pub struct OpenSession {
+    id: SessionId,
+    permit: Permit,
+    recorder: Option<Recorder>,
+    key: PrivateKey,
+    certificate: Certificate,
+    row: SessionRow,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// See `AuditEvent::SessionClosed`.
+    pub reason: &'static str,
+    /// Exit status.
+    pub exit_status: Option<u32>,
+    /// Bytes client to target.
+    pub bytes_in: u64,
+    /// Bytes target to client.
+    pub bytes_out: u64,
+}
+
+impl OpenSession {
+    /// Its id.
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// The permit behind it.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// The recording; none for channels that have none (sftp).
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
+    }
+
+    /// The credential for the target.
+    pub fn credential(&self) -> (&PrivateKey, &Certificate) {
+        (&self.key, &self.certificate)
+    }
+}
+
+/// Begins a permitted session. `recorder_failed` is cancelled when the recording can no longer be written.
+pub async fn open(
+    app: &App,
+    permit: Permit,
+    terminal: Option<&Terminal>,
+    recorder_failed: CancellationToken,
+) -> Result<OpenSession, SessionError> {
+    let id = SessionId::random(&app.random);
+    let key = app
+        .random
+        .with(|mut rng| PrivateKey::random(&mut rng, Algorithm::Ed25519))
+        .map_err(|e| SessionError::Key(e.to_string()))?;
+    let draft = draft(app, &permit, &id, &key, terminal.is_some())?;
+    let recorder = match start_of(app, &permit, &id, terminal) {
+        Some(start) => Some(Recorder::create(&app.config.recording, start, recorder_failed).await?),
+        None => None,
+    };
+    let row = row_of(app, &permit, &id, recorder.as_ref());
+    let mut tx = app.store.begin().await?;
+    tx.insert_session(&row).await?;
+    tx.insert_certificate(&CertificateRow {
+        serial: draft.serial(),
+        kind: "target",
+        sign_in: permit.caller().sign_in().clone(),
+        session: Some(id.clone()),
+        key_id: draft.key_id().into(),
+        key_fingerprint: key.fingerprint(russh::keys::HashAlg::Sha256).to_string(),
+        principals: draft.principals().join(","),
+        valid_after: draft.valid_after(),
+        valid_before: draft.valid_before(),
+    })
+    .await?;
+    tx.commit(row.opened, opened(&permit, &row, draft.serial())).await?;
+    let certificate = app.signer.sign(&draft, &app.random, app.clock.now()).await?;
+    Ok(OpenSession { id, permit, recorder, key, certificate, row })
+}
+
+/// Ends a session: seals its recording and writes row and audit entry.
+pub async fn close(app: &App, session: OpenSession, outcome: Outcome) -> Result<(), SessionError> {
+    let OpenSession { mut row, recorder, .. } = session;
+    let mut reason = outcome.reason;
+    let mut failed = None;
+    if let Some(recorder) = recorder {
+        match recorder.seal().await {
+            Ok(seal) => row.recording_sha256 = Some(seal.sha256),
+            Err(error) => {
+                reason = "recorder";
+                failed = Some(error);
+            }
+        }
+    }
+    let now = app.clock.now();
+    row.closed = Some(now);
+    row.close_reason = Some(reason.into());
+    row.exit_status = outcome.exit_status;
+    row.bytes_in = outcome.bytes_in;
+    row.bytes_out = outcome.bytes_out;
+    let event = AuditEvent::SessionClosed {
+        session: row.id.clone(),
+        reason: reason.into(),
+        exit_status: outcome.exit_status,
+        bytes_in: outcome.bytes_in,
+        bytes_out: outcome.bytes_out,
+        recording_sha256: row.recording_sha256.clone(),
+    };
+    let mut tx = app.store.begin().await?;
+    if tx.close_session(&row).await? {
+        tx.commit(now, event).await?;
+    }
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// The key id, which sshd logs: it names the person and joins to session and sign-in.
+fn draft(
+    app: &App,
+    permit: &Permit,
+    id: &SessionId,
+    key: &PrivateKey,
+    pty: bool,
+) -> Result<Draft, DraftError> {
+    let who = permit.caller().identity().reference();
+    let key_id: String =
+        format!("{who}/{id}").chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(128).collect();
+    Draft::target(
+        key.public_key(),
+        app.random.u64(),
+        &key_id,
+        permit.caller().sign_in(),
+        id,
+        &permit.ask().login,
+        pty,
+        app.clock.now(),
+    )
+}
+
+fn start_of(app: &App, permit: &Permit, id: &SessionId, terminal: Option<&Terminal>) -> Option<Start> {
+    let command = match &permit.ask().act {
+        Act::Shell { .. } => None,
+        Act::Exec { command, .. } => Some(String::from_utf8_lossy(command).into_owned()),
+        Act::Subsystem { .. } => return None,
+    };
+    let who = permit.caller().identity();
+    Some(Start {
+        session: id.clone(),
+        at: app.clock.now(),
+        pty: terminal.map(|t| (t.columns, t.rows)),
+        term: terminal.map(|t| t.term.clone()).unwrap_or_default(),
+        command,
+        title: format!(
+            "{}@{} by {} ({})",
+            permit.ask().login,
+            permit.ask().target,
+            who.reference(),
+            who.display
+        ),
+        input: permit.terms().record_input,
+    })
+}
+
+fn row_of(app: &App, permit: &Permit, id: &SessionId, recorder: Option<&Recorder>) -> SessionRow {
+    let caller = permit.caller();
+    let (kind, command) = match &permit.ask().act {
+        Act::Shell { .. } => ("shell", String::new()),
+        Act::Exec { command, .. } => ("exec", String::from_utf8_lossy(command).into_owned()),
+        Act::Subsystem { name } => (name.as_str(), String::new()),
+    };
+    SessionRow {
+        id: id.clone(),
+        sign_in: caller.sign_in().clone(),
+        who: caller.identity().reference(),
+        display: caller.identity().display.clone(),
+        target: permit.ask().target.to_string(),
+        login: permit.ask().login.to_string(),
+        kind: kind.into(),
+        command,
+        from: caller.from().to_string(),
+        node: app.node.to_string(),
+        recording: recorder.map(|r| r.relative_path().into()),
+        opened: app.clock.now(),
+        closed: None,
+        close_reason: None,
+        exit_status: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        recording_sha256: None,
+    }
+}
+
+fn opened(permit: &Permit, row: &SessionRow, target_serial: u64) -> AuditEvent {
+    let caller = permit.caller();
+    AuditEvent::SessionOpened {
+        session: row.id.clone(),
+        who: caller.identity().clone(),
+        sign_in: caller.sign_in().clone(),
+        client_serial: caller.certificate_serial(),
+        target_serial,
+        target: row.target.clone(),
+        login: row.login.clone(),
+        act: describe(&permit.ask().act),
+        role: permit.role().to_string(),
+        policy: permit.policy_digest().into(),
+        from: row.from.clone(),
+        recording: row.recording.clone(),
+    }
+}
+
+/// Seals what a crash of this node left open: recordings are cut to their last whole line and marked, rows closed as
+/// `interrupted`. Returns how many. To be called before the node accepts anything.
+pub async fn seal_interrupted(app: &App) -> Result<usize, SessionError> {
+    let open = app.store.open_sessions_of(&app.node).await?;
+    let mut sealed = 0;
+    for mut row in open {
+        row.recording_sha256 = match row.recording.clone() {
+            None => None,
+            Some(relative) => seal_one(app, relative).await,
+        };
+        row.closed = Some(app.clock.now());
+        row.close_reason = Some("interrupted".into());
+        let event = AuditEvent::SessionClosed {
+            session: row.id.clone(),
+            reason: "interrupted".into(),
+            exit_status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            recording_sha256: row.recording_sha256.clone(),
+        };
+        let mut tx = app.store.begin().await?;
+        if tx.close_session(&row).await? {
+            tx.commit(app.clock.now(), event).await?;
+            sealed += 1;
+        }
+    }
+    Ok(sealed)
+}
+
+/// A recording that cannot be recovered does not stop the server: its row says that there is no digest, the log why.
+async fn seal_one(app: &App, relative: String) -> Option<String> {
+    let dir = app.config.recording.dir.clone();
+    let path = relative.clone();
+    match tokio::task::spawn_blocking(move || crate::recording::recover::recover(&dir, &path)).await {
+        Ok(Ok(seal)) => Some(seal.sha256),
+        Ok(Err(error)) => {
+            tracing::error!(%error, recording = relative, "an interrupted recording could not be sealed");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, recording = relative, "sealing an interrupted recording failed");
+            None
+        }
+    }
+}

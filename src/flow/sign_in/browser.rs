@@ -1,0 +1,409 @@
+//! The browser's part: leaving for a provider, coming back, and, in device and ssh mode, the person's yes or no.
+//! A browser is known by its cookie; how pages look is the web door's matter.
+
+use std::net::IpAddr;
+
+use url::Url;
+
+use super::begin::{configured, page};
+use super::{
+    Event, HANDOFF_LIFE, Handoff, LEAVES_MAX, Mode, Pending, SignInRefused, State, Stay, hash, same,
+    user_code,
+};
+use crate::app::App;
+use crate::audit::AuditEvent;
+use crate::config;
+use crate::identity::Identity;
+use crate::identity::oidc::{OidcError, Trip};
+use crate::ids::PendingId;
+use crate::time::Timestamp;
+
+/// A provider to choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its name, the value of the button.
+    pub name: String,
+    /// Its title.
+    pub title: String,
+}
+
+/// A browser that is to go to a provider.
+#[derive(Clone, Debug)]
+pub struct Leaving {
+    /// Where to.
+    pub to: Url,
+    /// The cookie it must bring back.
+    pub cookie: String,
+}
+
+/// What a page that opens a sign-in shows.
+#[derive(Clone, Debug)]
+pub enum Opened {
+    /// Which provider? The same page again, with the answer.
+    Choose(Vec<Choice>),
+    /// Off to the provider.
+    Leave(Leaving),
+}
+
+/// The query of the provider's redirect (OpenID Connect Core 3.1.2.5, RFC 9207).
+#[derive(Clone, Debug, Default)]
+pub struct Returned {
+    /// `state`
+    pub state: String,
+    /// `code`
+    pub code: Option<String>,
+    /// `error`
+    pub error: Option<String>,
+    /// `iss`
+    pub issuer: Option<String>,
+}
+
+/// Where the browser goes after the provider.
+#[derive(Clone, Debug)]
+pub enum Back {
+    /// To the client's port on this machine.
+    ToClient(Url),
+    /// To the page that asks for confirmation.
+    Confirm(PendingId),
+    /// Nowhere: it failed, and the waiting client hears the same text.
+    Failed(String),
+}
+
+/// What the person compares before confirming.
+#[derive(Clone, Debug)]
+pub struct ConfirmView {
+    /// Who was signed in.
+    pub who: Identity,
+    /// The code that stands at the client.
+    pub code: String,
+    /// What the client machine calls itself; none in ssh mode.
+    pub client: Option<String>,
+    /// Where the client asked from.
+    pub from: IpAddr,
+    /// Fingerprint of the client's key; none in ssh mode.
+    pub key: Option<String>,
+    /// The form's token against cross-site requests.
+    pub csrf: String,
+}
+
+/// The person's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Sign that client in.
+    Confirm,
+    /// Do not.
+    Deny,
+}
+
+/// The configured providers.
+pub fn choices(app: &App) -> Vec<Choice> {
+    let choice = |p: &config::Provider| Choice { name: p.name.to_string(), title: p.title.clone() };
+    app.config.providers.iter().map(choice).collect()
+}
+
+/// Opens a loopback sign-in by its address. Device and ssh sign-ins have no address: their code must be typed.
+pub async fn open(
+    app: &App,
+    id: &PendingId,
+    provider: Option<&str>,
+    cookie: Option<&str>,
+) -> Result<Opened, SignInRefused> {
+    let now = app.clock.now();
+    let row = app.store.pending(id, now).await?.ok_or(SignInRefused::NotFound)?;
+    let pending = Pending::from_row(row)?;
+    if !matches!(pending.mode, Mode::Loopback { .. }) {
+        return Err(SignInRefused::NotFound);
+    }
+    leave(app, pending, provider, cookie, None, now).await
+}
+
+/// Opens a device or ssh sign-in by the code that somebody typed at `from`.
+pub async fn enter_code(
+    app: &App,
+    typed: &str,
+    provider: Option<&str>,
+    cookie: Option<&str>,
+    from: IpAddr,
+) -> Result<Opened, SignInRefused> {
+    let now = app.clock.now();
+    if !app.desk.may_guess(from, now) {
+        return Err(SignInRefused::Limit("too many codes were tried; wait some minutes"));
+    }
+    let unknown = || {
+        SignInRefused::BadRequest("That code is unknown or has expired. Look again, or begin again.".into())
+    };
+    let code = user_code::read(typed).ok_or_else(unknown)?;
+    let row = app.store.pending_by_user_code(&hash(&code), now).await?.ok_or_else(unknown)?;
+    app.desk.guessed(from);
+    leave(app, Pending::from_row(row)?, provider, cookie, Some(&code), now).await
+}
+
+async fn leave(
+    app: &App,
+    mut pending: Pending,
+    provider: Option<&str>,
+    cookie: Option<&str>,
+    code: Option<&str>,
+    now: Timestamp,
+) -> Result<Opened, SignInRefused> {
+    let asked = match provider {
+        Some(name) => Some(configured(app, name)?),
+        None => pending.provider.clone(),
+    };
+    let provider = match (asked, app.config.providers.as_slice()) {
+        (Some(name), all) => all.iter().find(|p| p.name == name).ok_or(SignInRefused::NotFound)?,
+        (None, [only]) => only,
+        (None, _) => return Ok(Opened::Choose(choices(app))),
+    };
+    if pending.leaves >= LEAVES_MAX {
+        return Err(SignInRefused::Limit("this sign-in went to the provider too often; begin again"));
+    }
+    // One cookie serves several sign-ins of a browser. A value that we would not make is not taken up.
+    let cookie = cookie.filter(|c| is_token(c)).map_or_else(|| app.random.token(), str::to_owned);
+    let state = app.random.token();
+    let state_hash = hash(&state);
+    let to = app.desk.oidc.leave(provider, &back_to(app)?, &Trip::new(&cookie, &state), now).await?;
+    let stay = Stay {
+        provider: provider.name.clone(),
+        cookie_hash: hash(&cookie),
+        sealed_code: code.map(|code| user_code::seal(code, &cookie, &state_hash)),
+        state_hash,
+    };
+    pending.leaves += 1;
+    let before = pending.take(Event::Leave(stay), now).map_err(|_| SignInRefused::NotFound)?;
+    if !app.store.step_pending(before, &pending.to_row()?).await? {
+        return Err(SignInRefused::NotFound);
+    }
+    Ok(Opened::Leave(Leaving { to, cookie }))
+}
+
+/// The one redirect address to register at every provider.
+fn back_to(app: &App) -> Result<Url, SignInRefused> {
+    page(app, "/callback")
+}
+
+fn is_token(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// Takes the browser back from the provider.
+pub async fn come_back(
+    app: &App,
+    returned: Returned,
+    cookie: Option<&str>,
+    from: IpAddr,
+) -> Result<Back, SignInRefused> {
+    let now = app.clock.now();
+    if !is_token(&returned.state) {
+        return Err(SignInRefused::NotFound);
+    }
+    let found = app.store.pending_by_oauth_state(&hash(&returned.state), now).await?;
+    let mut pending = Pending::from_row(found.ok_or(SignInRefused::NotFound)?)?;
+    let stay = pending.stay().cloned().ok_or(SignInRefused::NotFound)?;
+    let Some(cookie) = cookie.filter(|cookie| same(&hash(cookie), &stay.cookie_hash)) else {
+        let reason = "the provider's answer came from another browser than the one sent there";
+        note_failure(app, Some(&stay), reason, from, now).await?;
+        return Err(SignInRefused::OtherBrowser);
+    };
+    // From here on the state is used up, whatever the provider says.
+    advance(app, &mut pending, Event::Return, now).await?;
+    match verify(app, &stay, &returned, cookie, now).await {
+        Ok(who) => identified(app, pending, who, now).await,
+        Err((reason, text)) => fail(app, pending, &stay, &reason, text, from, now).await,
+    }
+}
+
+async fn advance(
+    app: &App,
+    pending: &mut Pending,
+    event: Event,
+    now: Timestamp,
+) -> Result<(), SignInRefused> {
+    let before = pending.take(event, now).map_err(|_| SignInRefused::NotFound)?;
+    if app.store.step_pending(before, &pending.to_row()?).await? {
+        Ok(())
+    } else {
+        Err(SignInRefused::NotFound)
+    }
+}
+
+/// Who the provider says it is; or the reason for the audit and the text for the person.
+async fn verify(
+    app: &App,
+    stay: &Stay,
+    returned: &Returned,
+    cookie: &str,
+    now: Timestamp,
+) -> Result<Identity, (String, String)> {
+    let failed = |reason: &str, text: &str| (reason.to_owned(), text.to_owned());
+    let provider = app.config.providers.iter().find(|p| p.name == stay.provider).ok_or_else(|| {
+        failed("the provider is no longer configured", "this provider is no longer used here; begin again")
+    })?;
+    if returned.issuer.as_ref().is_some_and(|issuer| *issuer != provider.issuer) {
+        return Err(failed(
+            "the answer names another issuer (iss)",
+            "the answer came from another identity provider; begin again",
+        ));
+    }
+    let code = match (&returned.error, &returned.code) {
+        (None, Some(code)) => code,
+        (Some(error), _) => {
+            let error = crate::identity::claims::label(error, 64);
+            let text = if error == "access_denied" {
+                "the identity provider refused the sign-in, or it was cancelled there".to_owned()
+            } else {
+                format!("the identity provider answered {error:?}; try again, or ask its administrators")
+            };
+            return Err((format!("the provider answered {error:?}"), text));
+        }
+        (None, None) => {
+            return Err(failed("no code", "the identity provider's answer is incomplete; begin again"));
+        }
+    };
+    let back = back_to(app).map_err(|e| failed(&e.to_string(), "begin again"))?;
+    let trip = Trip::new(cookie, &returned.state);
+    match app.desk.oidc.exchange(provider, &back, code, &trip, now).await {
+        Ok(token) => Ok(token.identity().clone()),
+        Err(why) => Err((why.to_string(), text_for(&why))),
+    }
+}
+
+/// What the person learns: what to do, and nothing of the network behind us.
+fn text_for(why: &OidcError) -> String {
+    match why {
+        OidcError::Token(refused) => {
+            format!(
+                "the identity provider's answer was refused: {refused}; begin again, or ask the administrators"
+            )
+        }
+        OidcError::Provider(_) | OidcError::Config(_) => {
+            "the identity provider did not answer as it should; try again, or ask the administrators"
+                .to_owned()
+        }
+    }
+}
+
+async fn identified(
+    app: &App,
+    mut pending: Pending,
+    who: Identity,
+    now: Timestamp,
+) -> Result<Back, SignInRefused> {
+    let Mode::Loopback { port, .. } = pending.mode else {
+        advance(app, &mut pending, Event::Identify { who, handoff: None }, now).await?;
+        return Ok(Back::Confirm(pending.id));
+    };
+    let code = app.random.token();
+    let handoff = Some(Handoff { hash: hash(&code), until: now.plus(HANDOFF_LIFE) });
+    advance(app, &mut pending, Event::Identify { who, handoff }, now).await?;
+    Ok(Back::ToClient(to_client(port, "code", &code)?))
+}
+
+/// The client chose only the port: the rest of the address is ours, so it cannot lead anywhere else.
+fn to_client(port: u16, name: &str, value: &str) -> Result<Url, SignInRefused> {
+    let base = format!("http://127.0.0.1:{port}/");
+    Url::parse_with_params(&base, [(name, value)]).map_err(|e| SignInRefused::BadRequest(e.to_string()))
+}
+
+async fn fail(
+    app: &App,
+    mut pending: Pending,
+    stay: &Stay,
+    reason: &str,
+    text: String,
+    from: IpAddr,
+    now: Timestamp,
+) -> Result<Back, SignInRefused> {
+    let before = pending.take(Event::Deny(text.clone()), now).map_err(|_| SignInRefused::NotFound)?;
+    let mut tx = app.store.begin().await?;
+    if !tx.step_pending(before, &pending.to_row()?).await? {
+        return Err(SignInRefused::NotFound);
+    }
+    tx.commit(now, failure(Some(stay), reason, from)).await?;
+    match pending.mode {
+        Mode::Loopback { port, .. } => Ok(Back::ToClient(to_client(port, "error", &text)?)),
+        Mode::Device | Mode::Ssh => Ok(Back::Failed(text)),
+    }
+}
+
+fn failure(stay: Option<&Stay>, reason: &str, from: IpAddr) -> AuditEvent {
+    AuditEvent::SignInFailed {
+        provider: stay.map(|stay| stay.provider.to_string()),
+        reason: reason.to_owned(),
+        from: from.to_string(),
+    }
+}
+
+pub(super) async fn note_failure(
+    app: &App,
+    stay: Option<&Stay>,
+    reason: &str,
+    from: IpAddr,
+    now: Timestamp,
+) -> Result<(), SignInRefused> {
+    if app.desk.may_be_refused(from, now) {
+        app.store.note(now, failure(stay, reason, from)).await?;
+    }
+    Ok(())
+}
+
+/// What the person is to confirm, for the browser that was at the provider and for no other.
+pub async fn look(app: &App, id: &PendingId, cookie: Option<&str>) -> Result<ConfirmView, SignInRefused> {
+    let (pending, cookie) = identified_here(app, id, cookie, app.clock.now()).await?;
+    let csrf = csrf(cookie, id);
+    let State::Identified { stay, who, .. } = pending.state else { return Err(SignInRefused::NotFound) };
+    let sealed = stay.sealed_code.as_deref();
+    let code = sealed.and_then(|sealed| user_code::unseal(sealed, cookie, &stay.state_hash));
+    Ok(ConfirmView {
+        who,
+        code: code.ok_or(SignInRefused::NotFound)?,
+        client: pending.key.is_some().then_some(pending.client),
+        from: pending.from,
+        key: pending.key,
+        csrf,
+    })
+}
+
+async fn identified_here<'a>(
+    app: &App,
+    id: &PendingId,
+    cookie: Option<&'a str>,
+    now: Timestamp,
+) -> Result<(Pending, &'a str), SignInRefused> {
+    let row = app.store.pending(id, now).await?.ok_or(SignInRefused::NotFound)?;
+    let pending = Pending::from_row(row)?;
+    let ours = |cookie: &&str| matches!(&pending.state, State::Identified { stay, .. } if same(&hash(cookie), &stay.cookie_hash));
+    match cookie.filter(ours) {
+        Some(cookie) if !matches!(pending.mode, Mode::Loopback { .. }) => Ok((pending, cookie)),
+        _ => Err(SignInRefused::NotFound),
+    }
+}
+
+/// Known to the page and to nobody else: derived from the cookie, which other sites cannot read.
+fn csrf(cookie: &str, id: &PendingId) -> String {
+    hash(&format!("caponier csrf\n{cookie}\n{id}"))
+}
+
+/// Takes the person's answer.
+pub async fn decide(
+    app: &App,
+    id: &PendingId,
+    cookie: Option<&str>,
+    csrf_shown: &str,
+    decision: Decision,
+    from: IpAddr,
+) -> Result<(), SignInRefused> {
+    let now = app.clock.now();
+    let (mut pending, cookie) = identified_here(app, id, cookie, now).await?;
+    if !same(csrf_shown, &csrf(cookie, id)) {
+        return Err(SignInRefused::BadRequest("this form was not made by this site; begin again".into()));
+    }
+    match decision {
+        Decision::Confirm => advance(app, &mut pending, Event::Confirm, now).await,
+        Decision::Deny => {
+            let stay = pending.stay().cloned().ok_or(SignInRefused::NotFound)?;
+            let text = "the sign-in was denied in the browser".to_owned();
+            fail(app, pending, &stay, "denied in the browser", text, from, now).await.map(|_| ())
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The end, from the command line: the key that began, and only it, turns an answered sign-in into a row.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use super::browser::note_failure;
+use super::{Event, Mode, Pending, SignInRefused, State, hash, same};
+use crate::app::App;
+use crate::audit::AuditEvent;
+use crate::flow::recognise::{SignedBy, burn};
+use crate::identity::Identity;
+use crate::ids::{PendingId, SignInId};
+use crate::store::{SignIn, StoreError};
+use crate::time::Timestamp;
+
+/// What the client shows.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The pending sign-in.
+    pub id: PendingId,
+    /// Loopback: the code of the redirect.
+    pub code: Option<String>,
+    /// Loopback: the verifier behind the challenge.
+    pub verifier: Option<String>,
+}
+
+/// What comes of it.
+#[derive(Clone, Debug)]
+pub enum Finished {
+    /// The browser is not done yet; ask again.
+    Waiting,
+    /// Signed in.
+    Done(SignIn),
+}
+
+/// Finishes. A poll that only waits burns no nonce: repeating it changes nothing.
+pub async fn finish(app: &App, signed: &SignedBy, shown: Finish) -> Result<Finished, SignInRefused> {
+    let now = app.clock.now();
+    let row = app.store.pending(&shown.id, now).await?.ok_or(SignInRefused::NotFound)?;
+    let pending = Pending::from_row(row)?;
+    if pending.key.as_deref() != Some(signed.fingerprint()) {
+        note_failure(app, pending.stay(), "another key than the one that began", signed.from(), now).await?;
+        return Err(SignInRefused::NotFound);
+    }
+    let who = match &pending.state {
+        State::Begun | State::AtProvider(_) | State::Exchanging(_) => return Ok(Finished::Waiting),
+        State::Denied { text } => return Err(SignInRefused::Denied(text.clone())),
+        State::Done => return Err(SignInRefused::NotFound),
+        State::Confirmed { who } => who.clone(),
+        State::Identified { handoff: None, .. } => return Ok(Finished::Waiting),
+        State::Identified { who, handoff: Some(handoff), .. } => {
+            let Mode::Loopback { challenge, .. } = &pending.mode else { return Err(SignInRefused::NotFound) };
+            let code = shown.code.as_deref().is_some_and(|code| same(&hash(code), &handoff.hash));
+            let verifier = shown
+                .verifier
+                .as_deref()
+                .is_some_and(|verifier| same(&URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)), challenge));
+            if !code || !verifier {
+                let reason = "wrong code or verifier of the loopback redirect";
+                note_failure(app, pending.stay(), reason, signed.from(), now).await?;
+                return Err(SignInRefused::Denied(
+                    "the code from the browser does not fit; begin again".into(),
+                ));
+            }
+            who.clone()
+        }
+    };
+    settle(app, pending, who, Some(signed), now).await.map(Finished::Done)
+}
+
+/// Makes the sign-in: one transaction with the step of the pending row, the nonce and the audit entry.
+pub(super) async fn settle(
+    app: &App,
+    mut pending: Pending,
+    who: Identity,
+    signed: Option<&SignedBy>,
+    now: Timestamp,
+) -> Result<SignIn, SignInRefused> {
+    let from = pending.from;
+    let before = pending.take(Event::Finish, now).map_err(|_| SignInRefused::NotFound)?;
+    let sign_in = SignIn {
+        id: SignInId::random(&app.random),
+        who: who.clone(),
+        key_fingerprint: pending.key.clone(),
+        method: pending.mode.word().to_owned(),
+        from: from.to_string(),
+        client: pending.client.clone(),
+        created: now,
+        expires: now.plus(app.config.sign_in_life),
+        ended: None,
+    };
+    end_older(app, &sign_in).await?;
+    let mut tx = app.store.begin().await?;
+    if let Some(signed) = signed {
+        match burn(&mut tx, signed).await {
+            Err(StoreError::Conflict) => return Err(SignInRefused::Replay),
+            burned => burned?,
+        }
+    }
+    if !tx.step_pending(before, &pending.to_row()?).await? {
+        return Err(SignInRefused::NotFound);
+    }
+    tx.insert_sign_in(&sign_in).await?;
+    tx.commit(
+        now,
+        AuditEvent::SignedIn {
+            sign_in: sign_in.id.clone(),
+            who,
+            method: pending.mode.word(),
+            key: pending.key,
+            from: from.to_string(),
+        },
+    )
+    .await?;
+    Ok(sign_in)
+}
+
+/// A key has at most one live sign-in. The older one is ended first: should the new one then fail, the person signs in
+/// once more, and no forgotten sign-in stays behind.
+async fn end_older(app: &App, new: &SignIn) -> Result<(), SignInRefused> {
+    const AT_MOST: usize = 16;
+    let Some(key) = &new.key_fingerprint else { return Ok(()) };
+    for _ in 0..AT_MOST {
+        let Some(older) = app.store.sign_in_by_key(key, new.created).await? else { break };
+        let reason = format!("replaced by {} with the same key", new.id);
+        crate::flow::end_sign_in::end(app, &older.id, &new.who.reference(), &reason).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! What `ssh bastion` answers: who you are, what you may reach, how to go on. There is no shell on a bastion.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use russh::Channel;
+use russh::server::Msg;
+
+use crate::app::App;
+use crate::flow::Caller;
+use crate::policy;
+
+/// Text and exit status of an answer.
+pub(super) struct Answer {
+    text: String,
+    exit_status: u32,
+}
+
+/// The answer to `command` (empty for a bare `ssh bastion`).
+pub(super) fn answer(app: &App, caller: &Caller, command: &str) -> Answer {
+    let mut text = String::new();
+    let exit_status = match command.trim() {
+        "" | "help" => {
+            whoami(&mut text, caller);
+            targets(&mut text, app, caller);
+            let host = app.config.ssh.host_names.first().map_or("BASTION", String::as_str);
+            line(&mut text, &format!("Go on with:  ssh -J {host} LOGIN@TARGET"));
+            line(&mut text, &format!("or, without a jump:  ssh LOGIN%TARGET@{host}"));
+            line(&mut text, "Here you can ask: whoami, targets, help. There is no shell on the bastion.");
+            0
+        }
+        "whoami" => {
+            whoami(&mut text, caller);
+            0
+        }
+        "targets" => {
+            targets(&mut text, app, caller);
+            0
+        }
+        _ => {
+            line(&mut text, "caponier: unknown command; here you can ask: whoami, targets, help");
+            127
+        }
+    };
+    Answer { text, exit_status }
+}
+
+fn line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push_str("\r\n");
+}
+
+fn whoami(text: &mut String, caller: &Caller) {
+    let who = caller.identity();
+    line(
+        text,
+        &format!(
+            "You are {} ({}), signed in until {}.",
+            who.display,
+            who.reference(),
+            caller.sign_in_expires()
+        ),
+    );
+}
+
+fn targets(text: &mut String, app: &App, caller: &Caller) {
+    let open = policy::targets_for(&app.policy(), caller.identity());
+    if open.is_empty() {
+        return line(text, "No role opens a target for you; ask an administrator.");
+    }
+    line(text, "You may reach:");
+    for (target, logins) in open {
+        let mut row = format!("  {target}  as");
+        for login in logins {
+            if write!(row, " {login}").is_err() {
+                break;
+            }
+        }
+        line(text, &row);
+    }
+}
+
+/// Sends the answer and ends the channel.
+pub(super) async fn send(channel: Channel<Msg>, answer: Answer) {
+    let (_read, write) = channel.split();
+    let sent = async {
+        write.data_bytes(Bytes::from(answer.text)).await?;
+        write.exit_status(answer.exit_status).await?;
+        write.eof().await?;
+        write.close().await
+    };
+    if let Err(error) = sent.await {
+        tracing::debug!(%error, "the client did not take the answer");
+    }
+}

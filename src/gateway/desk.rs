@@ -1,0 +1,207 @@
+//! The session channels of one client connection: collects what a client asks for on each channel (terminal,
+//! environment) until it asks to start something, and then runs that as a session.
+//!
+//! Requests are answered in the order they come, at once; whether the thing may run is judged when it starts, and a
+//! refusal reaches the user as one line on stderr with an exit status. So a reply never waits for a target, and the
+//! connection's other channels never wait for this one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use russh::server::{self, Msg};
+use russh::{Channel, ChannelId, Pty};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::backlog::Backlog;
+use super::limits::{CHANNELS_MAX, COMMAND_MAX, ENV_MAX, ENV_VALUE_MAX, REQUEST_GRACE};
+use super::pressure::{Gauge, Pressure};
+use super::relay::{ClientEnd, read_client};
+use super::session::{self, Run};
+use super::shared::Shared;
+use crate::flow::Caller;
+use crate::names::{LoginName, TargetName};
+
+/// A terminal as the client asked for it, with what only the target needs.
+#[derive(Clone, Debug)]
+pub(super) struct PtyRequest {
+    pub(super) term: String,
+    pub(super) columns: u32,
+    pub(super) rows: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) modes: Vec<(Pty, u32)>,
+}
+
+/// What a client starts on a channel.
+#[derive(Clone, Debug)]
+pub(super) enum Program {
+    Shell,
+    Exec(Vec<u8>),
+    Subsystem(String),
+}
+
+/// Everything a client asked for on one channel.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) program: Program,
+    pub(super) pty: Option<PtyRequest>,
+    pub(super) env: Vec<(String, String)>,
+}
+
+struct Open {
+    pty: Option<PtyRequest>,
+    env: Vec<(String, String)>,
+    start: Option<oneshot::Sender<Request>>,
+}
+
+/// Whose sessions, and where to.
+#[derive(Clone)]
+pub(super) struct Route {
+    pub(super) caller: Caller,
+    pub(super) target: TargetName,
+    pub(super) login: LoginName,
+}
+
+/// The session channels of one connection.
+pub(super) struct Desk {
+    shared: Arc<Shared>,
+    route: Route,
+    pressure: Arc<Pressure>,
+    channels: HashMap<ChannelId, Open>,
+    tasks: TaskTracker,
+    /// Cancelled when the client's connection is over.
+    over: CancellationToken,
+}
+
+impl Desk {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        route: Route,
+        pressure: Arc<Pressure>,
+        over: CancellationToken,
+    ) -> Self {
+        Self { shared, route, pressure, channels: HashMap::new(), tasks: TaskTracker::new(), over }
+    }
+
+    /// Takes a new session channel; false when there are too many.
+    pub(super) fn open(&mut self, channel: Channel<Msg>, handle: server::Handle) -> bool {
+        if self.channels.len() >= CHANNELS_MAX {
+            return false;
+        }
+        let id = channel.id();
+        let (start, started) = oneshot::channel();
+        self.channels.insert(id, Open { pty: None, env: Vec::new(), start: Some(start) });
+        let (read, write) = channel.split();
+        let end = ClientEnd {
+            id,
+            handle,
+            write,
+            backlog: Arc::new(Backlog::new()),
+            gauge: Arc::new(Gauge::new(Arc::clone(&self.pressure), true)),
+            pressure: Arc::clone(&self.pressure),
+            gone: self.over.child_token(),
+            overflowed: CancellationToken::new(),
+        };
+        self.tasks.spawn(read_client(
+            read,
+            Arc::clone(&end.backlog),
+            Arc::clone(&end.gauge),
+            end.gone.clone(),
+            end.overflowed.clone(),
+        ));
+        let (shared, route) = (Arc::clone(&self.shared), self.route.clone());
+        self.shared.sessions.spawn(async move {
+            match timeout(REQUEST_GRACE, started).await {
+                Ok(Ok(request)) => session::run(Run { shared, route, request, client: end }).await,
+                // The client closed the channel without asking for anything.
+                Ok(Err(_)) => {}
+                Err(_) => end.farewell("nothing was asked for on this channel; closed", 255).await,
+            }
+        });
+        true
+    }
+
+    /// `pty-req`: true to grant it.
+    pub(super) fn pty(&mut self, id: ChannelId, pty: PtyRequest) -> bool {
+        match self.channels.get_mut(&id) {
+            Some(open) if open.start.is_some() && open.pty.is_none() && pty.term.len() <= 64 => {
+                open.pty = Some(pty);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `env`: true when the variable may pass. The allow-list is the server's.
+    pub(super) fn env(&mut self, id: ChannelId, name: &str, value: &str) -> bool {
+        let allowed = self.shared.app.config.sessions.env.iter().any(|pattern| matches(pattern, name));
+        match self.channels.get_mut(&id) {
+            Some(open)
+                if allowed
+                    && open.start.is_some()
+                    && open.env.len() < ENV_MAX
+                    && value.len() <= ENV_VALUE_MAX
+                    && !value.contains('\0') =>
+            {
+                open.env.push((name.into(), value.into()));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `shell`, `exec`, `subsystem`: false when the channel runs something already or the request is over a limit.
+    pub(super) fn start(&mut self, id: ChannelId, program: Program) -> bool {
+        if matches!(&program, Program::Exec(command) if command.len() > COMMAND_MAX) {
+            return false;
+        }
+        let Some(open) = self.channels.get_mut(&id) else { return false };
+        let Some(start) = open.start.take() else { return false };
+        let request = Request { program, pty: open.pty.take(), env: std::mem::take(&mut open.env) };
+        start.send(request).is_ok()
+    }
+
+    /// The channel is closed.
+    pub(super) fn closed(&mut self, id: ChannelId) {
+        self.channels.remove(&id);
+    }
+
+    /// The receive window for the client's channels.
+    pub(super) fn window(&self) -> u32 {
+        self.pressure.window()
+    }
+}
+
+/// `LC_*` matches what begins with `LC_`; anything else only itself. Names are letters, digits and underscores.
+fn matches(pattern: &str, name: &str) -> bool {
+    let sane =
+        !name.is_empty() && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    sane && match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn environment_patterns() {
+        for (pattern, name, expected) in [
+            ("LANG", "LANG", true),
+            ("LANG", "LANGUAGE", false),
+            ("LC_*", "LC_ALL", true),
+            ("LC_*", "LC_", true),
+            ("LC_*", "LD_PRELOAD", false),
+            ("LC_*", "LC_A=B", false),
+            ("*", "", false),
+            ("*", "A B", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The inner server: the second handshake of `ssh -J`, on the jump channel's stream. The outer connection proved who
+//! it is, so `none` is enough here; the user name is the account on the target.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::MethodKind;
+use russh::server::{self, Auth};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::desk::{Desk, Route};
+use super::door::Door;
+use super::limits::INNER_GRACE;
+use super::pressure::{Brake, Paced, Pressure};
+use super::shared::Shared;
+use super::wire;
+use crate::flow::Caller;
+use crate::names::TargetName;
+
+/// The state of one inner connection.
+pub(super) struct Inner {
+    shared: Arc<Shared>,
+    caller: Caller,
+    target: TargetName,
+    pressure: Arc<Pressure>,
+    over: CancellationToken,
+    authenticated: CancellationToken,
+    desk: Option<Desk>,
+}
+
+impl Inner {
+    pub(super) fn desk(&mut self) -> Option<&mut Desk> {
+        self.desk.as_mut()
+    }
+
+    /// The user name becomes the login asked for; whether it may be used is judged per channel.
+    pub(super) fn log_in(&mut self, user: &str) -> Auth {
+        let Ok(login) = user.parse() else { return Auth::reject() };
+        let route = Route { caller: self.caller.clone(), target: self.target.clone(), login };
+        self.desk =
+            Some(Desk::new(Arc::clone(&self.shared), route, Arc::clone(&self.pressure), self.over.clone()));
+        Auth::Accept
+    }
+
+    pub(super) fn authenticated(&self) {
+        self.authenticated.cancel();
+    }
+}
+
+/// Serves one jump channel: shows a host certificate for exactly `target`, and ends when the client, `kill` or the
+/// grace time ends it. What does not speak SSH is closed.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    caller: Caller,
+    target: TargetName,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    kill: CancellationToken,
+) {
+    let certificate = match shared.host_certificate(&[target.to_string()]).await {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            tracing::error!(%error, target = %target, "no host certificate for a jump");
+            return;
+        }
+    };
+    let config = wire::server(&shared.host_key, certificate, &[MethodKind::None]);
+    let pressure = Arc::new(Pressure::default());
+    let over = CancellationToken::new();
+    let authenticated = CancellationToken::new();
+    let paced = Paced::new(stream, Brake::Client(Arc::clone(&pressure), Arc::default()), &kill);
+    let inner = Inner {
+        shared,
+        caller,
+        target: target.clone(),
+        pressure,
+        over: over.clone(),
+        authenticated: authenticated.clone(),
+        desk: None,
+    };
+    let _over = over.drop_guard();
+    let running =
+        match timeout(INNER_GRACE, server::run_stream(config, paced, Door::Inner(Box::new(inner)))).await {
+            Ok(Ok(running)) => running,
+            Ok(Err(error)) => {
+                tracing::info!(%error, target = %target, "a jump channel did not speak SSH");
+                return;
+            }
+            Err(_) => {
+                tracing::info!(target = %target, "a jump channel said nothing");
+                return;
+            }
+        };
+    tokio::pin!(running);
+    let result = tokio::select! {
+        result = &mut running => result,
+        () = grace(&authenticated, INNER_GRACE) => {
+            kill.cancel();
+            running.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, target = %target, "an inner connection ended with an error");
+    }
+}
+
+/// Ready after `limit`, unless `authenticated` comes first: then never.
+pub(super) async fn grace(authenticated: &CancellationToken, limit: Duration) {
+    if timeout(limit, authenticated.cancelled()).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
+}

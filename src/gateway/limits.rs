@@ -1,0 +1,59 @@
+//! Every constant of the gateway that bounds something, in one table.
+
+use std::time::Duration;
+
+/// Receive window we open to peers, bytes (RFC 4254 section 5.2).
+pub(super) const WINDOW: u32 = 2 << 20;
+/// Largest packet we ask for, bytes.
+pub(super) const PACKET: u32 = 32 * 1024;
+/// Messages that russh queues for one channel before its connection loop waits. Our readers never wait, so this
+/// only has to cover one scheduling delay.
+pub(super) const CHANNEL_QUEUE: usize = 64;
+/// Window we leave to a sender whose bytes the other end does not take: its packets of two bytes keep the
+/// arrival clock of russh ticking, so that the window opens again by itself.
+pub(super) const TRICKLE: u32 = 2;
+
+/// A backlog above this is congested, bytes.
+pub(super) const BACKLOG_HIGH: usize = 1 << 20;
+/// Target-to-client bytes above which the target's stream is read slowly.
+pub(super) const BACKLOG_SLOW: usize = 2 << 20;
+/// A backlog above this ends the channel, bytes. Flow control keeps honest peers far below.
+pub(super) const BACKLOG_CAP: usize = 64 << 20;
+/// Messages in a backlog above which the channel ends (tiny messages cost more than their bytes).
+pub(super) const BACKLOG_ITEMS_CAP: usize = 1 << 20;
+/// Nap between reads from a client while a backlog towards a target is congested.
+pub(super) const CLIENT_NAP: Duration = Duration::from_millis(5);
+/// First nap between reads from a target whose client does not read.
+pub(super) const TARGET_NAP_MIN: Duration = Duration::from_millis(5);
+/// Longest such nap.
+pub(super) const TARGET_NAP_MAX: Duration = Duration::from_millis(500);
+
+/// Session channels that may be open at once in one connection (sshd's `MaxSessions` is 10).
+pub(super) const CHANNELS_MAX: usize = 64;
+/// Jump channels that may be open at once in one outer connection.
+pub(super) const JUMPS_MAX: usize = 32;
+/// Environment variables a client may set for one channel.
+pub(super) const ENV_MAX: usize = 64;
+/// Bytes in one environment value.
+pub(super) const ENV_VALUE_MAX: usize = 4096;
+/// Bytes in one command line.
+pub(super) const COMMAND_MAX: usize = 128 * 1024;
+/// Rejected log-in attempts of one connection (an agent full of keys needs some).
+pub(super) const AUTH_ATTEMPTS_MAX: usize = 16;
+
+/// Time from the jump channel to the end of the inner handshake.
+pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
+/// Time from a channel to its shell, exec or subsystem request.
+pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(60);
+/// Time a last message to the client may take.
+pub(super) const FAREWELL: Duration = Duration::from_millis(700);
+/// Keepalives on our connections to targets; traffic from us also keeps a slow session's sshd from probing it.
+pub(super) const TARGET_KEEPALIVE: Duration = Duration::from_secs(15);
+/// Keepalives to clients.
+pub(super) const CLIENT_KEEPALIVE: Duration = Duration::from_secs(30);
+/// Unanswered keepalives after which a peer is gone.
+pub(super) const KEEPALIVE_MAX: usize = 6;
+/// Time open sessions get when the server stops.
+pub(super) const DRAIN: Duration = Duration::from_secs(5);
+/// How long somebody may take in the browser while `ssh` waits.
+pub(super) const PAIRING_MAX: Duration = Duration::from_secs(600);

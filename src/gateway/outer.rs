@@ -1,0 +1,204 @@
+//! The outer server: to the client we are the jump host. It recognises people by certificate, or pairs them with a
+//! browser through keyboard-interactive; then it opens jump channels, runs sessions for `login%target@bastion`, and
+//! answers a few questions (`ssh bastion`).
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use russh::keys::ssh_key::Certificate;
+use russh::server::{Auth, Msg};
+use russh::{Channel, ChannelId};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::desk::{Desk, Program, Route};
+use super::limits::{CHANNELS_MAX, JUMPS_MAX, PAIRING_MAX};
+use super::pressure::Pressure;
+use super::shared::Shared;
+use super::{assist, inner};
+use crate::flow::{Caller, recognise, sign_in};
+use crate::ids::PendingId;
+use crate::names::{LoginName, TargetName};
+
+/// The state of one outer connection.
+pub(super) struct Outer {
+    shared: Arc<Shared>,
+    from: IpAddr,
+    pressure: Arc<Pressure>,
+    /// Cancelled when the connection is over; jump channels and sessions are its children.
+    over: CancellationToken,
+    /// Cancelled when somebody is recognised.
+    authenticated: CancellationToken,
+    /// Set while a browser pairing is under way: the login grace is longer then.
+    pairing: Arc<AtomicBool>,
+    pending: Option<PendingId>,
+    caller: Option<Caller>,
+    desk: Option<Desk>,
+    jumps: TaskTracker,
+    assisted: HashMap<ChannelId, Channel<Msg>>,
+}
+
+impl Outer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        from: IpAddr,
+        pressure: Arc<Pressure>,
+        over: CancellationToken,
+        authenticated: CancellationToken,
+        pairing: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            shared,
+            from,
+            pressure,
+            over,
+            authenticated,
+            pairing,
+            pending: None,
+            caller: None,
+            desk: None,
+            jumps: TaskTracker::new(),
+            assisted: HashMap::new(),
+        }
+    }
+
+    pub(super) fn desk(&mut self) -> Option<&mut Desk> {
+        self.desk.as_mut()
+    }
+
+    /// Whether session channels are questions to the bastion, not sessions at a target.
+    pub(super) fn assists(&self) -> bool {
+        self.desk.is_none()
+    }
+
+    pub(super) fn authenticated(&self) {
+        self.authenticated.cancel();
+    }
+
+    /// Judges a certificate whose key the client has proved to hold.
+    pub(super) async fn certificate(&mut self, user: &str, shown: &Certificate) -> Auth {
+        match recognise::recognise_certificate(&self.shared.app, shown, self.from).await {
+            Ok(caller) => self.accept(user, caller),
+            Err(error) => {
+                tracing::info!(from = %self.from, %error, "certificate refused");
+                Auth::reject()
+            }
+        }
+    }
+
+    /// Somebody is known. `login%target` as user name asks for sessions at a target on this very connection.
+    fn accept(&mut self, user: &str, caller: Caller) -> Auth {
+        let route = match user.rsplit_once('%') {
+            None => None,
+            Some((login, target)) => match (login.parse::<LoginName>(), target.parse::<TargetName>()) {
+                (Ok(login), Ok(target)) => Some(Route { caller: caller.clone(), target, login }),
+                _ => return Auth::reject(),
+            },
+        };
+        self.desk = route.map(|route| {
+            Desk::new(Arc::clone(&self.shared), route, Arc::clone(&self.pressure), self.over.clone())
+        });
+        self.caller = Some(caller);
+        Auth::Accept
+    }
+
+    /// keyboard-interactive (RFC 4256): shows where to confirm, then waits for it.
+    pub(super) async fn pairing(&mut self, user: &str, answered: bool) -> Auth {
+        if !answered || self.pending.is_none() {
+            return match sign_in::begin_ssh(&self.shared.app, self.from).await {
+                Ok(pairing) => {
+                    self.pending = Some(pairing.id);
+                    self.pairing.store(true, Ordering::Relaxed);
+                    let text = format!(
+                        "\nTo sign in, open this page and confirm the code:\n\n    {}\n    {}\n",
+                        pairing.url, pairing.user_code
+                    );
+                    ask(text, "Press Enter when you have confirmed it in the browser: ")
+                }
+                Err(error) => {
+                    tracing::warn!(from = %self.from, %error, "no pairing");
+                    Auth::reject()
+                }
+            };
+        }
+        let Some(pending) = self.pending.clone() else { return Auth::reject() };
+        let give_up = Instant::now() + PAIRING_MAX;
+        while Instant::now() < give_up && !self.over.is_cancelled() {
+            match sign_in::finish_ssh(&self.shared.app, &pending, self.from).await {
+                Ok(sign_in::SshPairingState::Done(caller)) => return self.accept(user, caller),
+                Ok(sign_in::SshPairingState::Waiting) => sleep(std::time::Duration::from_secs(1)).await,
+                Ok(sign_in::SshPairingState::Denied(text)) => {
+                    tracing::info!(from = %self.from, text, "pairing denied");
+                    return Auth::reject();
+                }
+                Err(error) => {
+                    tracing::warn!(from = %self.from, %error, "pairing failed");
+                    return Auth::reject();
+                }
+            }
+        }
+        Auth::reject()
+    }
+
+    /// A jump channel: from here on this stream is an SSH connection to `host`, which we answer.
+    pub(super) fn jump(&mut self, channel: Channel<Msg>, host: &str, port: u32) -> Result<(), String> {
+        let Some(caller) = self.caller.clone() else { return Err("not signed in".into()) };
+        if self.desk.is_some() {
+            return Err("a connection as LOGIN%TARGET opens no other hosts; use ssh -J".into());
+        }
+        let target: TargetName =
+            host.to_ascii_lowercase().parse().map_err(|e: crate::names::BadName| e.to_string())?;
+        let expected =
+            self.shared.app.policy().targets.get(&target).map_or(22, |known| u32::from(known.port));
+        if port != 22 && port != expected {
+            return Err(format!("{target} is not reached by port {port}; leave the port out"));
+        }
+        if self.jumps.len() >= JUMPS_MAX {
+            return Err(format!("at most {JUMPS_MAX} hosts at once over one connection"));
+        }
+        let (shared, kill) = (Arc::clone(&self.shared), self.over.child_token());
+        self.jumps.spawn(inner::serve(shared, caller, target, channel.into_stream(), kill));
+        Ok(())
+    }
+
+    /// A session channel to the bastion itself: there is no shell here, only answers.
+    pub(super) fn open_assistance(&mut self, channel: Channel<Msg>) -> bool {
+        let room = self.assisted.len() < CHANNELS_MAX;
+        if room {
+            self.assisted.insert(channel.id(), channel);
+        }
+        room
+    }
+
+    pub(super) fn close_assistance(&mut self, id: ChannelId) {
+        self.assisted.remove(&id);
+    }
+
+    /// Answers `ssh bastion [COMMAND]`.
+    pub(super) fn assist(&mut self, id: ChannelId, program: &Program) -> bool {
+        let (Some(channel), Some(caller)) = (self.assisted.remove(&id), self.caller.as_ref()) else {
+            return false;
+        };
+        let answer = match program {
+            Program::Shell => assist::answer(&self.shared.app, caller, ""),
+            Program::Exec(command) => {
+                assist::answer(&self.shared.app, caller, &String::from_utf8_lossy(command))
+            }
+            Program::Subsystem(_) => return false,
+        };
+        self.jumps.spawn(assist::send(channel, answer));
+        true
+    }
+}
+
+fn ask(instructions: String, prompt: &'static str) -> Auth {
+    Auth::Partial {
+        name: Cow::Borrowed("Caponier"),
+        instructions: Cow::Owned(instructions),
+        prompts: Cow::Owned(vec![(Cow::Borrowed(prompt), true)]),
+    }
+}

@@ -1,0 +1,241 @@
+//! Flow control between the two SSH connections of a session, inside russh's public API.
+//!
+//! russh opens windows by itself as data arrives, so a slow reader on one side would fill memory from the other.
+//! Two brakes follow the backlogs' sizes:
+//! - client to target: while a backlog is congested, [`Pressure::window`] shrinks the client's window to a trickle and
+//!   the client's stream is read with short naps, except while a write to the client waits for *its* window (the
+//!   adjustment we wait for comes on that stream);
+//! - target to client: russh's client role takes no window advice, so the target's stream is read with growing naps,
+//!   and at once when the backlog falls.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::limits::{
+    BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, TARGET_NAP_MAX, TARGET_NAP_MIN, TRICKLE, WINDOW,
+};
+use super::overheard::Overheard;
+
+/// What is known about one client connection: all its channels together.
+#[derive(Default)]
+pub(super) struct Pressure {
+    /// Channels with a congested backlog, either way.
+    congested: AtomicUsize,
+    /// Channels with a congested backlog towards their target.
+    uploads_congested: AtomicUsize,
+    /// Writes to the client in progress.
+    client_writes: AtomicUsize,
+}
+
+impl Pressure {
+    /// The receive window to offer the client from now on.
+    pub(super) fn window(&self) -> u32 {
+        if self.congested.load(Ordering::Relaxed) > 0 { TRICKLE } else { WINDOW }
+    }
+
+    fn nap_before_client(&self) -> Option<Duration> {
+        let nap = self.uploads_congested.load(Ordering::Relaxed) > 0
+            && self.client_writes.load(Ordering::Relaxed) == 0;
+        nap.then_some(CLIENT_NAP)
+    }
+
+    /// Marks a write to the client as in progress until the guard is dropped.
+    pub(super) fn client_write(&self) -> ClientWrite<'_> {
+        self.client_writes.fetch_add(1, Ordering::Relaxed);
+        ClientWrite(self)
+    }
+}
+
+pub(super) struct ClientWrite<'a>(&'a Pressure);
+
+impl Drop for ClientWrite<'_> {
+    fn drop(&mut self) {
+        self.0.client_writes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One direction of one channel: tells the connection's [`Pressure`] when its backlog crosses the line.
+pub(super) struct Gauge {
+    pressure: Arc<Pressure>,
+    upload: bool,
+    bytes: AtomicUsize,
+    wake: AtomicWaker,
+}
+
+impl Gauge {
+    /// `upload` for client to target.
+    pub(super) fn new(pressure: Arc<Pressure>, upload: bool) -> Self {
+        Self { pressure, upload, bytes: AtomicUsize::new(0), wake: AtomicWaker::new() }
+    }
+
+    /// So many bytes came in.
+    pub(super) fn add(&self, bytes: usize) {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before <= BACKLOG_HIGH && before + bytes > BACKLOG_HIGH {
+            self.congest(true);
+        }
+    }
+
+    /// So many bytes were written out.
+    pub(super) fn sub(&self, bytes: usize) {
+        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let after = before.saturating_sub(bytes);
+        if before > BACKLOG_HIGH && after <= BACKLOG_HIGH {
+            self.congest(false);
+        }
+        if before > BACKLOG_SLOW && after <= BACKLOG_SLOW {
+            self.wake.wake();
+        }
+    }
+
+    fn congest(&self, yes: bool) {
+        let step = |counter: &AtomicUsize| {
+            if yes {
+                counter.fetch_add(1, Ordering::Relaxed)
+            } else {
+                counter.fetch_sub(1, Ordering::Relaxed)
+            }
+        };
+        step(&self.pressure.congested);
+        if self.upload {
+            step(&self.pressure.uploads_congested);
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > BACKLOG_SLOW
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        if *self.bytes.get_mut() > BACKLOG_HIGH {
+            self.congest(false);
+        }
+    }
+}
+
+/// Which brake a stream obeys.
+pub(super) enum Brake {
+    /// The stream of a client.
+    Client(Arc<Pressure>, Arc<Overheard>),
+    /// The stream of the target of one channel; the gauge is that channel's download.
+    Target(Arc<Gauge>),
+}
+
+/// A stream that is read at the pace of the brake, and that ends at once when `kill` is cancelled: the one sure way
+/// to end a russh connection, whatever its loop is waiting for.
+pub(super) struct Paced<S> {
+    stream: S,
+    brake: Brake,
+    nap: Option<Pin<Box<Sleep>>>,
+    nap_before: Duration,
+    kill: Pin<Box<WaitForCancellationFutureOwned>>,
+    killed: bool,
+}
+
+impl<S> Paced<S> {
+    pub(super) fn new(stream: S, brake: Brake, kill: &CancellationToken) -> Self {
+        Self {
+            stream,
+            brake,
+            nap: None,
+            nap_before: Duration::ZERO,
+            kill: Box::pin(kill.clone().cancelled_owned()),
+            killed: false,
+        }
+    }
+
+    fn next_nap(&mut self, cx: &mut Context<'_>) -> Option<Duration> {
+        match &self.brake {
+            Brake::Client(pressure, _) => pressure.nap_before_client(),
+            Brake::Target(gauge) => {
+                gauge.wake.register(cx.waker());
+                if gauge.is_slow() {
+                    self.nap_before = (self.nap_before * 5 / 4).clamp(TARGET_NAP_MIN, TARGET_NAP_MAX);
+                    Some(self.nap_before)
+                } else {
+                    self.nap_before = Duration::ZERO;
+                    None
+                }
+            }
+        }
+    }
+
+    fn is_braked(&self) -> bool {
+        match &self.brake {
+            Brake::Client(pressure, _) => pressure.nap_before_client().is_some(),
+            Brake::Target(gauge) => gauge.is_slow(),
+        }
+    }
+
+    /// Ready once the current nap is over or no longer needed; takes a new nap only when `fresh`.
+    fn poll_nap(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.nap.is_none() {
+            let Some(length) = self.next_nap(cx) else { return Poll::Ready(()) };
+            self.nap = Some(Box::pin(sleep(length)));
+        }
+        if let Brake::Target(gauge) = &self.brake {
+            gauge.wake.register(cx.waker());
+        }
+        let over = match self.nap.as_mut() {
+            Some(nap) => nap.as_mut().poll(cx).is_ready(),
+            None => true,
+        };
+        if over || !self.is_braked() {
+            self.nap = None;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn poll_kill(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.killed && self.kill.as_mut().poll(cx).is_ready() {
+            self.killed = true;
+        }
+        if self.killed { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_kill(cx)?;
+        if self.poll_nap(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if let Brake::Client(_, overheard) = &self.brake {
+            Overheard::listen(overheard);
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_kill(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_kill(cx)?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

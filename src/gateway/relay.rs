@@ -1,0 +1,437 @@
+//! The bytes of one channel: read -> inspect -> record -> write, both ways, until somebody ends it.
+//!
+//! Each direction has a reader that always empties its russh channel into a backlog, and a pump that takes from the
+//! backlog, records, and writes. One task polls all four; nothing is copied, nothing is locked but the backlog's head.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::backlog::{Backlog, Overflow};
+use super::limits::FAREWELL;
+use super::pressure::{Gauge, Pressure};
+use crate::flow::session::Outcome;
+use crate::recording::{Recorder, RecorderError};
+
+/// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
+const STDERR: u32 = 1;
+
+/// What a client sends in a channel once it runs.
+pub(super) enum FromClient {
+    Bytes(Bytes),
+    Eof,
+    Resize { columns: u32, rows: u32, width: u32, height: u32 },
+    Signal(Sig),
+}
+
+/// What a target sends.
+enum FromTarget {
+    Bytes(Bytes),
+    Stderr(Bytes),
+    Eof,
+    ExitStatus(u32),
+    ExitSignal { signal: Sig, core_dumped: bool, message: String, language: String },
+}
+
+/// Why a session ends other than by the target finishing. The text is for the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    ClientGone,
+    Idle,
+    SessionMax,
+    SignInEnded,
+    Recorder,
+    Drain,
+    Overflow,
+    TargetGone,
+}
+
+impl Ending {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::ClientGone => "client-gone",
+            Self::Idle => "idle",
+            Self::SessionMax => "session-max",
+            Self::SignInEnded => "sign-in-ended",
+            Self::Recorder => "recorder",
+            Self::Drain => "drain",
+            Self::Overflow => "overflow",
+            Self::TargetGone => "target-gone",
+        }
+    }
+
+    fn text(self) -> Option<&'static str> {
+        match self {
+            Self::ClientGone => None,
+            Self::Idle => Some("session closed: nothing was sent for too long"),
+            Self::SessionMax => Some("session closed: its longest time is over"),
+            Self::SignInEnded => Some("session closed: your sign-in has ended; run: caponier login"),
+            Self::Recorder => Some("session closed: it can no longer be recorded; tell your administrator"),
+            Self::Drain => Some("session closed: the bastion is stopping; connect again"),
+            Self::Overflow => Some("session closed: one side sends and the other does not read"),
+            Self::TargetGone => Some("session closed: the connection to the target is lost"),
+        }
+    }
+}
+
+/// The client's side of a channel: what it has sent so far waits in `backlog`.
+pub(super) struct ClientEnd {
+    pub(super) id: ChannelId,
+    pub(super) handle: server::Handle,
+    pub(super) write: ChannelWriteHalf<server::Msg>,
+    pub(super) backlog: Arc<Backlog<FromClient>>,
+    pub(super) gauge: Arc<Gauge>,
+    pub(super) pressure: Arc<Pressure>,
+    /// Cancelled when the client closed the channel, vanished, or sent more than the cap.
+    pub(super) gone: CancellationToken,
+    pub(super) overflowed: CancellationToken,
+}
+
+impl ClientEnd {
+    /// One line for the user on stderr, an exit status, and the end of the channel. Never waits long.
+    pub(super) async fn farewell(&self, text: &str, exit_status: u32) {
+        let line = Bytes::from(format!("\r\ncaponier: {text}\r\n"));
+        let say = async {
+            self.write.extended_data_bytes(STDERR, line).await?;
+            self.write.exit_status(exit_status).await?;
+            self.write.eof().await?;
+            self.write.close().await
+        };
+        if !matches!(timeout(FAREWELL, say).await, Ok(Ok(()))) {
+            tracing::debug!(channel = ?self.id, "the client did not take the last message");
+        }
+    }
+}
+
+/// Empties the client's channel into its backlog, until the client closes it or is gone.
+pub(super) async fn read_client(
+    mut read: ChannelReadHalf,
+    backlog: Arc<Backlog<FromClient>>,
+    gauge: Arc<Gauge>,
+    gone: CancellationToken,
+    overflowed: CancellationToken,
+) {
+    while let Some(message) = read.wait().await {
+        let pushed = match message {
+            ChannelMsg::Data { data } => {
+                let bytes = data.len();
+                gauge.add(bytes);
+                backlog.push(FromClient::Bytes(data), bytes)
+            }
+            ChannelMsg::Eof => backlog.push(FromClient::Eof, 0),
+            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => backlog.push(
+                FromClient::Resize {
+                    columns: col_width,
+                    rows: row_height,
+                    width: pix_width,
+                    height: pix_height,
+                },
+                0,
+            ),
+            ChannelMsg::Signal { signal } => backlog.push(FromClient::Signal(signal), 0),
+            ChannelMsg::Close => break,
+            // Requests are answered in the door's callbacks, where replies keep their order; what is left means nothing
+            // from a client (extended data, exit status) and goes nowhere.
+            _ => Ok(0),
+        };
+        if pushed == Err(Overflow) {
+            overflowed.cancel();
+            break;
+        }
+    }
+    gone.cancel();
+    backlog.close();
+}
+
+/// Limits and signals that end a session from outside.
+pub(super) struct Watch {
+    pub(super) deadline: Instant,
+    /// What the deadline is: the longest session, or the end of the sign-in.
+    pub(super) at_deadline: Ending,
+    pub(super) idle: Duration,
+    pub(super) sign_in_ended: CancellationToken,
+    pub(super) recorder_failed: CancellationToken,
+    pub(super) drain: CancellationToken,
+}
+
+/// The running relay.
+pub(super) struct Relay<'a> {
+    client: &'a ClientEnd,
+    target: ChannelWriteHalf<client::Msg>,
+    recorder: Option<&'a Recorder>,
+    terminal: bool,
+    download: Arc<Gauge>,
+    started: Instant,
+    last_byte_ms: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    exit: Mutex<Exit>,
+}
+
+/// How the target's program ended, as far as the target has said.
+#[derive(Clone, Copy, Default)]
+struct Exit {
+    status: Option<u32>,
+    signalled: bool,
+}
+
+impl<'a> Relay<'a> {
+    pub(super) fn new(
+        client: &'a ClientEnd,
+        target: ChannelWriteHalf<client::Msg>,
+        recorder: Option<&'a Recorder>,
+        terminal: bool,
+        download: Arc<Gauge>,
+    ) -> Self {
+        Self {
+            client,
+            target,
+            recorder,
+            terminal,
+            download,
+            started: Instant::now(),
+            last_byte_ms: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            exit: Mutex::new(Exit::default()),
+        }
+    }
+
+    /// Runs until one side ends or `watch` says so; tells the client, closes both channels.
+    pub(super) async fn run(
+        self,
+        target_read: ChannelReadHalf,
+        early: Option<ChannelMsg>,
+        watch: Watch,
+    ) -> Outcome {
+        let backlog = Arc::new(Backlog::new());
+        let overflowed = CancellationToken::new();
+        let ending = {
+            let target_reader = self.read_target(target_read, early, &backlog, &overflowed);
+            let upload = self.upload();
+            let download = self.download(&backlog);
+            tokio::pin!(target_reader, upload, download);
+            let (mut reading, mut uploading) = (true, true);
+            loop {
+                tokio::select! {
+                    () = &mut target_reader, if reading => reading = false,
+                    result = &mut upload, if uploading => match result {
+                        Ok(()) => uploading = false,
+                        Err(ending) => break Err(ending),
+                    },
+                    result = &mut download => break result,
+                    ending = self.watch(&watch, &overflowed) => {
+                        if ending == Ending::ClientGone && uploading {
+                            // What a client sent before it closed is still delivered, as sshd does.
+                            let _late = timeout(FAREWELL, &mut upload).await;
+                        }
+                        break Err(ending);
+                    }
+                }
+            }
+        };
+        self.finish(ending).await
+    }
+
+    async fn finish(self, ending: Result<(), Ending>) -> Outcome {
+        // The target first: whatever the client does, nothing more runs there on its behalf.
+        if let Err(error) = self.target.close().await {
+            tracing::debug!(%error, "the target's connection was gone already");
+        }
+        let counts = |reason, exit_status| Outcome {
+            reason,
+            exit_status,
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+        };
+        let exit = self.exit();
+        match ending {
+            Ok(()) => {
+                if exit.status.is_none() && !exit.signalled {
+                    self.client.farewell("the target closed the channel without an exit status", 255).await;
+                } else if let Ok(Err(error)) = timeout(FAREWELL, self.client.write.close()).await {
+                    tracing::debug!(%error, "the client was gone already");
+                }
+                counts("finished", exit.status)
+            }
+            // Clients close as soon as they have the exit status.
+            Err(Ending::ClientGone) if exit.status.is_some() || exit.signalled => {
+                counts("finished", exit.status)
+            }
+            Err(ending) => {
+                if let Some(text) = ending.text() {
+                    if let Some(recorder) = self.recorder
+                        && let Err(error) = recorder.marker(text)
+                    {
+                        tracing::debug!(%error, "no marker");
+                    }
+                    self.client.farewell(text, 255).await;
+                }
+                counts(ending.word(), None)
+            }
+        }
+    }
+
+    async fn watch(&self, watch: &Watch, overflowed: &CancellationToken) -> Ending {
+        tokio::select! {
+            () = watch.sign_in_ended.cancelled() => Ending::SignInEnded,
+            () = watch.recorder_failed.cancelled() => Ending::Recorder,
+            () = watch.drain.cancelled() => Ending::Drain,
+            () = overflowed.cancelled() => Ending::Overflow,
+            () = self.client.overflowed.cancelled() => Ending::Overflow,
+            () = self.client.gone.cancelled() => Ending::ClientGone,
+            () = sleep_until(watch.deadline) => watch.at_deadline,
+            () = self.idle(watch.idle) => Ending::Idle,
+        }
+    }
+
+    /// Ready when nothing has passed for `limit`. Sleeps from byte to byte, so an idle session costs one timer.
+    async fn idle(&self, limit: Duration) {
+        loop {
+            let last = self.started + Duration::from_millis(self.last_byte_ms.load(Ordering::Relaxed));
+            let end = last + limit;
+            if Instant::now() >= end {
+                return;
+            }
+            sleep_until(end).await;
+        }
+    }
+
+    fn count(&self, counter: &AtomicU64, bytes: usize) {
+        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_byte_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// Client to target.
+    async fn upload(&self) -> Result<(), Ending> {
+        while let Some((item, weight)) = self.client.backlog.pop().await {
+            let sent = match item {
+                FromClient::Bytes(bytes) => {
+                    self.count(&self.bytes_in, weight);
+                    self.record(|recorder| recorder.input(&bytes))?;
+                    let sent = self.target.data_bytes(bytes).await;
+                    self.client.gauge.sub(weight);
+                    sent
+                }
+                FromClient::Eof => self.target.eof().await,
+                FromClient::Resize { columns, rows, width, height } => {
+                    if self.terminal {
+                        self.record(|recorder| recorder.resize(columns, rows))?;
+                    }
+                    self.target.window_change(columns, rows, width, height).await
+                }
+                FromClient::Signal(signal) => self.target.signal(signal).await,
+            };
+            self.client.backlog.written(weight);
+            sent.map_err(|_| Ending::TargetGone)?;
+        }
+        Ok(())
+    }
+
+    /// Target to client; ends when the target closed the channel and everything before that was delivered.
+    async fn download(&self, backlog: &Backlog<FromTarget>) -> Result<(), Ending> {
+        while let Some((item, weight)) = backlog.pop().await {
+            let _writing = self.client.pressure.client_write();
+            let sent = match item {
+                FromTarget::Bytes(bytes) => {
+                    self.count(&self.bytes_out, weight);
+                    self.record(|recorder| recorder.output(&bytes))?;
+                    self.client.write.data_bytes(bytes).await
+                }
+                FromTarget::Stderr(bytes) => {
+                    self.count(&self.bytes_out, weight);
+                    self.record(|recorder| recorder.error_output(&bytes))?;
+                    self.client.write.extended_data_bytes(STDERR, bytes).await
+                }
+                FromTarget::Eof => self.client.write.eof().await,
+                FromTarget::ExitStatus(status) => {
+                    self.exited(Exit { status: Some(status), signalled: false });
+                    self.client.write.exit_status(status).await
+                }
+                FromTarget::ExitSignal { signal, core_dumped, message, language } => {
+                    self.exited(Exit { status: None, signalled: true });
+                    let to = &self.client;
+                    to.handle
+                        .exit_signal_request(to.id, signal, core_dumped, message, language)
+                        .await
+                        .map_err(|()| russh::Error::SendError)
+                }
+            };
+            backlog.written(weight);
+            self.download.sub(weight);
+            sent.map_err(|_| Ending::ClientGone)?;
+        }
+        Ok(())
+    }
+
+    fn exit(&self) -> Exit {
+        *self.exit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exited(&self, exit: Exit) {
+        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = exit;
+    }
+
+    fn record(&self, write: impl FnOnce(&Recorder) -> Result<(), RecorderError>) -> Result<(), Ending> {
+        match self.recorder {
+            None => Ok(()),
+            Some(recorder) => write(recorder).map_err(|error| {
+                tracing::error!(%error, "a recording failed; its session ends");
+                Ending::Recorder
+            }),
+        }
+    }
+
+    /// Empties the target's channel into `backlog`, until the target closes it or is gone.
+    async fn read_target(
+        &self,
+        mut read: ChannelReadHalf,
+        mut early: Option<ChannelMsg>,
+        backlog: &Backlog<FromTarget>,
+        overflowed: &CancellationToken,
+    ) {
+        loop {
+            let next = match early.take() {
+                Some(early) => Some(early),
+                None => read.wait().await,
+            };
+            let Some(message) = next else { break };
+            let (item, weight) = match message {
+                ChannelMsg::Data { data } => {
+                    let weight = data.len();
+                    (FromTarget::Bytes(data), weight)
+                }
+                ChannelMsg::ExtendedData { data, ext: STDERR } => {
+                    let weight = data.len();
+                    (FromTarget::Stderr(data), weight)
+                }
+                ChannelMsg::Eof => (FromTarget::Eof, 0),
+                ChannelMsg::ExitStatus { exit_status } => (FromTarget::ExitStatus(exit_status), 0),
+                ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => (
+                    FromTarget::ExitSignal {
+                        signal: signal_name,
+                        core_dumped,
+                        message: error_message,
+                        language: lang_tag,
+                    },
+                    0,
+                ),
+                ChannelMsg::Close => break,
+                // Window adjustments are russh's; other requests of a target mean nothing to a client and are dropped.
+                _ => continue,
+            };
+            self.download.add(weight);
+            if backlog.push(item, weight) == Err(Overflow) {
+                overflowed.cancel();
+                return;
+            }
+        }
+        backlog.close();
+    }
+}

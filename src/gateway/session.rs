@@ -1,0 +1,197 @@
+//! One session, from the request on a channel to the sealed recording.
+
+use std::sync::Arc;
+
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::desk::{Program, PtyRequest, Request, Route};
+use super::pressure::Gauge;
+use super::relay::{ClientEnd, Ending, Relay, Watch};
+use super::shared::Shared;
+use super::upstream::{self, UpstreamError};
+use crate::flow::authorize::authorize;
+use crate::flow::session::{self as flow, OpenSession, Outcome, Terminal};
+use crate::policy::{Act, Ask};
+
+/// What a session needs to run.
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
+    pub(super) route: Route,
+    pub(super) request: Request,
+    pub(super) client: ClientEnd,
+}
+
+/// Runs it to its end. Whatever goes wrong, the client gets one line and an exit status, and the session is closed in
+/// the store.
+pub(super) async fn run(run: Run) {
+    let Run { shared, route, request, client } = run;
+    let app = &shared.app;
+    let ask = Ask { target: route.target.clone(), login: route.login.clone(), act: act(&request) };
+    // Watching begins before judging, so that no end of the sign-in falls between the two.
+    let sign_in = shared.watch_sign_in(route.caller.sign_in());
+    let permit = match authorize(app, &route.caller, ask).await {
+        Ok(Ok(permit)) => permit,
+        Ok(Err(refusal)) => {
+            return client.farewell(&format!("{} [{}]", refusal.text, refusal.code.as_str()), 255).await;
+        }
+        Err(error) => return broken(&client, &shared, &error).await,
+    };
+    let recorder_failed = CancellationToken::new();
+    let terminal = request.pty.as_ref().map(|pty| Terminal {
+        term: pty.term.clone(),
+        columns: pty.columns,
+        rows: pty.rows,
+    });
+    let begun = flow::open(app, permit, terminal.as_ref(), recorder_failed.clone()).await;
+    let session = match begun {
+        Ok(session) => session,
+        Err(error) => return broken(&client, &shared, &error).await,
+    };
+    let started = Instant::now();
+    let sign_in_left = route.caller.sign_in_expires().since(app.clock.now());
+    let longest = session.permit().session_max();
+    let watch = Watch {
+        deadline: started + longest,
+        at_deadline: if longest >= sign_in_left { Ending::SignInEnded } else { Ending::SessionMax },
+        idle: session.permit().idle_max(),
+        sign_in_ended: sign_in.ended.clone(),
+        recorder_failed,
+        drain: shared.drain.clone(),
+    };
+    tracing::info!(session.id = %session.id(), target = %route.target, login = %route.login, "session opened");
+    let outcome = passage(&shared, &session, &request, &client, watch).await;
+    tracing::info!(session.id = %session.id(), reason = outcome.reason, "session closed");
+    if let Err(error) = flow::close(app, session, outcome).await {
+        tracing::error!(%error, "a session could not be closed in order; the next start seals it as interrupted");
+    }
+}
+
+/// We are broken: the user gets a number, the log gets the rest.
+async fn broken(client: &ClientEnd, shared: &Shared, error: &(dyn std::error::Error + Send + Sync)) {
+    let reference = format!("{:08x}", shared.app.random.u64() >> 32);
+    tracing::error!(reference, %error, "a session could not begin");
+    let text =
+        format!("the bastion cannot open sessions right now (reference {reference}); nothing was sent");
+    client.farewell(&text, 255).await;
+}
+
+fn act(request: &Request) -> Act {
+    let pty = request.pty.is_some();
+    match &request.program {
+        Program::Shell => Act::Shell { pty },
+        Program::Exec(command) => Act::Exec { command: command.clone(), pty },
+        Program::Subsystem(name) => Act::Subsystem { name: name.clone() },
+    }
+}
+
+/// Connects, starts the program and relays until the end.
+async fn passage(
+    shared: &Shared,
+    session: &OpenSession,
+    request: &Request,
+    client: &ClientEnd,
+    watch: Watch,
+) -> Outcome {
+    let app = &shared.app;
+    let kill = CancellationToken::new();
+    let _end_of_target = kill.clone().drop_guard();
+    let download = Arc::new(Gauge::new(Arc::clone(&client.pressure), false));
+    let host_ca = app.signer.public_key(crate::ca::Authority::Host);
+    let dial = app.config.sessions.dial;
+    let connecting = upstream::connect(session, host_ca, &app.clock, Arc::clone(&download), &kill, dial);
+    let connected = tokio::select! {
+        connected = connecting => connected,
+        () = client.gone.cancelled() => return ended("client-gone"),
+        () = watch.sign_in_ended.cancelled() => {
+            client.farewell("your sign-in has ended; run: caponier login", 255).await;
+            return ended("sign-in-ended");
+        }
+        () = watch.drain.cancelled() => {
+            client.farewell("the bastion is stopping; connect again", 255).await;
+            return ended("drain");
+        }
+    };
+    let upstream = match connected {
+        Ok(upstream) => upstream,
+        Err(error) => return unreachable(session, client, &error).await,
+    };
+    let (mut read, write) = upstream.channel.split();
+    let early = match timeout(dial, start(&mut read, &write, request)).await {
+        Ok(Ok(early)) => early,
+        Ok(Err(what)) => {
+            client.farewell(&format!("{} refused {what}", session.permit().target().name), 255).await;
+            return ended("target-refused");
+        }
+        Err(_) => {
+            client
+                .farewell(
+                    &format!("{} did not start what was asked for", session.permit().target().name),
+                    255,
+                )
+                .await;
+            return ended("target-refused");
+        }
+    };
+    let relay = Relay::new(client, write, session.recorder(), request.pty.is_some(), download);
+    let outcome = relay.run(read, early, watch).await;
+    drop(upstream.handle);
+    outcome
+}
+
+async fn unreachable(session: &OpenSession, client: &ClientEnd, error: &UpstreamError) -> Outcome {
+    let text = error.to_string();
+    tracing::warn!(session.id = %session.id(), error = %text, "no connection to the target");
+    if let Some(Err(error)) = session.recorder().map(|recorder| recorder.marker(&text)) {
+        tracing::debug!(%error, "no marker");
+    }
+    client.farewell(&text, 255).await;
+    ended(error.reason())
+}
+
+fn ended(reason: &'static str) -> Outcome {
+    Outcome { reason, ..Outcome::default() }
+}
+
+/// Sends terminal, environment and the program, and waits for the target's yes. `Err` names what it refused; `Ok` may
+/// hold a first message of the program that came before the yes.
+async fn start(
+    read: &mut ChannelReadHalf,
+    write: &ChannelWriteHalf<client::Msg>,
+    request: &Request,
+) -> Result<Option<ChannelMsg>, &'static str> {
+    let gone = "the channel";
+    if let Some(PtyRequest { term, columns, rows, width, height, modes }) = &request.pty {
+        write.request_pty(true, term, *columns, *rows, *width, *height, modes).await.map_err(|_| gone)?;
+        answered(read).await.map_err(|()| "a terminal")?;
+    }
+    for (name, value) in &request.env {
+        // Without a reply: a target that does not want the variable ignores it, as with a direct connection.
+        write.set_env(false, name.as_str(), value.as_str()).await.map_err(|_| gone)?;
+    }
+    match &request.program {
+        Program::Shell => write.request_shell(true).await.map_err(|_| gone)?,
+        Program::Exec(command) => write.exec(true, command.clone()).await.map_err(|_| gone)?,
+        Program::Subsystem(name) => write.request_subsystem(true, name.as_str()).await.map_err(|_| gone)?,
+    }
+    answered(read).await.map_err(|()| match &request.program {
+        Program::Shell => "a shell",
+        Program::Exec(_) => "the command",
+        Program::Subsystem(_) => "the subsystem",
+    })
+}
+
+/// The next reply on the channel. sshd answers before it sends data; a server that sends data first has said yes too.
+async fn answered(read: &mut ChannelReadHalf) -> Result<Option<ChannelMsg>, ()> {
+    loop {
+        match read.wait().await {
+            Some(ChannelMsg::Success) => return Ok(None),
+            Some(ChannelMsg::WindowAdjusted { .. }) => {}
+            Some(early @ (ChannelMsg::Data { .. } | ChannelMsg::ExtendedData { .. })) => {
+                return Ok(Some(early));
+            }
+            _ => return Err(()),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What all connections of the gateway share.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use russh::keys::ssh_key::{Certificate, PrivateKey};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::ca::{Draft, DraftError, SignerError};
+use crate::ids::SignInId;
+
+/// There is no host certificate to show.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HostCertificateError {
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+}
+
+/// Shared by all connections.
+pub(super) struct Shared {
+    pub(super) app: App,
+    /// The bastion's own host key; certified anew for every name and connection.
+    pub(super) host_key: PrivateKey,
+    /// Every session's task; the server joins them when it stops.
+    pub(super) sessions: TaskTracker,
+    /// Cancelled when the server stops: sessions tell their clients and end.
+    pub(super) drain: CancellationToken,
+    live: Mutex<HashMap<SignInId, (CancellationToken, usize)>>,
+}
+
+impl Shared {
+    pub(super) fn new(app: App, host_key: PrivateKey, drain: CancellationToken) -> Self {
+        Self { app, host_key, sessions: TaskTracker::new(), drain, live: Mutex::new(HashMap::new()) }
+    }
+
+    /// A host certificate for `names`, minutes long.
+    pub(super) async fn host_certificate(
+        &self,
+        names: &[String],
+    ) -> Result<Certificate, HostCertificateError> {
+        let app = &self.app;
+        let now = app.clock.now();
+        let draft = Draft::host(
+            self.host_key.public_key(),
+            app.random.u64(),
+            &format!("caponier:{}", app.node),
+            names,
+            now,
+            crate::ca::draft::JUMP_HOST_LIFE,
+        )?;
+        Ok(app.signer.sign(&draft, &app.random, now).await?)
+    }
+
+    /// A token that is cancelled when this sign-in ends; drop the guard when the session is over.
+    pub(super) fn watch_sign_in(&self, id: &SignInId) -> SignInWatch<'_> {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = live.entry(id.clone()).or_insert_with(|| (CancellationToken::new(), 0));
+        entry.1 += 1;
+        SignInWatch { shared: self, id: id.clone(), ended: entry.0.clone() }
+    }
+
+    /// Ends every session of this sign-in here.
+    pub(super) fn sign_in_ended(&self, id: &SignInId) {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((token, _)) = live.get(id) {
+            token.cancel();
+        }
+    }
+
+    /// Whether any session is open.
+    pub(super) fn has_sessions(&self) -> bool {
+        !self.live.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+/// One session's interest in its sign-in.
+pub(super) struct SignInWatch<'a> {
+    shared: &'a Shared,
+    id: SignInId,
+    pub(super) ended: CancellationToken,
+}
+
+impl Drop for SignInWatch<'_> {
+    fn drop(&mut self) {
+        let mut live = self.shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = live.get_mut(&self.id) {
+            entry.1 -= 1;
+            if entry.1 == 0 {
+                live.remove(&self.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! OpenID Connect with the crate openidconnect: discovery, keys, leaving for the provider and verifying what comes
+//! back. The only file that knows the crate. Which claims are believed is `claims`' matter; what follows from a
+//! token is `flow::sign_in`'s. Only the ID token is read: no userinfo request is made, so a provider must put the
+//! configured claims into the ID token.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openidconnect::core::{
+    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken, CoreIdTokenVerifier,
+    CoreJwsSigningAlgorithm, CoreProviderMetadata,
+};
+use openidconnect::{
+    AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken,
+    EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
+    RedirectUrl, Scope, SignatureVerificationError, TokenResponse as _,
+};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::claims::{self, TokenRefused, VerifiedToken};
+use super::fetch::Way;
+use crate::config;
+use crate::names::ProviderName;
+use crate::time::Timestamp;
+
+/// How long a provider's keys are used without asking again.
+const FRESH: Duration = Duration::from_secs(5 * 60);
+/// How much longer they are used while the provider does not answer.
+const STALE: Duration = Duration::from_secs(60 * 60);
+/// How often an unknown key id may make us ask again, and an outage be probed.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// How long a provider that never answered is left alone.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Why signing in with a provider does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum OidcError {
+    /// The provider cannot be reached or does not answer as OpenID Connect says. Ours or theirs to repair.
+    #[error("the identity provider does not answer as it should: {0}")]
+    Provider(String),
+    /// The token says something we do not believe.
+    #[error("the identity provider's token was refused: {0}")]
+    Token(#[from] TokenRefused),
+    /// The configuration of the provider is wrong.
+    #[error("the configuration of the identity provider is wrong: {0}")]
+    Config(String),
+}
+
+/// The secrets of one trip to a provider. Derived from the browser's cookie and the `state` parameter, so that the
+/// database holds neither, and so that a callback in another browser cannot even be computed.
+pub struct Trip {
+    state: String,
+    nonce: String,
+    verifier: String,
+}
+
+impl Trip {
+    /// The trip with this `state` of this browser. Both must be unguessable.
+    pub fn new(cookie: &str, state: &str) -> Self {
+        let derive = |what: &str| {
+            URL_SAFE_NO_PAD.encode(Sha256::digest(format!("caponier {what}\n{cookie}\n{state}")))
+        };
+        Self { state: state.to_owned(), nonce: derive("nonce"), verifier: derive("pkce") }
+    }
+}
+
+/// What one provider told of itself.
+struct Known {
+    metadata: CoreProviderMetadata,
+    fetched: Timestamp,
+}
+
+#[derive(Default)]
+struct Memory {
+    known: Option<Arc<Known>>,
+    tried: Option<Timestamp>,
+    failure: Option<String>,
+}
+
+struct Source {
+    way: Way,
+    memory: tokio::sync::Mutex<Memory>,
+}
+
+type Client = CoreClient<
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
+
+/// The providers as far as they are known. Discovery happens at the first use of each.
+#[derive(Default)]
+pub struct Oidc {
+    sources: Mutex<HashMap<ProviderName, Arc<Source>>>,
+}
+
+impl Oidc {
+    /// The provider's address for a browser that begins `trip`; it comes back to `back`.
+    pub async fn leave(
+        &self,
+        provider: &config::Provider,
+        back: &Url,
+        trip: &Trip,
+        now: Timestamp,
+    ) -> Result<Url, OidcError> {
+        let source = self.source(provider)?;
+        let known = source.known(provider, now, None).await?;
+        let client = client(provider, &known, back)?;
+        let (state, nonce) = (trip.state.clone(), trip.nonce.clone());
+        let challenge =
+            PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(trip.verifier.clone()));
+        let (url, _, _) = client
+            .authorize_url(
+                CoreAuthenticationFlow::AuthorizationCode,
+                move || CsrfToken::new(state),
+                move || Nonce::new(nonce),
+            )
+            .add_scopes(provider.scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new))
+            .set_pkce_challenge(challenge)
+            .url();
+        if source.way.allows(&url) {
+            Ok(url)
+        } else {
+            Err(OidcError::Provider("its authorization endpoint is not an https address".into()))
+        }
+    }
+
+    /// Exchanges the code that the provider sent back for `trip`, and verifies the ID token.
+    pub async fn exchange(
+        &self,
+        provider: &config::Provider,
+        back: &Url,
+        code: &str,
+        trip: &Trip,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, OidcError> {
+        let source = self.source(provider)?;
+        let known = source.known(provider, now, None).await?;
+        let client = client(provider, &known, back)?;
+        let http = |request| source.way.clone().send_for_token(request);
+        let answer = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .map_err(|e| OidcError::Provider(e.to_string()))?
+            .set_pkce_verifier(PkceCodeVerifier::new(trip.verifier.clone()))
+            .request_async(&http)
+            .await
+            .map_err(|e| OidcError::Provider(causes(&e)))?;
+        let token = answer
+            .id_token()
+            .ok_or_else(|| OidcError::Provider("its answer has no ID token (is `openid` allowed?)".into()))?;
+        let verdict = match verify(provider, &known, token, trip, now) {
+            // The provider may have changed its keys since we asked.
+            Err(Unverified::UnknownKey) => {
+                let newer = source.known(provider, now, Some(&known)).await?;
+                verify(provider, &newer, token, trip, now)
+            }
+            verdict => verdict,
+        };
+        match verdict {
+            Ok(token) => Ok(token),
+            Err(Unverified::UnknownKey) => {
+                Err(TokenRefused::new("signature", "the ID token is signed by an unknown key").into())
+            }
+            Err(Unverified::Other(refused)) => Err(refused.into()),
+        }
+    }
+
+    fn source(&self, provider: &config::Provider) -> Result<Arc<Source>, OidcError> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = sources.get(&provider.name) {
+            return Ok(Arc::clone(source));
+        }
+        let way = Way::to(&provider.issuer).map_err(|e| OidcError::Config(e.to_string()))?;
+        let source = Arc::new(Source { way, memory: tokio::sync::Mutex::default() });
+        sources.insert(provider.name.clone(), Arc::clone(&source));
+        Ok(source)
+    }
+}
+
+impl Source {
+    /// What is known of the provider; asks it when that is too old, or when `insufficient` did not have a key.
+    /// Callers that wait for the same answer share one request.
+    async fn known(
+        &self,
+        provider: &config::Provider,
+        now: Timestamp,
+        insufficient: Option<&Arc<Known>>,
+    ) -> Result<Arc<Known>, OidcError> {
+        let mut memory = self.memory.lock().await;
+        let wanted = |known: &Arc<Known>| insufficient.is_none_or(|old| !Arc::ptr_eq(old, known));
+        if let Some(known) = &memory.known
+            && wanted(known)
+            && now.since(known.fetched) < FRESH
+        {
+            return Ok(Arc::clone(known));
+        }
+        let pause = if memory.known.is_some() { ASK_AGAIN } else { RETRY };
+        if memory.tried.is_none_or(|tried| now.since(tried) >= pause) {
+            memory.tried = Some(now);
+            match self.discover(provider).await {
+                Ok(metadata) => {
+                    let known = Arc::new(Known { metadata, fetched: now });
+                    memory.known = Some(Arc::clone(&known));
+                    memory.failure = None;
+                    return Ok(known);
+                }
+                Err(failure) => {
+                    tracing::warn!(provider = %provider.name, %failure, "an identity provider does not answer");
+                    memory.failure = Some(failure);
+                }
+            }
+        }
+        match &memory.known {
+            Some(known) if now.since(known.fetched) < FRESH + STALE => Ok(Arc::clone(known)),
+            _ => Err(OidcError::Provider(
+                memory.failure.clone().unwrap_or_else(|| "it was asked a moment ago".to_owned()),
+            )),
+        }
+    }
+
+    async fn discover(&self, provider: &config::Provider) -> Result<CoreProviderMetadata, String> {
+        let issuer = IssuerUrl::new(provider.issuer.clone()).map_err(|e| format!("issuer: {e}"))?;
+        let http = |request| self.way.clone().send(request);
+        let metadata = CoreProviderMetadata::discover_async(issuer, &http).await.map_err(|e| causes(&e))?;
+        if metadata.issuer().as_str() != provider.issuer {
+            return Err("its discovery document names another issuer".into());
+        }
+        Ok(metadata)
+    }
+}
+
+fn client(provider: &config::Provider, known: &Known, back: &Url) -> Result<Client, OidcError> {
+    let secret = provider.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().clone()));
+    let methods = known.metadata.token_endpoint_auth_methods_supported();
+    let client = CoreClient::from_provider_metadata(
+        known.metadata.clone(),
+        ClientId::new(provider.client_id.clone()),
+        secret,
+    )
+    .set_redirect_uri(RedirectUrl::from_url(back.clone()));
+    // `client_secret_basic` is the default of the standard; some providers speak only the other one.
+    let post_only = methods.is_some_and(|methods| {
+        methods.contains(&CoreClientAuthMethod::ClientSecretPost)
+            && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
+    });
+    if known.metadata.token_endpoint().is_none() {
+        return Err(OidcError::Provider("it has no token endpoint".into()));
+    }
+    Ok(if post_only { client.set_auth_type(AuthType::RequestBody) } else { client })
+}
+
+enum Unverified {
+    UnknownKey,
+    Other(TokenRefused),
+}
+
+fn verify(
+    provider: &config::Provider,
+    known: &Known,
+    token: &CoreIdToken,
+    trip: &Trip,
+    now: Timestamp,
+) -> Result<VerifiedToken, Unverified> {
+    let algorithms = provider.algorithms.iter().filter_map(|name| algorithm(name));
+    let at: SystemTime = UNIX_EPOCH + Duration::from_millis(now.as_millis());
+    // A verifier for a public client, even when we have a secret: the secret must never become an HMAC key.
+    let verifier = CoreIdTokenVerifier::new_public_client(
+        ClientId::new(provider.client_id.clone()),
+        known.metadata.issuer().clone(),
+        known.metadata.jwks().clone(),
+    )
+    .set_allowed_algs(algorithms)
+    .set_time_fn(move || at.into());
+    let signed = token.claims(&verifier, &Nonce::new(trip.nonce.clone()));
+    if let Err(why) = signed {
+        return Err(match why {
+            ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey) => {
+                Unverified::UnknownKey
+            }
+            ClaimsVerificationError::SignatureVerification(why) => {
+                Unverified::Other(TokenRefused::new("signature", format!("signature: {why}")))
+            }
+            ClaimsVerificationError::Expired(_) => {
+                Unverified::Other(TokenRefused::new("expired", "the ID token has expired"))
+            }
+            ClaimsVerificationError::InvalidAudience(_) => {
+                Unverified::Other(TokenRefused::new("audience", "the ID token is not for this server alone"))
+            }
+            ClaimsVerificationError::InvalidIssuer(_) => {
+                Unverified::Other(TokenRefused::new("issuer", "the ID token was issued by somebody else"))
+            }
+            ClaimsVerificationError::InvalidNonce(_) => Unverified::Other(TokenRefused::new(
+                "nonce",
+                "the ID token belongs to another sign-in attempt",
+            )),
+            other => Unverified::Other(TokenRefused::new("shape", other.to_string())),
+        });
+    }
+    let text = token.to_string();
+    let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let payload =
+        payload.ok_or_else(|| Unverified::Other(TokenRefused::new("shape", "the payload is not base64")))?;
+    claims::check(&payload, provider, &trip.nonce, now).map_err(Unverified::Other)
+}
+
+/// Asymmetric algorithms only: `none` and HMAC have no name here.
+fn algorithm(name: &str) -> Option<CoreJwsSigningAlgorithm> {
+    Some(match name {
+        "RS256" => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
+        "RS384" => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
+        "RS512" => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
+        "PS256" => CoreJwsSigningAlgorithm::RsaSsaPssSha256,
+        "PS384" => CoreJwsSigningAlgorithm::RsaSsaPssSha384,
+        "PS512" => CoreJwsSigningAlgorithm::RsaSsaPssSha512,
+        "ES256" => CoreJwsSigningAlgorithm::EcdsaP256Sha256,
+        "ES384" => CoreJwsSigningAlgorithm::EcdsaP384Sha384,
+        "EdDSA" => CoreJwsSigningAlgorithm::EdDsa,
+        _ => return None,
+    })
+}
+
+/// An error with its causes, on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_asymmetric_algorithms_have_a_name() {
+        for name in ["none", "HS256", "HS384", "HS512", "rs256", ""] {
+            assert_eq!(algorithm(name), None, "{name}");
+        }
+        assert!(algorithm("EdDSA").is_some() && algorithm("RS256").is_some() && algorithm("ES256").is_some());
+    }
+
+    #[test]
+    fn a_trip_belongs_to_one_browser_and_one_attempt() {
+        let trip = Trip::new("cookie", "state");
+        assert_ne!(trip.nonce, trip.verifier);
+        assert_ne!(trip.verifier, Trip::new("other", "state").verifier);
+        assert_ne!(trip.nonce, Trip::new("cookie", "other").nonce);
+        assert_eq!(trip.verifier.len(), 43, "the shortest PKCE verifier of RFC 7636");
+    }
+}

@@ -1,0 +1,409 @@
+//! Tests of the decision: one full matrix as a table to read, the texts of refusals, the attacks, and properties over
+//! generated policies.
+
+use std::time::Duration;
+
+use super::*;
+use crate::identity::Kind;
+use crate::names::ProviderName;
+use crate::policy::{HostKey, Members};
+use crate::random::Random;
+
+fn somebody(provider: &str, subject: &str, groups: &[&str]) -> Identity {
+    Identity {
+        kind: Kind::Person,
+        provider: provider.parse().unwrap(),
+        issuer: format!("https://{provider}.example"),
+        subject: subject.into(),
+        display: subject.into(),
+        groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+    }
+}
+
+fn ask(target: &str, login: &str, act: Act) -> Ask {
+    Ask { target: target.parse().unwrap(), login: login.parse().unwrap(), act }
+}
+
+fn shell() -> Act {
+    Act::Shell { pty: true }
+}
+
+fn exec() -> Act {
+    Act::Exec { command: b"true".to_vec(), pty: false }
+}
+
+fn subsystem(name: &str) -> Act {
+    Act::Subsystem { name: name.into() }
+}
+
+fn policy(text: &str) -> Policy {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policy.toml");
+    std::fs::write(&path, text).unwrap();
+    crate::policy::load(&path).unwrap()
+}
+
+const POLICY: &str = r#"
+target = [
+    { name = "web1", address = "10.0.0.1", labels = { env = "prod", team = "shop" }, host_key = { ca = true } },
+    { name = "db1", address = "10.0.0.2", labels = { env = "prod", team = "data" }, host_key = { ca = true } },
+    { name = "stage1", address = "10.0.0.3", labels = { env = "stage", team = "shop" }, host_key = { ca = true } },
+    { name = "bare1", address = "10.0.0.4", host_key = { ca = true } },
+]
+[[role]]
+name = "ops"
+members = { groups = ["corp:ops"] }
+targets = { labels = [{ env = "prod" }] }
+logins = ["deploy"]
+channels = ["shell", "exec", "sftp"]
+session_max = "8h"
+idle_max = "30m"
+[[role]]
+name = "dba"
+members = { subjects = ["corp:ann"] }
+targets = { names = ["db1"] }
+logins = ["root", "deploy"]
+channels = ["shell"]
+session_max = "1h"
+record_input = true
+[[role]]
+name = "stage"
+members = { groups = ["corp:ops", "corp:dev"] }
+targets = { labels = [{ env = "stage", team = "shop" }, { env = "prod", team = "data" }] }
+logins = ["deploy"]
+channels = ["exec"]
+[[role]]
+name = "ci"
+members = { groups = ["forge:ops"] }
+targets = { names = ["bare1"] }
+logins = ["deploy"]
+channels = ["exec", "sftp"]
+"#;
+
+/// s, e, f: shell, exec, sftp are open; lower case when the person stands in one role that allows it, upper case when
+/// what is typed must be recorded; `-` no access; `x` another kind is open.
+fn cell(policy: &Policy, who: &Identity, target: &str, login: &str) -> String {
+    let acts = [(shell(), 's'), (exec(), 'e'), (subsystem("sftp"), 'f')];
+    let one = |(act, letter): (Act, char)| match decide(policy, who, &ask(target, login, act)) {
+        Verdict::Allow { terms, .. } if terms.record_input => letter.to_ascii_uppercase(),
+        Verdict::Allow { .. } => letter,
+        Verdict::Refuse(refusal) => match refusal.code {
+            RefusalCode::NoAccess => '-',
+            RefusalCode::ChannelKind => 'x',
+            other @ (RefusalCode::Principal
+            | RefusalCode::SignInEnded
+            | RefusalCode::Limit
+            | RefusalCode::Unknown) => {
+                panic!("{other:?}")
+            }
+        },
+    };
+    acts.map(one).iter().collect()
+}
+
+#[test]
+fn the_whole_matrix() {
+    let policy = policy(POLICY);
+    let people = [
+        ("ops", somebody("corp", "olga", &["corp:ops"])),
+        ("ann-ops", somebody("corp", "ann", &["corp:ops"])),
+        ("ann", somebody("corp", "ann", &[])),
+        ("dev", somebody("corp", "dora", &["corp:dev"])),
+        ("forge-ops", somebody("forge", "job", &["forge:ops"])),
+        ("forge-ann", somebody("forge", "ann", &[])),
+        ("stranger", somebody("corp", "zed", &["corp:other"])),
+    ];
+    let targets = ["web1", "db1", "stage1", "bare1", "nowhere"];
+    let mut table = String::new();
+    for login in ["deploy", "root", "app"] {
+        table.push_str(&format!("{login:<10}"));
+        targets.iter().for_each(|target| table.push_str(&format!(" {target:<8}")));
+        table.push('\n');
+        for (name, who) in &people {
+            table.push_str(&format!("{name:<10}"));
+            targets.iter().for_each(|target| {
+                table.push_str(&format!(" {:<8}", cell(&policy, who, target, login)));
+            });
+            table.push('\n');
+        }
+    }
+    let expect = "
+deploy     web1     db1      stage1   bare1    nowhere
+ops        sef      sef      xex      ---      ---
+ann-ops    sef      Sef      xex      ---      ---
+ann        ---      Sxx      ---      ---      ---
+dev        ---      xex      xex      ---      ---
+forge-ops  ---      ---      ---      xef      ---
+forge-ann  ---      ---      ---      ---      ---
+stranger   ---      ---      ---      ---      ---
+root       web1     db1      stage1   bare1    nowhere
+ops        ---      ---      ---      ---      ---
+ann-ops    ---      Sxx      ---      ---      ---
+ann        ---      Sxx      ---      ---      ---
+dev        ---      ---      ---      ---      ---
+forge-ops  ---      ---      ---      ---      ---
+forge-ann  ---      ---      ---      ---      ---
+stranger   ---      ---      ---      ---      ---
+app        web1     db1      stage1   bare1    nowhere
+ops        ---      ---      ---      ---      ---
+ann-ops    ---      ---      ---      ---      ---
+ann        ---      ---      ---      ---      ---
+dev        ---      ---      ---      ---      ---
+forge-ops  ---      ---      ---      ---      ---
+forge-ann  ---      ---      ---      ---      ---
+stranger   ---      ---      ---      ---      ---
+";
+    let table: Vec<&str> = table.lines().map(str::trim_end).collect();
+    let expect: Vec<&str> = expect.trim().lines().collect();
+    assert_eq!(table, expect, "\n{}", table.join("\n"));
+}
+
+#[test]
+fn terms_narrow_over_every_role_that_allows_the_same_ask() {
+    let policy = policy(POLICY);
+    let ann = somebody("corp", "ann", &["corp:ops"]);
+    let mins = |m: u64| Some(Duration::from_secs(60 * m));
+    for (act, session_max, idle_max, record_input) in [
+        // Both roles open a shell: the shorter session of the second, the idle limit of the first, and its recording.
+        (shell(), mins(60), mins(30), true),
+        // Only the first role opens exec: the second one's terms are for shells.
+        (exec(), mins(480), mins(30), false),
+    ] {
+        let Verdict::Allow { terms, role, target } =
+            decide(&policy, &ann, &ask("db1", "deploy", act.clone()))
+        else {
+            panic!("{act:?}");
+        };
+        assert_eq!(terms, Terms { session_max, idle_max, record_input }, "{act:?}");
+        assert_eq!(role.as_str(), "ops");
+        assert_eq!(target, policy.targets[&target.name], "the verdict carries the judged target");
+    }
+}
+
+fn refusal(policy: &Policy, who: &Identity, ask: &Ask) -> Refusal {
+    match decide(policy, who, ask) {
+        Verdict::Refuse(refusal) => refusal,
+        allow @ Verdict::Allow { .. } => panic!("{allow:?}"),
+    }
+}
+
+#[test]
+fn refusals_say_what_to_do_and_not_what_there_is() {
+    let policy = policy(POLICY);
+    let dev = somebody("corp", "dora", &["corp:dev"]);
+    let nobody = somebody("corp", "zed", &[]);
+    for (who, ask, code, text, reason) in [
+        (
+            &dev,
+            ask("web1", "root", shell()),
+            "no-access",
+            "no access to web1 as root: ask an administrator for a role, or try: ssh BASTION targets",
+            "no role of corp:dora opens web1",
+        ),
+        (
+            &dev,
+            ask("nowhere", "root", shell()),
+            "no-access",
+            "no access to nowhere as root: ask an administrator for a role, or try: ssh BASTION targets",
+            "there is no target nowhere",
+        ),
+        (
+            &dev,
+            ask("stage1", "root", shell()),
+            "no-access",
+            "no access to stage1 as root: ask an administrator for a role, or try: ssh BASTION targets",
+            "no role of corp:dora opens stage1 as root",
+        ),
+        (
+            &nobody,
+            ask("web1", "deploy", shell()),
+            "no-access",
+            "no access to web1 as deploy: ask an administrator for a role, or try: ssh BASTION targets",
+            "corp:zed is in no role",
+        ),
+        (
+            &dev,
+            ask("stage1", "deploy", shell()),
+            "channel-kind",
+            "stage1 as deploy is open to you for exec, not for shell: ask an administrator for a role that has shell",
+            "role stage opens stage1 as deploy for exec, not for shell",
+        ),
+        (
+            &dev,
+            ask("stage1", "deploy", subsystem("netconf\n\u{1b}[2J")),
+            "unknown-request",
+            "this server knows the subsystem sftp only: use sftp, a command or a shell",
+            "unknown subsystem \"netconf\\n\\u{1b}[2J\" for stage1 as deploy",
+        ),
+        // Without access an unknown subsystem is no way to find out what there is.
+        (
+            &nobody,
+            ask("web1", "deploy", subsystem("netconf")),
+            "no-access",
+            "no access to web1 as deploy: ask an administrator for a role, or try: ssh BASTION targets",
+            "corp:zed is in no role",
+        ),
+    ] {
+        let got = refusal(&policy, who, &ask);
+        assert_eq!((got.code.as_str(), got.text.as_str(), got.reason.as_str()), (code, text, reason));
+    }
+}
+
+#[test]
+fn attacks() {
+    let policy = policy(POLICY);
+    let web1 = ask("web1", "deploy", shell());
+    // A provider cannot speak for another one's groups, even when the identity claims so.
+    let forger = somebody("forge", "eve", &["corp:ops"]);
+    // A subject that looks like somebody else's reference, and one that looks like a group.
+    let liar = somebody("forge", "corp:ann", &[]);
+    let group_like = somebody("corp", "ops", &[]);
+    for who in [&forger, &liar, &group_like] {
+        assert_eq!(refusal(&policy, who, &web1).code, RefusalCode::NoAccess, "{who:?}");
+        assert!(targets_for(&policy, who).is_empty() && logins_for(&policy, who).is_empty());
+    }
+    // `SFTP`, `sftp ` and an empty name are not sftp.
+    let ops = somebody("corp", "olga", &["corp:ops"]);
+    for name in ["SFTP", "sftp ", "", "sftp\0"] {
+        assert_eq!(
+            refusal(&policy, &ops, &ask("web1", "deploy", subsystem(name))).code,
+            RefusalCode::Unknown
+        );
+    }
+    // A selector without labels, which no file can say, opens nothing.
+    let mut wide = policy.clone();
+    for role in &mut wide.roles {
+        role.target_labels = vec![BTreeMap::new()];
+        role.target_names.clear();
+    }
+    assert_eq!(refusal(&wide, &ops, &web1).code, RefusalCode::NoAccess);
+    // No role, no access; and an identity without groups is in no group.
+    assert_eq!(refusal(&Policy::default(), &ops, &web1).code, RefusalCode::NoAccess);
+    assert_eq!(refusal(&policy, &somebody("corp", "olga", &[]), &web1).code, RefusalCode::NoAccess);
+}
+
+/// Draws small random policies and people from few names, so that roles overlap often.
+struct Draw(Random);
+
+impl Draw {
+    fn below(&self, n: u64) -> u64 {
+        self.0.u64() % n
+    }
+
+    fn some(&self, from: &[&str]) -> Vec<String> {
+        from.iter().filter(|_| self.below(2) == 0).map(|s| (*s).to_owned()).collect()
+    }
+
+    fn terms(&self) -> Terms {
+        let time = || (self.below(3) > 0).then(|| Duration::from_secs(self.below(5)));
+        Terms { session_max: time(), idle_max: time(), record_input: self.below(2) == 0 }
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        self.some(&["env", "team"]).into_iter().map(|key| (key, format!("v{}", self.below(2)))).collect()
+    }
+
+    fn policy(&self) -> Policy {
+        let targets = self.some(&["a", "b", "c", "d"]).into_iter().map(|name| {
+            let name: TargetName = name.parse().unwrap();
+            let host_key = HostKey::Ca { principal: name.to_string() };
+            (name.clone(), Target { name, host: "h".into(), port: 22, labels: self.labels(), host_key })
+        });
+        let targets = targets.collect();
+        let roles = (0..self.below(5)).map(|number| Role {
+            name: format!("r{number}").parse().unwrap(),
+            members: Members {
+                groups: self.some(&["p:g1", "p:g2", "q:g1"]).iter().map(|g| g.parse().unwrap()).collect(),
+                subjects: self.some(&["p:s1", "q:s1"]).into_iter().collect(),
+            },
+            target_names: self.some(&["a", "b", "x"]).iter().map(|t| t.parse().unwrap()).collect(),
+            target_labels: (0..self.below(3)).map(|_| self.labels()).collect(),
+            logins: self.some(&["l1", "l2"]).iter().map(|l| l.parse().unwrap()).collect(),
+            channels: ChannelKind::ALL.into_iter().filter(|_| self.below(2) == 0).collect(),
+            terms: self.terms(),
+        });
+        Policy { targets, roles: roles.collect(), digest: String::new() }
+    }
+
+    fn person(&self) -> Identity {
+        let provider: ProviderName = ["p", "q"][self.below(2) as usize].parse().unwrap();
+        let groups = self.some(&["g1", "g2"]).into_iter().map(|group| format!("{provider}:{group}"));
+        let groups: Vec<String> = groups.collect();
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        somebody(provider.as_str(), ["s1", "s2"][self.below(2) as usize], &groups)
+    }
+}
+
+#[test]
+fn lists_say_exactly_what_decide_allows() {
+    let draw = Draw(Random::seeded(11));
+    let (mut allowed, mut refused) = (0, 0);
+    for _ in 0..500 {
+        let (policy, who) = (draw.policy(), draw.person());
+        let listed: BTreeMap<TargetName, BTreeSet<LoginName>> =
+            targets_for(&policy, &who).into_iter().collect();
+        let mut decided: BTreeMap<TargetName, BTreeSet<LoginName>> = BTreeMap::new();
+        for target in ["a", "b", "c", "d", "x"] {
+            for login in ["l1", "l2", "l3"] {
+                let opens = [shell(), exec(), subsystem("sftp")].into_iter().any(|act| {
+                    matches!(decide(&policy, &who, &ask(target, login, act)), Verdict::Allow { .. })
+                });
+                if opens {
+                    allowed += 1;
+                    decided.entry(target.parse().unwrap()).or_default().insert(login.parse().unwrap());
+                } else {
+                    refused += 1;
+                }
+            }
+        }
+        assert_eq!(listed, decided, "{policy:?} {who:?}");
+        let logins: BTreeSet<LoginName> = decided.into_values().flatten().collect();
+        assert_eq!(logins_for(&policy, &who), logins);
+    }
+    assert!(allowed > 200 && refused > 200, "the policies drawn prove little: {allowed} {refused}");
+}
+
+#[test]
+fn another_role_opens_more_but_never_widens_terms() {
+    let draw = Draw(Random::seeded(12));
+    let mut compared = 0;
+    for _ in 0..800 {
+        let (policy, who) = (draw.policy(), draw.person());
+        let mut fewer = policy.clone();
+        if fewer.roles.pop().is_none() {
+            continue;
+        }
+        for (target, login, act) in
+            [("a", "l1", shell()), ("b", "l2", exec()), ("c", "l1", subsystem("sftp"))]
+        {
+            let ask = ask(target, login, act);
+            let Verdict::Allow { terms: before, role: first, .. } = decide(&fewer, &who, &ask) else {
+                continue;
+            };
+            let Verdict::Allow { terms: after, role, .. } = decide(&policy, &who, &ask) else {
+                panic!("a further role took access away");
+            };
+            assert_eq!((before.narrow(&after), role), (after, first));
+            compared += 1;
+        }
+    }
+    assert!(compared > 50, "{compared}");
+}
+
+#[test]
+fn narrowing_is_a_meet() {
+    let draw = Draw(Random::seeded(13));
+    let le = |a: Option<Duration>, b: Option<Duration>| b.is_none_or(|b| a.is_some_and(|a| a <= b));
+    for _ in 0..2000 {
+        let (a, b, c) = (draw.terms(), draw.terms(), draw.terms());
+        let ab = a.narrow(&b);
+        assert_eq!(ab, b.narrow(&a));
+        assert_eq!(ab.narrow(&c), a.narrow(&b.narrow(&c)));
+        assert_eq!(a.narrow(&a), a);
+        assert_eq!(a.narrow(&Terms::default()), a);
+        for one in [&a, &b] {
+            assert!(le(ab.session_max, one.session_max) && le(ab.idle_max, one.idle_max), "{a:?} {b:?}");
+            assert!(ab.record_input || !one.record_input);
+        }
+    }
+}

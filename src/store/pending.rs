@@ -1,0 +1,162 @@
+//! Rows of `pending_sign_in`: sign-ins that have begun. Which step may follow which is decided in `flow::sign_in`;
+//! here a step only happens if the row still stands where the flow saw it.
+
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+
+use super::column::{Columns, millis, text, text_opt, word};
+use super::sign_ins::METHODS;
+use super::{Store, StoreError, Tx};
+use crate::ids::PendingId;
+use crate::time::Timestamp;
+
+const TABLE: &str = "pending_sign_in";
+
+/// A sign-in that has begun: the state machine lives in `flow::sign_in`, this is its row. `state` is a short word
+/// (`begun`, `at-provider`, `identified`, `confirmed`, `done`, `denied`); `json` holds what that state needs.
+#[derive(Clone, Debug)]
+pub struct PendingSignIn {
+    /// Its id.
+    pub id: PendingId,
+    /// `loopback`, `device` or `ssh`.
+    pub mode: String,
+    /// State word. Only the flow knows its words; it must refuse those it does not know.
+    pub state: String,
+    /// SHA-256 (hex) of the OAuth `state` parameter, once sent to a provider. Unique.
+    pub oauth_state_hash: Option<String>,
+    /// SHA-256 (hex) of the user code, in device and ssh mode. Unique while pending.
+    pub user_code_hash: Option<String>,
+    /// The rest, as JSON.
+    pub json: String,
+    /// When it began.
+    pub created: Timestamp,
+    /// When it is void.
+    pub expires: Timestamp,
+}
+
+/// The start of every read: columns by name, so that a prepared statement outlives a column that a newer node adds.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, mode, state, oauth_state_hash, user_code_hash, json, created, expires FROM pending_sign_in ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// A pending sign-in by id, if not void.
+    pub async fn pending(&self, id: &PendingId, now: Timestamp) -> Result<Option<PendingSignIn>, StoreError> {
+        self.one_pending(select!("WHERE id = $1 AND expires > $2"), id.as_str(), now).await
+    }
+
+    /// By the hash of its OAuth state.
+    pub async fn pending_by_oauth_state(
+        &self,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<PendingSignIn>, StoreError> {
+        let sql = select!("WHERE oauth_state_hash = $1 AND expires > $2");
+        self.one_pending(sql, hash, now).await
+    }
+
+    /// By the hash of its user code.
+    pub async fn pending_by_user_code(
+        &self,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<PendingSignIn>, StoreError> {
+        let sql = select!("WHERE user_code_hash = $1 AND expires > $2");
+        self.one_pending(sql, hash, now).await
+    }
+
+    /// Inserts a pending sign-in; begins are not audited (anybody can cause them), their ends are. `Conflict` when its
+    /// id, OAuth state or user code is taken: draw again.
+    pub async fn insert_pending(&self, row: &PendingSignIn) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let written = sqlx::query(
+            "INSERT INTO pending_sign_in (id, mode, state, oauth_state_hash, user_code_hash, json, created, expires) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        )
+        .bind(row.id.as_str())
+        .bind(word(TABLE, "mode", &row.mode, METHODS)?)
+        .bind(text(TABLE, "state", &row.state)?)
+        .bind(text_opt(TABLE, "oauth_state_hash", row.oauth_state_hash.as_deref())?)
+        .bind(text_opt(TABLE, "user_code_hash", row.user_code_hash.as_deref())?)
+        .bind(text(TABLE, "json", &row.json)?)
+        .bind(millis(TABLE, "created", row.created)?)
+        .bind(millis(TABLE, "expires", row.expires)?)
+        .execute(tx.connection())
+        .await?;
+        super::inserted(&written)?;
+        tx.commit_unaudited().await
+    }
+
+    /// Moves a pending sign-in from state `from` to `row.state`, atomically; false when it was not in `from` any more.
+    /// Writes all of `row` but its id, mode and `created`. `Conflict` when its new OAuth state or user code is taken.
+    pub async fn step_pending(&self, from: &str, row: &PendingSignIn) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let moved = step(tx.connection(), from, row).await?;
+        tx.commit_unaudited().await?;
+        Ok(moved)
+    }
+
+    /// Number of pending sign-ins that are not void (a cap stands on them).
+    pub async fn pending_count(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM pending_sign_in WHERE expires > $1")
+            .bind(millis(TABLE, "now", now)?)
+            .fetch_one(&self.pool)
+            .await?;
+        Columns { table: TABLE, row: &row }.whole("n")
+    }
+
+    async fn one_pending(
+        &self,
+        sql: &'static str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<PendingSignIn>, StoreError> {
+        let row =
+            sqlx::query(sql).bind(key).bind(millis(TABLE, "now", now)?).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read).transpose()
+    }
+}
+
+impl Tx {
+    /// Moves a pending sign-in as `Store::step_pending`, inside this transaction.
+    pub async fn step_pending(&mut self, from: &str, row: &PendingSignIn) -> Result<bool, StoreError> {
+        step(self.connection(), from, row).await
+    }
+}
+
+async fn step(connection: &mut AnyConnection, from: &str, row: &PendingSignIn) -> Result<bool, StoreError> {
+    let changed = sqlx::query(
+        "UPDATE pending_sign_in SET state = $3, oauth_state_hash = $4, user_code_hash = $5, json = $6, expires = $7 \
+         WHERE id = $1 AND state = $2",
+    )
+    .bind(row.id.as_str())
+    .bind(text(TABLE, "state", from)?)
+    .bind(text(TABLE, "state", &row.state)?)
+    .bind(text_opt(TABLE, "oauth_state_hash", row.oauth_state_hash.as_deref())?)
+    .bind(text_opt(TABLE, "user_code_hash", row.user_code_hash.as_deref())?)
+    .bind(text(TABLE, "json", &row.json)?)
+    .bind(millis(TABLE, "expires", row.expires)?)
+    .execute(connection)
+    .await
+    .map_err(super::conflict)?;
+    Ok(changed.rows_affected() == 1)
+}
+
+fn read(row: &AnyRow) -> Result<PendingSignIn, StoreError> {
+    let columns = Columns { table: TABLE, row };
+    Ok(PendingSignIn {
+        id: columns.parsed("id")?,
+        mode: columns.word("mode", METHODS)?,
+        state: columns.text("state")?,
+        oauth_state_hash: columns.text_opt("oauth_state_hash")?,
+        user_code_hash: columns.text_opt("user_code_hash")?,
+        json: columns.text("json")?,
+        created: columns.time("created")?,
+        expires: columns.time("expires")?,
+    })
+}

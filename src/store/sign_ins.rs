@@ -1,0 +1,192 @@
+//! Rows of `sign_in`. Whether a sign-in suffices for anything is the flows' decision; here is only which are live.
+
+use std::collections::BTreeSet;
+
+use sqlx::any::AnyRow;
+
+use super::column::{Columns, bad, label, millis, text, text_opt, word};
+use super::{Store, StoreError, Tx};
+use crate::identity::{Identity, Kind};
+use crate::ids::SignInId;
+use crate::names::GroupName;
+use crate::time::Timestamp;
+
+const TABLE: &str = "sign_in";
+/// Ways to sign in.
+pub(super) const METHODS: &[&str] = &["loopback", "device", "ssh"];
+/// Most sign-ins that one list holds.
+const LIST_MAX: i64 = 1000;
+
+/// A sign-in row.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// Its id.
+    pub id: SignInId,
+    /// Who.
+    pub who: Identity,
+    /// SHA-256 fingerprint (`SHA256:...`) of the bound SSH public key; none when bound to one SSH connection.
+    pub key_fingerprint: Option<String>,
+    /// `loopback`, `device` or `ssh`.
+    pub method: String,
+    /// Client's address at sign-in.
+    pub from: String,
+    /// Name of the client machine as it said itself; a label.
+    pub client: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+    /// When it was ended before its time.
+    pub ended: Option<Timestamp>,
+}
+
+impl SignIn {
+    /// Neither ended nor expired at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.ended.is_none() && now < self.expires
+    }
+}
+
+/// The start of every read: columns by name, so that a prepared statement outlives a column that a newer node adds.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, client, \
+             created, expires, ended FROM sign_in ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// One sign-in.
+    pub async fn sign_in(&self, id: &SignInId) -> Result<Option<SignIn>, StoreError> {
+        let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str()).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// The newest live sign-in bound to this key.
+    pub async fn sign_in_by_key(
+        &self,
+        fingerprint: &str,
+        now: Timestamp,
+    ) -> Result<Option<SignIn>, StoreError> {
+        let row = sqlx::query(select!(
+            "WHERE key_fingerprint = $1 AND ended IS NULL AND expires > $2 \
+             ORDER BY created DESC, id DESC LIMIT 1"
+        ))
+        .bind(fingerprint)
+        .bind(millis(TABLE, "now", now)?)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Live sign-ins, newest first, at most 1000.
+    pub async fn sign_ins(&self, now: Timestamp) -> Result<Vec<SignIn>, StoreError> {
+        let rows = sqlx::query(select!(
+            "WHERE ended IS NULL AND expires > $1 ORDER BY created DESC, id DESC LIMIT $2"
+        ))
+        .bind(millis(TABLE, "now", now)?)
+        .bind(LIST_MAX)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Ids of sign-ins ended (not expired) at or after `since`, earliest first; the gateway asks this to close their
+    /// sessions. `ended` is the clock of whoever ended it, read before its commit: a caller that polls must let its
+    /// windows overlap by more than a commit and the clocks of several nodes can differ.
+    pub async fn sign_ins_ended_since(&self, since: Timestamp) -> Result<Vec<SignInId>, StoreError> {
+        let rows = sqlx::query("SELECT id FROM sign_in WHERE ended >= $1 ORDER BY ended, id")
+            .bind(millis(TABLE, "since", since)?)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| Columns { table: TABLE, row }.parsed("id")).collect()
+    }
+}
+
+impl Tx {
+    /// A new sign-in. `Conflict` when the id exists.
+    pub async fn insert_sign_in(&mut self, row: &SignIn) -> Result<(), StoreError> {
+        let groups: Vec<String> = row.who.groups.iter().map(GroupName::to_string).collect();
+        let written = sqlx::query(
+            "INSERT INTO sign_in (id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, \
+             method, address, client, created, expires, ended) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
+        )
+        .bind(row.id.as_str())
+        .bind(kind_word(row.who.kind))
+        .bind(row.who.provider.as_str())
+        .bind(text(TABLE, "issuer", &row.who.issuer)?)
+        .bind(text(TABLE, "subject", &row.who.subject)?)
+        .bind(&*label(&row.who.display))
+        .bind(serde_json::Value::from(groups).to_string())
+        .bind(text_opt(TABLE, "key_fingerprint", row.key_fingerprint.as_deref())?)
+        .bind(word(TABLE, "method", &row.method, METHODS)?)
+        .bind(text(TABLE, "address", &row.from)?)
+        .bind(&*label(&row.client))
+        .bind(millis(TABLE, "created", row.created)?)
+        .bind(millis(TABLE, "expires", row.expires)?)
+        .bind(row.ended.map(|at| millis(TABLE, "ended", at)).transpose()?)
+        .execute(self.connection())
+        .await?;
+        super::inserted(&written)
+    }
+
+    /// Ends a sign-in; false when it was not live.
+    pub async fn end_sign_in(&mut self, id: &SignInId, now: Timestamp) -> Result<bool, StoreError> {
+        let changed =
+            sqlx::query("UPDATE sign_in SET ended = $2 WHERE id = $1 AND ended IS NULL AND expires > $2")
+                .bind(id.as_str())
+                .bind(millis(TABLE, "ended", now)?)
+                .execute(self.connection())
+                .await?;
+        Ok(changed.rows_affected() == 1)
+    }
+}
+
+fn read(row: &AnyRow) -> Result<SignIn, StoreError> {
+    let columns = Columns { table: TABLE, row };
+    Ok(SignIn {
+        id: columns.parsed("id")?,
+        who: Identity {
+            kind: read_kind(&columns.text("who_kind")?)?,
+            provider: columns.parsed("provider")?,
+            issuer: columns.text("issuer")?,
+            subject: columns.text("subject")?,
+            display: columns.text("display")?,
+            groups: read_groups(&columns.text("groups_json")?)?,
+        },
+        key_fingerprint: columns.text_opt("key_fingerprint")?,
+        method: columns.word("method", METHODS)?,
+        from: columns.text("address")?,
+        client: columns.text("client")?,
+        created: columns.time("created")?,
+        expires: columns.time("expires")?,
+        ended: columns.time_opt("ended")?,
+    })
+}
+
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Person => "person",
+        Kind::Workload => "workload",
+    }
+}
+
+fn read_kind(word: &str) -> Result<Kind, StoreError> {
+    [Kind::Person, Kind::Workload]
+        .into_iter()
+        .find(|kind| kind_word(*kind) == word)
+        .ok_or_else(|| bad(TABLE, format_args!("who_kind {word:?} is unknown")))
+}
+
+fn read_groups(json: &str) -> Result<BTreeSet<GroupName>, StoreError> {
+    let groups: Vec<String> =
+        serde_json::from_str(json).map_err(|e| bad(TABLE, format_args!("groups_json: {e}")))?;
+    groups
+        .iter()
+        .map(|group| group.parse().map_err(|e| bad(TABLE, format_args!("groups_json: {e}"))))
+        .collect()
+}

@@ -1,0 +1,172 @@
+//! The store, every test on SQLite and on PostgreSQL. [`fresh_sqlite`] and [`rows`] serve other tests too.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::print_stderr, reason = "a failed test must say on which database")]
+
+mod opening;
+mod races;
+mod tables;
+
+use caponier::audit::AuditEvent;
+use caponier::store::Store;
+use caponier::time::Timestamp;
+use tempfile::TempDir;
+
+use crate::postgres;
+
+/// An empty place for a database; [`Place::open`] as often as wanted.
+pub struct Place {
+    /// For `Store::open`.
+    pub url: String,
+    /// Whether it is SQLite.
+    pub sqlite: bool,
+    dir: TempDir,
+}
+
+impl Place {
+    /// A place for a SQLite file in a new folder, which goes when the place is dropped.
+    pub fn sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { url: format!("sqlite:{}/store.db", dir.path().display()), sqlite: true, dir }
+    }
+
+    /// A new database of the throw-away cluster.
+    fn postgres(cluster: &postgres::Postgres) -> Self {
+        Self { url: cluster.fresh_database(), sqlite: false, dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// Opens it.
+    pub async fn open(&self) -> Store {
+        Store::open(&self.url).await.unwrap()
+    }
+
+    /// Runs one statement past the store, as a fault or an older version could have.
+    async fn run(&self, sql: &str) {
+        use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+        let mut connection = sqlx::AnyConnection::connect(&self.url).await.unwrap();
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+        connection.close().await.unwrap();
+    }
+}
+
+/// A new SQLite store for a test; keep the place as long as the store.
+pub async fn fresh_sqlite() -> (Store, Place) {
+    let place = Place::sqlite();
+    (place.open().await, place)
+}
+
+/// Plays each case on a fresh SQLite file and on a fresh PostgreSQL database.
+async fn on_both(name: &str, case: impl AsyncFn(&Place)) {
+    eprintln!("{name} on SQLite");
+    case(&Place::sqlite()).await;
+    eprintln!("{name} on PostgreSQL");
+    let cluster = postgres::start();
+    case(&Place::postgres(&cluster)).await;
+}
+
+/// Seconds after the epoch.
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+/// Some event, told apart by `n`.
+fn event(n: usize) -> AuditEvent {
+    AuditEvent::ServerStarted { version: "test".into(), interrupted: n }
+}
+
+/// The sequence numbers of all audit entries, read in small pages.
+async fn numbers(store: &Store) -> Vec<u64> {
+    let mut seen = Vec::new();
+    loop {
+        let page = store.audit(seen.last().copied().unwrap_or(0), 300).await.unwrap();
+        if page.is_empty() {
+            return seen;
+        }
+        seen.extend(page.iter().map(|row| row.seq));
+    }
+}
+
+/// Rows with everything filled in.
+pub mod rows {
+    use caponier::identity::{Identity, Kind};
+    use caponier::ids::{PendingId, SessionId, SignInId};
+    use caponier::random::Random;
+    use caponier::store::{CertificateRow, PendingSignIn, SessionRow, SignIn};
+
+    use super::at;
+
+    /// Alice, made at second 1000, good until 2000.
+    pub fn sign_in(random: &Random) -> SignIn {
+        SignIn {
+            id: SignInId::random(random),
+            who: Identity {
+                kind: Kind::Person,
+                provider: "corp".parse().unwrap(),
+                issuer: "https://id.example.com/é".into(),
+                subject: "a-1'; DROP TABLE audit; --".into(),
+                display: "Alice \"A\" \u{1f600}".into(),
+                groups: ["corp:ops".parse().unwrap(), "corp:team, x".parse().unwrap()].into(),
+            },
+            key_fingerprint: Some("SHA256:alice".into()),
+            method: "loopback".into(),
+            from: "192.0.2.1".into(),
+            client: "laptop".into(),
+            created: at(1000),
+            expires: at(2000),
+            ended: None,
+        }
+    }
+
+    /// Begun at second 1000, void at 1600.
+    pub fn pending(random: &Random) -> PendingSignIn {
+        PendingSignIn {
+            id: PendingId::random(random),
+            mode: "device".into(),
+            state: "begun".into(),
+            oauth_state_hash: None,
+            user_code_hash: None,
+            json: "{}".into(),
+            created: at(1000),
+            expires: at(1600),
+        }
+    }
+
+    /// Open since second 1100.
+    pub fn session(random: &Random, sign_in: &SignInId) -> SessionRow {
+        SessionRow {
+            id: SessionId::random(random),
+            sign_in: sign_in.clone(),
+            who: "corp:a-1".into(),
+            display: "Alice".into(),
+            target: "web1".into(),
+            login: "root".into(),
+            kind: "exec".into(),
+            command: "id".into(),
+            from: "192.0.2.1".into(),
+            node: "one".into(),
+            recording: Some("2026/a.cast".into()),
+            opened: at(1100),
+            closed: None,
+            close_reason: None,
+            exit_status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            recording_sha256: None,
+        }
+    }
+
+    /// A user certificate.
+    pub fn certificate(random: &Random, sign_in: &SignInId) -> CertificateRow {
+        CertificateRow {
+            serial: random.u64(),
+            kind: "user",
+            sign_in: sign_in.clone(),
+            session: None,
+            key_id: "corp:a-1 sgn".into(),
+            key_fingerprint: "SHA256:alice".into(),
+            principals: "deploy,root".into(),
+            valid_after: at(940),
+            valid_before: at(1300),
+        }
+    }
+}

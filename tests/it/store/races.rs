@@ -1,0 +1,120 @@
+//! Many writers at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use caponier::random::Random;
+use caponier::store::{Store, StoreError};
+use tokio::task::JoinSet;
+
+use super::{at, event, numbers, on_both, rows};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_winner() {
+    on_both("one nonce, 100 requests, two processes", async |place| {
+        let stores = [place.open().await, place.open().await];
+        let mut tasks = JoinSet::new();
+        for n in 0..100 {
+            let store = stores[n % 2].clone();
+            tasks.spawn(async move {
+                let mut tx = store.begin().await.unwrap();
+                match tx.use_nonce("SHA256:k", "n", at(2000)).await {
+                    Ok(()) => tx.commit(at(1000), event(n)).await.map(|()| true).unwrap(),
+                    Err(StoreError::Conflict) => false,
+                    Err(other) => panic!("{other}"),
+                }
+            });
+        }
+        let winners = tasks.join_all().await.into_iter().filter(|won| *won).count();
+        assert_eq!(winners, 1);
+        assert_eq!(numbers(&stores[0]).await, [1]);
+    })
+    .await;
+
+    on_both("one step, 50 tasks", async |place| {
+        let store = place.open().await;
+        let begun = rows::pending(&Random::seeded(1));
+        store.insert_pending(&begun).await.unwrap();
+        let mut tasks = JoinSet::new();
+        for n in 0..50 {
+            let (store, mut row) = (store.clone(), begun.clone());
+            tasks.spawn(async move {
+                row.state = "at-provider".into();
+                row.json = n.to_string();
+                store.step_pending("begun", &row).await.unwrap().then_some(row.json)
+            });
+        }
+        let winners: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1);
+        let stands = store.pending(&begun.id, at(1000)).await.unwrap().unwrap();
+        assert_eq!((stands.state.as_str(), &stands.json), ("at-provider", &winners[0]));
+    })
+    .await;
+}
+
+/// Reads the log by `seq > after` while it grows; what one such reader gets is what an exporter gets.
+async fn reader(store: Store, written: Arc<AtomicBool>) -> Vec<u64> {
+    let mut seen: Vec<u64> = Vec::new();
+    loop {
+        let last_round = written.load(Ordering::SeqCst);
+        let page = store.audit(seen.last().copied().unwrap_or(0), 1000).await.unwrap();
+        seen.extend(page.iter().map(|row| row.seq));
+        if last_round {
+            return seen;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_at_once() {
+    on_both("1,000 sessions closed at once", async |place| {
+        const SESSIONS: usize = 1000;
+        let store = place.open().await;
+        let random = Random::seeded(2);
+        let sign_in = rows::sign_in(&random);
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_sign_in(&sign_in).await.unwrap();
+        let sessions: Vec<_> = (0..SESSIONS).map(|_| rows::session(&random, &sign_in.id)).collect();
+        for session in &sessions {
+            tx.insert_session(session).await.unwrap();
+        }
+        tx.commit(at(1000), event(0)).await.unwrap();
+
+        let written = Arc::new(AtomicBool::new(false));
+        let reader = tokio::spawn(reader(store.clone(), Arc::clone(&written)));
+        let began = Instant::now();
+        let mut tasks = JoinSet::new();
+        for mut session in sessions {
+            let store = store.clone();
+            tasks.spawn(async move {
+                session.closed = Some(at(1200));
+                session.close_reason = Some("drain".into());
+                let mut tx = store.begin().await.unwrap();
+                assert!(tx.close_session(&session).await.unwrap());
+                tx.commit(at(1200), event(1)).await.unwrap();
+            });
+        }
+        tasks.join_all().await;
+        eprintln!("{SESSIONS} commits in {:?}", began.elapsed());
+        written.store(true, Ordering::SeqCst);
+        let all: Vec<u64> = (1..=1001).collect();
+        assert_eq!(reader.await.unwrap(), all);
+        assert_eq!(numbers(&store).await, all);
+        assert!(store.open_sessions_of("one").await.unwrap().is_empty());
+    })
+    .await;
+
+    on_both("two processes, 50 tasks each", async |place| {
+        let stores = [place.open().await, place.open().await];
+        let mut tasks = JoinSet::new();
+        for n in 0..100 {
+            let store = stores[n % 2].clone();
+            tasks.spawn(async move { store.note(at(1000), event(n)).await.unwrap() });
+        }
+        tasks.join_all().await;
+        assert_eq!(numbers(&stores[1]).await, (1..=100).collect::<Vec<u64>>());
+    })
+    .await;
+}
