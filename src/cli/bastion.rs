@@ -48,11 +48,7 @@ pub fn sessions(args: sessions::Sessions, file: &Path, env: &Environment) -> any
 }
 
 /// `caponier recordings ...`
-pub fn recordings(
-    command: recordings::Command,
-    file: &Path,
-    env: &Environment,
-) -> anyhow::Result<ExitCode> {
+pub fn recordings(command: recordings::Command, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
     let config = load(file, env)?;
     runtime()?
         .block_on(async { recordings::run(command, &config, &open(&config).await?, &mut io::stdout()).await })

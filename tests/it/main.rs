@@ -1,8 +1,12 @@
 //! The integration tests: one binary.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking; clippy exempts only functions that are tests themselves")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests fail by panicking; clippy exempts only functions that are tests themselves"
+)]
 
 mod ca;
+mod client;
 mod config;
 mod credentials;
 mod keygen;

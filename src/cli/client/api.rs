@@ -135,7 +135,13 @@ impl Api {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(tls)?;
-        Ok(Self { authority: proof::authority(&server), http, server, random: Random::System, clock: Clock::System })
+        Ok(Self {
+            authority: proof::authority(&server),
+            http,
+            server,
+            random: Random::System,
+            clock: Clock::System,
+        })
     }
 
     /// Begins a sign-in.
