@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod recordings;
 pub mod sessions;
+pub mod sign_ins;
 pub mod table;
 pub mod terminal;
 

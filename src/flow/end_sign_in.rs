@@ -7,7 +7,8 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::ids::SignInId;
 use crate::names::GroupName;
-use crate::store::{StoreError, Tx};
+use crate::store::{Store, StoreError, Tx};
+use crate::time::Timestamp;
 
 /// Why a sign-in is not ended.
 #[derive(Debug, thiserror::Error)]
@@ -33,14 +34,37 @@ pub async fn end(app: &App, id: &SignInId, by: &str, reason: &str) -> Result<boo
     end_in(app, tx, id, by, reason).await
 }
 
-async fn end_in(app: &App, mut tx: Tx, id: &SignInId, by: &str, reason: &str) -> Result<bool, StoreError> {
-    let now = app.clock.now();
+/// Ends `id` from a command on the server, beside the running server, which sees it in the store within a second.
+/// False when it was not live.
+pub async fn end_by_command(
+    store: &Store,
+    id: &SignInId,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    write_end(store.begin().await?, id, "admin", reason, now).await
+}
+
+async fn end_in(app: &App, tx: Tx, id: &SignInId, by: &str, reason: &str) -> Result<bool, StoreError> {
+    let ended = write_end(tx, id, by, reason, app.clock.now()).await?;
+    if ended {
+        app.desk.tell_ended(id);
+    }
+    Ok(ended)
+}
+
+async fn write_end(
+    mut tx: Tx,
+    id: &SignInId,
+    by: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     if !tx.end_sign_in(id, now).await? {
         return Ok(false);
     }
     let event = AuditEvent::SignInEnded { sign_in: id.clone(), by: by.to_owned(), reason: reason.to_owned() };
     tx.commit(now, event).await?;
-    app.desk.tell_ended(id);
     Ok(true)
 }
 

@@ -13,7 +13,7 @@ const WHOLE: Duration = Duration::from_secs(10);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
+pub(super) enum FetchError {
     /// The address is not one that this provider may send us to.
     #[error(
         "{0} may not be used: providers are reached by https (http only when the issuer itself is on loopback)"

@@ -13,6 +13,7 @@ mod keygen;
 mod parts;
 mod passage;
 mod postgres;
+mod readme;
 mod recording;
 mod stall;
 mod store;

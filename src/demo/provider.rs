@@ -1,0 +1,371 @@
+//! A small OpenID provider for the demo and the tests. It asks nobody for a password and therefore listens on loopback
+//! only. Three people: `engineer`, `reviewer`, `auditor`. With [`Tamper`] it tells the lies that a test wants.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Form, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use openidconnect::core::{CoreEdDsaPrivateSigningKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
+use openidconnect::{JsonWebKeyId, PrivateSigningKey as _};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
+
+use crate::random::Random;
+use crate::time::{Clock, Timestamp};
+
+/// The people: name, display name, group.
+pub const PEOPLE: [(&str, &str, &str); 3] = [
+    ("engineer", "Erin Engineer", "engineers"),
+    ("reviewer", "Robin Reviewer", "reviewers"),
+    ("auditor", "Ash Auditor", "auditors"),
+];
+const CODE_LIFE: Duration = Duration::from_secs(60);
+const CODES_MAX: usize = 1000;
+const TOKEN_LIFE_SECS: u64 = 300;
+
+/// Why the provider does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// No port on loopback.
+    #[error("listening on 127.0.0.1: {0}")]
+    Listen(#[from] std::io::Error),
+    /// The signing key.
+    #[error("signing key: {0}")]
+    Key(String),
+}
+
+/// A lie that the provider tells, for tests. [`Tamper::Nothing`] everywhere else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Tamper {
+    /// Tells the truth.
+    #[default]
+    Nothing,
+    /// Writes this value over this claim; `null` takes the claim away.
+    Claim(&'static str, Value),
+    /// Writes this `alg` into the header and signs as always.
+    Algorithm(&'static str),
+    /// `alg` none, and no signature.
+    Unsigned,
+    /// HMAC with the public key as secret.
+    Hmac,
+    /// Signs with a key that it does not publish, under this key id.
+    OtherKey(&'static str),
+    /// Changes a claim after signing.
+    AfterSigning,
+    /// Sends this text instead of an ID token.
+    Token(String),
+    /// Redirects the token request elsewhere.
+    Redirect,
+    /// Names another issuer in its discovery document.
+    Issuer,
+}
+
+/// A running provider; it stops when this is dropped.
+pub struct Provider {
+    /// Its issuer, `http://127.0.0.1:PORT`.
+    pub issuer: String,
+    /// The client id that it knows.
+    pub client_id: String,
+    /// The secret of that client.
+    pub client_secret: String,
+    shared: Arc<Shared>,
+    _stop: DropGuard,
+}
+
+struct Shared {
+    issuer: String,
+    client_id: String,
+    client_secret: String,
+    key: CoreEdDsaPrivateSigningKey,
+    other_key: CoreEdDsaPrivateSigningKey,
+    random: Random,
+    clock: Clock,
+    codes: Mutex<HashMap<String, Grant>>,
+    tamper: Mutex<Tamper>,
+}
+
+/// What a code stands for.
+struct Grant {
+    person: usize,
+    redirect_uri: String,
+    challenge: String,
+    nonce: String,
+    expires: Timestamp,
+}
+
+/// Starts the provider on a free port of 127.0.0.1.
+pub async fn start(random: &Random, clock: &Clock) -> Result<Provider, ProviderError> {
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        return Err(std::io::Error::other("the demo provider is for loopback only").into());
+    }
+    let shared = Arc::new(Shared {
+        issuer: format!("http://{address}"),
+        client_id: "caponier-demo".to_owned(),
+        client_secret: random.token(),
+        key: signing_key(random, "demo")?,
+        other_key: signing_key(random, "demo")?,
+        random: random.clone(),
+        clock: clock.clone(),
+        codes: Mutex::default(),
+        tamper: Mutex::default(),
+    });
+    let router = Router::new()
+        .route("/.well-known/openid-configuration", get(discovery))
+        .route("/jwks", get(jwks))
+        .route("/authorize", get(authorize))
+        .route("/token", post(token))
+        .with_state(Arc::clone(&shared));
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+            tracing::error!(%error, "the demo's OpenID provider failed");
+        }
+    });
+    Ok(Provider {
+        issuer: shared.issuer.clone(),
+        client_id: shared.client_id.clone(),
+        client_secret: shared.client_secret.clone(),
+        shared,
+        _stop: stop.drop_guard(),
+    })
+}
+
+impl Provider {
+    /// What it lies about from now on. For tests.
+    pub fn tamper(&self, tamper: Tamper) {
+        *self.shared.tamper.lock().unwrap_or_else(PoisonError::into_inner) = tamper;
+    }
+}
+
+/// An Ed25519 key in PKCS#8 (RFC 8410): a fixed frame around 32 random bytes.
+fn signing_key(random: &Random, id: &str) -> Result<CoreEdDsaPrivateSigningKey, ProviderError> {
+    const FRAME: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let der = [FRAME.as_slice(), &random.bytes::<32>()].concat();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der));
+    CoreEdDsaPrivateSigningKey::from_ed25519_pem(&pem, Some(JsonWebKeyId::new(id.to_owned())))
+        .map_err(ProviderError::Key)
+}
+
+impl Shared {
+    fn lie(&self) -> Tamper {
+        self.tamper.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn codes(&self) -> std::sync::MutexGuard<'_, HashMap<String, Grant>> {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn discovery(State(at): State<Arc<Shared>>) -> Json<Value> {
+    let base = &at.issuer;
+    let issuer = if at.lie() == Tamper::Issuer { "http://127.0.0.1:1" } else { base };
+    Json(json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{base}/authorize"),
+        "token_endpoint": format!("{base}/token"),
+        "jwks_uri": format!("{base}/jwks"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["EdDSA"],
+        "code_challenge_methods_supported": ["S256"],
+        "scopes_supported": ["openid", "profile", "email", "groups"],
+    }))
+}
+
+async fn jwks(State(at): State<Arc<Shared>>) -> Json<CoreJsonWebKeySet> {
+    Json(CoreJsonWebKeySet::new(vec![at.key.as_verification_key()]))
+}
+
+#[derive(Deserialize)]
+struct Ask {
+    client_id: String,
+    redirect_uri: String,
+    response_type: String,
+    scope: String,
+    state: String,
+    nonce: String,
+    code_challenge: String,
+    code_challenge_method: String,
+    login_hint: Option<String>,
+}
+
+fn wrong(text: &'static str) -> Response {
+    (StatusCode::BAD_REQUEST, text).into_response()
+}
+
+/// With `login_hint`, answers at once as that person; otherwise shows three buttons.
+async fn authorize(State(at): State<Arc<Shared>>, Query(ask): Query<Ask>) -> Response {
+    // Only what is on this machine may be redirected to.
+    let back = Url::parse(&ask.redirect_uri)
+        .ok()
+        .filter(|url| url.scheme() == "http" && matches!(url.host_str(), Some("127.0.0.1" | "localhost")));
+    let Some(mut back) = back else { return wrong("redirect_uri is not on loopback") };
+    let right = ask.client_id == at.client_id
+        && ask.response_type == "code"
+        && ask.code_challenge_method == "S256"
+        && ask.scope.split(' ').any(|scope| scope == "openid");
+    if !right {
+        return wrong("not a request for an authorization code with PKCE by the known client");
+    }
+    let Some(hint) = &ask.login_hint else { return buttons(&ask) };
+    let Some(person) = PEOPLE.iter().position(|(name, ..)| name == hint) else {
+        back.query_pairs_mut().append_pair("error", "access_denied").append_pair("state", &ask.state);
+        return see(&back);
+    };
+    let code = at.random.token();
+    let now = at.clock.now();
+    let grant = Grant {
+        person,
+        redirect_uri: ask.redirect_uri,
+        challenge: ask.code_challenge,
+        nonce: ask.nonce,
+        expires: now.plus(CODE_LIFE),
+    };
+    let mut codes = at.codes();
+    codes.retain(|_, grant| now < grant.expires);
+    if codes.len() >= CODES_MAX {
+        return wrong("too many codes");
+    }
+    codes.insert(code.clone(), grant);
+    back.query_pairs_mut()
+        .append_pair("code", &code)
+        .append_pair("state", &ask.state)
+        .append_pair("iss", &at.issuer);
+    see(&back)
+}
+
+fn see(url: &Url) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, url.as_str())]).into_response()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+fn buttons(ask: &Ask) -> Response {
+    let kept = [
+        ("client_id", &ask.client_id),
+        ("redirect_uri", &ask.redirect_uri),
+        ("response_type", &ask.response_type),
+        ("scope", &ask.scope),
+        ("state", &ask.state),
+        ("nonce", &ask.nonce),
+        ("code_challenge", &ask.code_challenge),
+        ("code_challenge_method", &ask.code_challenge_method),
+    ];
+    let mut page = String::from(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Demo provider</title><h1>Demo provider</h1><p>Who are you?</p><form action=\"/authorize\">",
+    );
+    for (name, value) in kept {
+        page.push_str(&format!("<input type=\"hidden\" name=\"{name}\" value=\"{}\">", escape(value)));
+    }
+    for (name, display, _) in PEOPLE {
+        page.push_str(&format!("<p><button name=\"login_hint\" value=\"{name}\">{display}</button></p>"));
+    }
+    page.push_str("</form></html>");
+    Html(page).into_response()
+}
+
+#[derive(Deserialize)]
+struct Exchange {
+    grant_type: String,
+    code: String,
+    redirect_uri: String,
+    code_verifier: String,
+}
+
+async fn token(
+    State(at): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Form(exchange): Form<Exchange>,
+) -> Response {
+    let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", at.client_id, at.client_secret)));
+    if headers.get(header::AUTHORIZATION).is_none_or(|shown| shown.as_bytes() != basic.as_bytes()) {
+        return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"}))).into_response();
+    }
+    let grant = at.codes().remove(&exchange.code);
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&exchange.code_verifier));
+    let grant = grant.filter(|grant| {
+        exchange.grant_type == "authorization_code"
+            && grant.redirect_uri == exchange.redirect_uri
+            && grant.challenge == challenge
+            && at.clock.now() < grant.expires
+    });
+    let Some(grant) = grant else {
+        return (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"}))).into_response();
+    };
+    let lie = at.lie();
+    if lie == Tamper::Redirect {
+        return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "http://127.0.0.1:1/")]).into_response();
+    }
+    match id_token(&at, &grant, &lie) {
+        Ok(id_token) => Json(json!({
+            "access_token": at.random.token(),
+            "token_type": "Bearer",
+            "expires_in": TOKEN_LIFE_SECS,
+            "id_token": id_token,
+        }))
+        .into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
+    }
+}
+
+fn id_token(at: &Shared, grant: &Grant, lie: &Tamper) -> Result<String, String> {
+    let Some((name, display, group)) = PEOPLE.get(grant.person) else { return Err("nobody".to_owned()) };
+    let now = at.clock.now().as_secs();
+    let mut claims = json!({
+        "iss": at.issuer, "aud": at.client_id, "sub": name, "nonce": grant.nonce,
+        "iat": now, "exp": now + TOKEN_LIFE_SECS,
+        "name": display, "email": format!("{name}@demo.invalid"), "email_verified": true, "groups": [group],
+    });
+    let mut head = json!({"alg": "EdDSA", "kid": "demo", "typ": "JWT"});
+    if let (Tamper::Claim(claim, value), Some(claims)) = (lie, claims.as_object_mut()) {
+        if value.is_null() {
+            claims.remove(*claim);
+        } else {
+            claims.insert((*claim).to_owned(), value.clone());
+        }
+    }
+    let algorithm = match lie {
+        Tamper::Algorithm(name) => Some(*name),
+        Tamper::Unsigned => Some("none"),
+        Tamper::Hmac => Some("HS256"),
+        _ => None,
+    };
+    let id = if let Tamper::OtherKey(id) = lie { Some(*id) } else { None };
+    if let Some(head) = head.as_object_mut() {
+        head.extend(algorithm.map(|name| ("alg".to_owned(), json!(name))));
+        head.extend(id.map(|id| ("kid".to_owned(), json!(id))));
+    }
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&head), part(&claims));
+    let key = if id.is_some() { &at.other_key } else { &at.key };
+    let signature = match lie {
+        Tamper::Unsigned => Vec::new(),
+        Tamper::Hmac => Sha256::digest(&signed).to_vec(),
+        _ => key.sign(&CoreJwsSigningAlgorithm::EdDsa, signed.as_bytes()).map_err(|e| e.to_string())?,
+    };
+    let signature = URL_SAFE_NO_PAD.encode(signature);
+    Ok(match lie {
+        Tamper::Token(text) => text.clone(),
+        Tamper::AfterSigning => {
+            claims["sub"] = json!("auditor");
+            format!("{}.{}.{signature}", part(&head), part(&claims))
+        }
+        _ => format!("{signed}.{signature}"),
+    })
+}

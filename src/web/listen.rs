@@ -1,0 +1,203 @@
+//! Serves connections: TLS when configured, a deadline for every step a client can dawdle in, caps on everything a
+//! client can have many of. What is asked and answered is the matter of `pages` and `v1`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state, map_response};
+use axum::response::Response;
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::address::Peer;
+use super::{html, pages, v1};
+use crate::app::App;
+use crate::config;
+
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 512;
+/// Requests worked on at once, pages and API each.
+const REQUESTS_MAX: usize = 64;
+/// Largest body of a request, in bytes.
+const BODY_MAX: usize = 16 * 1024;
+/// Largest head of a request, in bytes (a cookie, the provider's code, a signature).
+const HEAD_MAX: usize = 32 * 1024;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(10);
+/// A request with its body, its work (which may ask a provider twice) and its answer.
+const REQUEST: Duration = Duration::from_secs(45);
+/// A connection may ask again and again for so long.
+const CONNECTION: Duration = Duration::from_secs(120);
+/// How long a connection may finish what it is at when it has to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Why the door cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A TLS file cannot be used.
+    #[error("{file}: {why}")]
+    Tls {
+        /// The file.
+        file: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Serves the HTTP door on `listener` until `stop`; then finishes the requests at hand and returns.
+pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
+    let tls = tls(&app.config.web)?;
+    let router = router(app);
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a web connection's task failed");
+                }
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, usually: waiting lets others finish, spinning would not.
+                tracing::warn!(%error, "cannot accept a web connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            tracing::warn!(%peer, "a web connection over the cap was closed");
+            continue;
+        };
+        let connection = connection(stream, peer, tls.clone(), router.clone(), stop.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a web connection's task failed");
+        }
+    }
+    Ok(())
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: CancellationToken,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "TCP_NODELAY");
+    }
+    match tls {
+        None => talk(stream, peer.ip(), router, stop).await,
+        Some(acceptor) => match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => talk(stream, peer.ip(), router, stop).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake"),
+            Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+        },
+    }
+}
+
+async fn talk<S>(stream: S, peer: IpAddr, router: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(router.layer(axum::Extension(Peer(peer))));
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => Some(ended),
+        () = stop.cancelled() => None,
+        () = tokio::time::sleep(CONNECTION) => None,
+    };
+    let ended = match ended {
+        Some(ended) => Ok(ended),
+        None => {
+            serving.as_mut().graceful_shutdown();
+            timeout(LAST_WORDS, serving).await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "web connection"),
+        Err(_) => tracing::debug!(%peer, "a web connection did not end in time"),
+    }
+}
+
+/// Everything this door answers.
+fn router(app: App) -> Router {
+    let gate = || Arc::new(Semaphore::new(REQUESTS_MAX));
+    Router::new()
+        .merge(pages::router().layer(from_fn_with_state(gate(), within)))
+        .merge(v1::router().layer(from_fn_with_state(gate(), within)))
+        .route("/healthz", get(async || "ok\n"))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(map_response(async |mut response: Response| {
+            html::guard(response.headers_mut());
+            response
+        }))
+        .with_state(app)
+}
+
+/// One of so many at once, and within the time of a request.
+async fn within(State(gate): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let busy = || {
+        let text = "This server has too much to do. Try again in a minute.";
+        pages::message(StatusCode::SERVICE_UNAVAILABLE, "Busy", text)
+    };
+    let worked = timeout(REQUEST, async {
+        let Ok(_turn) = gate.acquire().await else { return busy() };
+        next.run(request).await
+    });
+    worked.await.unwrap_or_else(|_| busy())
+}
+
+fn tls(web: &config::Web) -> Result<Option<TlsAcceptor>, ServeError> {
+    let (Some(cert), Some(key)) = (&web.tls_cert, &web.tls_key) else { return Ok(None) };
+    let at = |file: &std::path::Path, why: &dyn std::fmt::Display| ServeError::Tls {
+        file: file.display().to_string(),
+        why: why.to_string(),
+    };
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| at(cert, &e))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| at(key, &e))?;
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(ring)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| at(cert, &e))?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|e| at(cert, &e))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
