@@ -3,6 +3,7 @@
 
 mod fake;
 mod ssh;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -151,7 +151,8 @@ impl Fake {
     /// Goes away; its port refuses connections from then on.
     pub(crate) fn stop(&mut self) {
         if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
-            drop(stop.send(()));
+            // It listens for this until then; had it ended before, it had panicked.
+            stop.send(()).unwrap();
             thread.join().unwrap();
         }
     }

@@ -71,16 +71,20 @@ fn names_with_shell_characters_run_nothing() {
     let (fake, laptop) = (Fake::start(), Laptop::new());
     login(&laptop, &fake, &[]).ended(0);
     for name in [
-        "web$(touch pwned)",
-        "web`touch pwned`",
-        "web;touch pwned",
-        "web'$(touch pwned)'",
-        "web\"|touch pwned",
+        "web$(touch${IFS}pwned)",
+        "web`touch${IFS}pwned`",
+        "web;touch${IFS}pwned",
+        "web|touch${IFS}pwned",
+        "web&touch${IFS}pwned",
     ] {
         // Old clients accept such names, new ones refuse them; neither may run them.
         for args in [vec!["-G", name], vec!["-oBatchMode=yes", name, "true"]] {
             ssh(&laptop, &user_config(&laptop), &args);
         }
+        // Not on the command line, so no client refuses it: `Match host` sees this name, and runs `ensure`.
+        let given = format!("HostName={name}");
+        let said = ssh(&laptop, &user_config(&laptop), &["-G", "-o", &given, "web1"]).ok();
+        assert!(has(&said, "proxyjump bastion.test"), "{said}");
         assert!(!laptop.home().join("pwned").exists(), "{name}");
     }
 }
