@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use super::Environment;
-use super::{ca, config, recordings, sessions};
+use super::{ca, config, recordings, sessions, sign_ins};
 use crate::config::Config;
 use crate::random::Random;
 use crate::store::Store;
@@ -47,6 +47,14 @@ pub fn sessions(args: sessions::Sessions, file: &Path, env: &Environment) -> any
     runtime()?.block_on(async { sessions::run(args, &open(&config).await?, &mut io::stdout()).await })
 }
 
+/// `caponier sign-ins ...`
+pub fn sign_ins(command: sign_ins::Command, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
+    let config = load(file, env)?;
+    runtime()?.block_on(async {
+        sign_ins::run(command, &open(&config).await?, &Clock::System, &mut io::stdout()).await
+    })
+}
+
 /// `caponier recordings ...`
 pub fn recordings(command: recordings::Command, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
     let config = load(file, env)?;
@@ -72,6 +80,7 @@ fn start_log(json: bool) -> anyhow::Result<()> {
     started.map_err(|e| anyhow::anyhow!("the log cannot be started: {e}"))
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// A runtime for a server.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")
 }

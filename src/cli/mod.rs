@@ -5,6 +5,7 @@ pub mod bastion;
 pub mod ca;
 pub mod client;
 pub mod config;
+pub mod demo;
 pub mod recordings;
 pub mod sessions;
 pub mod sign_ins;
@@ -34,6 +35,9 @@ On a laptop:
   ssh web1                                  stock ssh, through the bastion
   caponier status                           who you are, until when
   caponier logout
+
+Without either:
+  caponier demo                             everything on this machine
 
 On the bastion:
   caponier config check                     is the configuration right?
@@ -66,7 +70,13 @@ enum Command {
     /// Run the bastion
     #[command(after_help = "Example:\n  caponier serve --config /etc/caponier/caponier.toml")]
     Serve,
-    // `demo` and `sign-ins` belong here: one line here, one line in `run`.
+    /// Try everything on this machine: an OpenID provider, the bastion, two targets, all on loopback
+    #[command(after_help = "\
+Examples:
+  caponier demo
+  caponier demo --dir /tmp/demo --login reviewer
+  caponier demo --check                     play the whole story and end; exit code 0 or 1")]
+    Demo(demo::Demo),
     /// Check or show the server's configuration
     #[command(after_help = "\
 Examples:
@@ -86,6 +96,15 @@ Examples:
   caponier sessions --open
   caponier sessions --target web1 --json")]
     Sessions(sessions::Sessions),
+    /// Who is signed in, and ending that
+    #[command(after_help = "\
+Examples:
+  caponier sign-ins ls
+  caponier sign-ins end sgn_0123456789abcdefghjkmnpqrs --reason 'laptop stolen'")]
+    SignIns {
+        #[command(subcommand)]
+        command: sign_ins::Command,
+    },
     /// List, find and play recordings
     #[command(after_help = "\
 Examples:
@@ -109,6 +128,8 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::SshConfig(args) => client::write_config::run(&args, env),
         Command::Ensure(args) => client::ensure::run(&args, env),
         Command::Serve => bastion::serve(&file, env),
+        Command::Demo(args) => demo::run(args, env),
+        Command::SignIns { command } => bastion::sign_ins(command, &file, env),
         Command::Config(args) => bastion::config(&args, &file, env),
         Command::Ca(args) => bastion::ca(args, &file, env),
         Command::Sessions(args) => bastion::sessions(args, &file, env),

@@ -82,7 +82,8 @@ fn identity_lines(home: &str, agent: bool) -> String {
     let (certificate, known_hosts) = (home::CERTIFICATE, home::KNOWN_HOSTS);
     format!(
         "{agent_line}    IdentityFile \"{home}/{key}\"\n    CertificateFile \"{home}/{certificate}\"\n    \
-         IdentitiesOnly yes\n    AddKeysToAgent no\n    UserKnownHostsFile \"{home}/{known_hosts}\"\n    \
+         IdentitiesOnly yes\n    AddKeysToAgent no\n    PasswordAuthentication no\n    \
+         KbdInteractiveAuthentication no\n    UserKnownHostsFile \"{home}/{known_hosts}\"\n    \
          GlobalKnownHostsFile /dev/null\n    KnownHostsCommand none\n    StrictHostKeyChecking yes\n    \
          VerifyHostKeyDNS no\n    UpdateHostKeys no\n    ForwardAgent no\n    ForwardX11 no\n"
     )
