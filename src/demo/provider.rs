@@ -24,6 +24,8 @@ use url::Url;
 use crate::random::Random;
 use crate::time::{Clock, Timestamp};
 
+pub use super::browser::sign_in_without_browser;
+
 /// The people: name, display name, group.
 pub const PEOPLE: [(&str, &str, &str); 3] = [
     ("engineer", "Erin Engineer", "engineers"),
@@ -61,6 +63,8 @@ pub enum Tamper {
     Hmac,
     /// Signs with a key that it does not publish, under this key id.
     OtherKey(&'static str),
+    /// Publishes and uses a new key from now on.
+    NewKey,
     /// Changes a claim after signing.
     AfterSigning,
     /// Sends this text instead of an ID token.
@@ -105,7 +109,7 @@ struct Grant {
 }
 
 /// Starts the provider on a free port of 127.0.0.1.
-pub async fn start(random: &Random, clock: &Clock) -> Result<Provider, ProviderError> {
+pub async fn start(random: Random, clock: Clock) -> Result<Provider, ProviderError> {
     let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
@@ -115,10 +119,10 @@ pub async fn start(random: &Random, clock: &Clock) -> Result<Provider, ProviderE
         issuer: format!("http://{address}"),
         client_id: "caponier-demo".to_owned(),
         client_secret: random.token(),
-        key: signing_key(random, "demo")?,
-        other_key: signing_key(random, "demo")?,
-        random: random.clone(),
-        clock: clock.clone(),
+        key: signing_key(&random, "demo")?,
+        other_key: signing_key(&random, "newer")?,
+        random,
+        clock,
         codes: Mutex::default(),
         tamper: Mutex::default(),
     });
@@ -187,7 +191,8 @@ async fn discovery(State(at): State<Arc<Shared>>) -> Json<Value> {
 }
 
 async fn jwks(State(at): State<Arc<Shared>>) -> Json<CoreJsonWebKeySet> {
-    Json(CoreJsonWebKeySet::new(vec![at.key.as_verification_key()]))
+    let key = if at.lie() == Tamper::NewKey { &at.other_key } else { &at.key };
+    Json(CoreJsonWebKeySet::new(vec![key.as_verification_key()]))
 }
 
 #[derive(Deserialize)]
@@ -346,7 +351,11 @@ fn id_token(at: &Shared, grant: &Grant, lie: &Tamper) -> Result<String, String> 
         Tamper::Hmac => Some("HS256"),
         _ => None,
     };
-    let id = if let Tamper::OtherKey(id) = lie { Some(*id) } else { None };
+    let id = match lie {
+        Tamper::OtherKey(id) => Some(*id),
+        Tamper::NewKey => Some("newer"),
+        _ => None,
+    };
     if let Some(head) = head.as_object_mut() {
         head.extend(algorithm.map(|name| ("alg".to_owned(), json!(name))));
         head.extend(id.map(|id| ("kid".to_owned(), json!(id))));

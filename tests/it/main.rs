@@ -14,6 +14,7 @@ mod passage;
 mod postgres;
 mod readme;
 mod recording;
+mod sign_in;
 mod stall;
 mod store;
 mod tidy;

@@ -87,7 +87,9 @@ fn the_readme_leads_to_a_first_real_host() {
         all.push_str(&format!("{name}='{value}'\n"));
     }
     // The stock client finds its home in the password file, not in HOME; the test has a home of its own.
-    all.push_str("export CAPONIER_CONFIG=$ETC/caponier.toml\nssh() { command ssh -F \"$HOME/.ssh/config\" \"$@\"; }\n");
+    all.push_str(
+        "export CAPONIER_CONFIG=$ETC/caponier.toml\nssh() { command ssh -F \"$HOME/.ssh/config\" \"$@\"; }\n",
+    );
     std::fs::create_dir(dir.path().join("home")).unwrap();
     let walk = Walk {
         names: all,
