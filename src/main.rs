@@ -1,2 +1,5 @@
-//! The binary.
-fn main() {}
+//! The binary: everything is in `caponier::cli`.
+
+fn main() -> std::process::ExitCode {
+    caponier::cli::main()
+}

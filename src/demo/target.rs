@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use pty_process::{OwnedWritePty, Size};
 use russh::keys::ssh_key::{Certificate, PrivateKey, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Handle, Handler, Msg, Session};
-use russh::{Channel, ChannelId, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet, Pty};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet, Pty};
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -297,26 +297,26 @@ async fn with_terminal(
     let copy_in = terminal_input(read, &mut input, &mut resized);
     tokio::select! {
         // The terminal answers EIO once the last process on it is gone.
-        _ = copy_out => {}
+        ended = copy_out => tracing::trace!(?ended, "demo target: the terminal ended"),
         result = copy_in => result?,
     }
     Ok(child.wait().await?)
 }
 
-/// Types what the client sends and follows its window, until the client is gone.
+/// Types what the client sends and follows its window, until the client is gone. The end of its input is no end: the
+/// program goes on, as under sshd.
 async fn terminal_input(
     read: &mut ChannelReadHalf,
     input: &mut OwnedWritePty,
     resized: &mut tokio::sync::mpsc::Receiver<Size>,
 ) -> anyhow::Result<()> {
-    let mut typed = read.make_reader();
-    let mut buffer = vec![0; 4096];
     loop {
         tokio::select! {
             Some(size) = resized.recv() => input.resize(size)?,
-            count = typed.read(&mut buffer) => match count? {
-                0 => return Ok(()),
-                count => input.write_all(buffer.get(..count).unwrap_or_default()).await?,
+            message = read.wait() => match message {
+                Some(ChannelMsg::Data { data }) => input.write_all(&data).await?,
+                None | Some(ChannelMsg::Close) => return Ok(()),
+                Some(_) => {}
             },
         }
     }
@@ -331,22 +331,35 @@ async fn with_pipes(end: &mut End, mut program: Command) -> anyhow::Result<std::
         .context("spawn")?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let End { read, write, .. } = end;
-    let feed = async {
-        if let Some(mut stdin) = stdin {
-            // A program that closes its input early is no error.
-            let fed = tokio::io::copy(&mut read.make_reader(), &mut stdin).await;
-            tracing::trace!(?fed, "demo target: input ended");
-        }
-    };
+    let gone = feed(read, stdin);
     let drain = async {
         tokio::try_join!(pump(stdout, write.make_writer()), pump(stderr, write.make_writer_ext(Some(1))))
     };
-    tokio::pin!(feed, drain);
     tokio::select! {
-        result = &mut drain => { result?; }
-        () = &mut feed => { drain.await?; }
+        drained = drain => drained.map(drop)?,
+        // The client is gone: the program goes with it.
+        () = gone => child.kill().await?,
     }
     Ok(child.wait().await?)
+}
+
+/// Feeds the program until the client is gone. A program that closes its input early is no error.
+async fn feed(read: &mut ChannelReadHalf, stdin: Option<tokio::process::ChildStdin>) {
+    let mut stdin = stdin;
+    loop {
+        match read.wait().await {
+            Some(ChannelMsg::Data { data }) => {
+                if let Some(open) = stdin.as_mut()
+                    && open.write_all(&data).await.is_err()
+                {
+                    stdin = None;
+                }
+            }
+            Some(ChannelMsg::Eof) => stdin = None,
+            None | Some(ChannelMsg::Close) => return,
+            Some(_) => {}
+        }
+    }
 }
 
 async fn pump(from: Option<impl AsyncRead + Unpin>, to: impl tokio::io::AsyncWrite) -> anyhow::Result<()> {

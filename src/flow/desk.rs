@@ -159,7 +159,7 @@ mod tests {
     fn a_bucket_empties_and_fills_again() {
         let mut buckets = Buckets::new(3, Duration::from_secs(10));
         let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let at = |secs| Timestamp::from_secs(1000 + secs);
+        let at = |secs: u64| Timestamp::from_secs(1000 + secs);
         for _ in 0..3 {
             assert!(buckets.take(a, at(0)));
         }

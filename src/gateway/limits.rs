@@ -57,3 +57,9 @@ pub(super) const KEEPALIVE_MAX: usize = 6;
 pub(super) const DRAIN: Duration = Duration::from_secs(5);
 /// How long somebody may take in the browser while `ssh` waits.
 pub(super) const PAIRING_MAX: Duration = Duration::from_secs(600);
+/// Looks at a pairing for one press of Enter.
+pub(super) const PAIRING_LOOKS: u32 = 3;
+/// Time between two of them.
+pub(super) const PAIRING_PAUSE: Duration = Duration::from_millis(300);
+/// Times Enter may be pressed too early.
+pub(super) const PAIRING_ASKS: u32 = 8;

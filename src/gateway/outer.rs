@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use russh::keys::ssh_key::Certificate;
 use russh::server::{Auth, Msg};
 use russh::{Channel, ChannelId};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::desk::{Desk, Program, Route};
-use super::limits::{CHANNELS_MAX, JUMPS_MAX, PAIRING_MAX};
+use super::limits::{CHANNELS_MAX, JUMPS_MAX, PAIRING_ASKS, PAIRING_LOOKS, PAIRING_PAUSE};
 use super::pressure::Pressure;
 use super::shared::Shared;
 use super::{assist, inner};
@@ -36,6 +36,7 @@ pub(super) struct Outer {
     /// Set while a browser pairing is under way: the login grace is longer then.
     pairing: Arc<AtomicBool>,
     pending: Option<PendingId>,
+    asked: u32,
     caller: Option<Caller>,
     desk: Option<Desk>,
     jumps: TaskTracker,
@@ -59,6 +60,7 @@ impl Outer {
             authenticated,
             pairing,
             pending: None,
+            asked: 0,
             caller: None,
             desk: None,
             jumps: TaskTracker::new(),
@@ -126,11 +128,12 @@ impl Outer {
             };
         }
         let Some(pending) = self.pending.clone() else { return Auth::reject() };
-        let give_up = Instant::now() + PAIRING_MAX;
-        while Instant::now() < give_up && !self.over.is_cancelled() {
+        // Somebody may press Enter too early, and a client without a person answers at once: so each answer is looked
+        // at for a moment only, and asked for again a few times.
+        for _ in 0..PAIRING_LOOKS {
             match sign_in::finish_ssh(&self.shared.app, &pending, self.from).await {
                 Ok(sign_in::SshPairingState::Done(caller)) => return self.accept(user, caller),
-                Ok(sign_in::SshPairingState::Waiting) => sleep(std::time::Duration::from_secs(1)).await,
+                Ok(sign_in::SshPairingState::Waiting) => sleep(PAIRING_PAUSE).await,
                 Ok(sign_in::SshPairingState::Denied(text)) => {
                     tracing::info!(from = %self.from, text, "pairing denied");
                     return Auth::reject();
@@ -141,7 +144,11 @@ impl Outer {
                 }
             }
         }
-        Auth::reject()
+        self.asked += 1;
+        if self.asked > PAIRING_ASKS {
+            return Auth::reject();
+        }
+        ask("\nNot confirmed yet.\n".into(), "Press Enter when you have confirmed it in the browser: ")
     }
 
     /// A jump channel: from here on this stream is an SSH connection to `host`, which we answer.

@@ -9,7 +9,7 @@
 )]
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ const LOG_LINES_MAX: usize = 200;
 
 /// A running cluster. Clones and further calls of [`start`] share it; it stops with the last of them.
 #[derive(Clone)]
-pub struct Postgres {
+pub(crate) struct Postgres {
     cluster: Arc<Cluster>,
 }
 
@@ -39,12 +39,12 @@ struct Cluster {
     port: u16,
     databases: AtomicU32,
     keeper: Child,
-    _place: TempDir,
+    place: TempDir,
 }
 
 /// Starts the cluster, or joins the one that other tests of this process use now. Fails when PostgreSQL is missing:
 /// a test that needs it must not pass without it.
-pub fn start() -> Postgres {
+pub(crate) fn start() -> Postgres {
     static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(cluster) = shared.upgrade() {
@@ -57,7 +57,7 @@ pub fn start() -> Postgres {
 
 impl Postgres {
     /// The URL of a new, empty database.
-    pub fn fresh_database(&self) -> String {
+    pub(crate) fn fresh_database(&self) -> String {
         let name = format!("db{}", self.cluster.databases.fetch_add(1, Ordering::Relaxed));
         let port = self.cluster.port.to_string();
         run(Command::new(self.cluster.programs.join("createdb")).args([
@@ -89,7 +89,7 @@ impl Cluster {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             match Self::try_start(&programs, &account, place.path(), port) {
                 Ok(keeper) => {
-                    return Self { programs, port, databases: AtomicU32::new(0), keeper, _place: place };
+                    return Self { programs, port, databases: AtomicU32::new(0), keeper, place };
                 }
                 Err(log) => last = log,
             }
@@ -200,11 +200,17 @@ fn follow(stderr: ChildStderr) -> Receiver<String> {
 }
 
 #[test]
-fn goes_with_its_last_user() {
-    let first = start();
-    let second = start();
+fn shared_and_gone_with_its_last_user() {
+    let (first, second) = (start(), start());
     assert_eq!(first.cluster.port, second.cluster.port);
-    let port = first.cluster.port;
-    drop(first);
-    assert!(second.fresh_database().starts_with(&format!("postgres://postgres@127.0.0.1:{port}/")));
+    drop((first, second));
+
+    // Others may still hold the shared one, so its end is watched on one of our own.
+    let mine = Postgres { cluster: Arc::new(Cluster::start()) };
+    let (port, place) = (mine.cluster.port, mine.cluster.place.path().to_owned());
+    assert_ne!(mine.fresh_database(), mine.fresh_database());
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
+    drop(mine);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert!(!place.exists());
 }

@@ -7,7 +7,7 @@ use caponier::random::Random;
 use caponier::store::Store;
 use tokio::task::JoinSet;
 
-use super::{Place, at, event, numbers, on_both, rows};
+use super::{at, event, fresh_sqlite, numbers, on_both, rows};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn again_and_together() {
@@ -18,6 +18,9 @@ async fn again_and_together() {
         let mut tx = store.begin().await.unwrap();
         tx.insert_sign_in(&sign_in).await.unwrap();
         tx.commit(at(1000), event(1)).await.unwrap();
+        // Its URL may hold a password.
+        let shown = format!("{store:?}");
+        assert!(!shown.contains("127.0.0.1") && !shown.contains("store.db"), "{shown}");
         store.close().await;
         let store = place.open().await;
         assert!(store.sign_in(&sign_in.id).await.unwrap().is_some());
@@ -48,8 +51,7 @@ async fn again_and_together() {
 
 #[tokio::test]
 async fn places_refused() {
-    let place = Place::sqlite();
-    let store = place.open().await;
+    let (store, place) = fresh_sqlite().await;
     store.note(at(1), event(1)).await.unwrap();
     let mut files = Vec::new();
     for entry in place.dir.path().read_dir().unwrap() {

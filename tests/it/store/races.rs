@@ -1,7 +1,10 @@
 //! Many writers at once.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Instant;
 
 use caponier::random::Random;
@@ -49,6 +52,59 @@ async fn one_winner() {
         assert_eq!(winners.len(), 1);
         let stands = store.pending(&begun.id, at(1000)).await.unwrap().unwrap();
         assert_eq!((stands.state.as_str(), &stands.json), ("at-provider", &winners[0]));
+    })
+    .await;
+}
+
+/// Runs `work` for at most `polls` steps and then drops it with its last step under way; says whether it finished.
+async fn cut_off(polls: usize, work: impl Future<Output = ()>) -> bool {
+    let mut work = pin!(work);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        match work.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending if left == 0 => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// A client that goes away cancels whatever its request was at: begin, insert or commit. Each of these either happened
+/// whole or not at all, and the store goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cancelled_anywhere() {
+    on_both("cancelled writers", async |place| {
+        let store = place.open().await;
+        let random = Random::seeded(3);
+        let mut tasks = JoinSet::new();
+        for n in 0..400 {
+            let (store, row) = (store.clone(), rows::sign_in(&random));
+            tasks.spawn(async move {
+                let write = async {
+                    let mut tx = store.begin().await.unwrap();
+                    tx.insert_sign_in(&row).await.unwrap();
+                    tx.commit(at(1000), event(0)).await.unwrap();
+                };
+                (row.id.clone(), cut_off(n % 10, write).await)
+            });
+        }
+        let outcomes = tasks.join_all().await;
+        store.note(at(1001), event(1)).await.unwrap();
+        let mut written = 0;
+        for (id, finished) in &outcomes {
+            let there = store.sign_in(id).await.unwrap().is_some();
+            assert!(there || !finished, "{id} was committed and is not there");
+            written += u64::from(there);
+        }
+        let cut = outcomes.iter().filter(|(_, finished)| !finished).count();
+        assert!(cut > 0 && cut < outcomes.len(), "{cut} cut off: nothing was tried");
+        assert_eq!(numbers(&store).await, (1..=written + 1).collect::<Vec<u64>>());
+        eprintln!("{cut} of {} cut off, {written} written", outcomes.len());
     })
     .await;
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use caponier::demo::provider as demo_provider;
+use caponier::demo::{browser, provider as demo_provider};
 use caponier::random::Random;
 use caponier::time::Clock;
 use tokio::runtime::Runtime;
@@ -37,7 +37,7 @@ impl Stage {
     pub(crate) fn set_with(config: &str, role: &str, change: impl FnOnce(Sshd) -> Sshd) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let provider = runtime.block_on(demo_provider::start(Random::System, Clock::System)).unwrap();
+        let provider = runtime.block_on(demo_provider::start(&Random::System, &Clock::System)).unwrap();
         let bastion = Bastion::new();
         let issuer = Issuer {
             issuer: provider.issuer.clone(),
@@ -70,7 +70,7 @@ impl Stage {
             let (whole, _) = said.rsplit_once('\n')?;
             whole.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
         });
-        self.runtime.block_on(demo_provider::sign_in_without_browser(&page, person)).unwrap();
+        self.runtime.block_on(browser::sign_in_without_browser(&page, person)).unwrap();
         login.finish(PATIENCE).ok();
     }
 

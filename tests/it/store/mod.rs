@@ -1,31 +1,37 @@
 //! The store, every test on SQLite and on PostgreSQL. [`fresh_sqlite`] and [`rows`] serve other tests too.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so"
+)]
 #![expect(clippy::print_stderr, reason = "a failed test must say on which database")]
 
 mod opening;
 mod races;
-mod tables;
+mod sessions;
+mod sign_ins;
 
 use caponier::audit::AuditEvent;
-use caponier::store::Store;
+use caponier::store::{SessionRow, SignIn, Store};
 use caponier::time::Timestamp;
 use tempfile::TempDir;
 
 use crate::postgres;
 
 /// An empty place for a database; [`Place::open`] as often as wanted.
-pub struct Place {
+pub(crate) struct Place {
     /// For `Store::open`.
-    pub url: String,
+    pub(crate) url: String,
     /// Whether it is SQLite.
-    pub sqlite: bool,
+    pub(crate) sqlite: bool,
     dir: TempDir,
 }
 
 impl Place {
     /// A place for a SQLite file in a new folder, which goes when the place is dropped.
-    pub fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { url: format!("sqlite:{}/store.db", dir.path().display()), sqlite: true, dir }
     }
@@ -36,7 +42,7 @@ impl Place {
     }
 
     /// Opens it.
-    pub async fn open(&self) -> Store {
+    pub(crate) async fn open(&self) -> Store {
         Store::open(&self.url).await.unwrap()
     }
 
@@ -50,7 +56,7 @@ impl Place {
 }
 
 /// A new SQLite store for a test; keep the place as long as the store.
-pub async fn fresh_sqlite() -> (Store, Place) {
+pub(crate) async fn fresh_sqlite() -> (Store, Place) {
     let place = Place::sqlite();
     (place.open().await, place)
 }
@@ -74,6 +80,25 @@ fn event(n: usize) -> AuditEvent {
     AuditEvent::ServerStarted { version: "test".into(), interrupted: n }
 }
 
+/// Writes a sign-in, with an entry.
+async fn write_sign_in(store: &Store, row: &SignIn) {
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_sign_in(row).await.unwrap();
+    tx.commit(row.created, event(0)).await.unwrap();
+}
+
+/// Writes a session, with an entry.
+async fn write_session(store: &Store, row: &SessionRow) {
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_session(row).await.unwrap();
+    tx.commit(row.opened, event(0)).await.unwrap();
+}
+
+/// Two rows are the same: their debug forms hold every field.
+fn same<T: std::fmt::Debug>(left: &T, right: &T) {
+    assert_eq!(format!("{left:#?}"), format!("{right:#?}"));
+}
+
 /// The sequence numbers of all audit entries, read in small pages.
 async fn numbers(store: &Store) -> Vec<u64> {
     let mut seen = Vec::new();
@@ -87,7 +112,7 @@ async fn numbers(store: &Store) -> Vec<u64> {
 }
 
 /// Rows with everything filled in.
-pub mod rows {
+pub(crate) mod rows {
     use caponier::identity::{Identity, Kind};
     use caponier::ids::{PendingId, SessionId, SignInId};
     use caponier::random::Random;
@@ -96,7 +121,7 @@ pub mod rows {
     use super::at;
 
     /// Alice, made at second 1000, good until 2000.
-    pub fn sign_in(random: &Random) -> SignIn {
+    pub(crate) fn sign_in(random: &Random) -> SignIn {
         SignIn {
             id: SignInId::random(random),
             who: Identity {
@@ -118,7 +143,7 @@ pub mod rows {
     }
 
     /// Begun at second 1000, void at 1600.
-    pub fn pending(random: &Random) -> PendingSignIn {
+    pub(crate) fn pending(random: &Random) -> PendingSignIn {
         PendingSignIn {
             id: PendingId::random(random),
             mode: "device".into(),
@@ -132,7 +157,7 @@ pub mod rows {
     }
 
     /// Open since second 1100.
-    pub fn session(random: &Random, sign_in: &SignInId) -> SessionRow {
+    pub(crate) fn session(random: &Random, sign_in: &SignInId) -> SessionRow {
         SessionRow {
             id: SessionId::random(random),
             sign_in: sign_in.clone(),
@@ -156,7 +181,7 @@ pub mod rows {
     }
 
     /// A user certificate.
-    pub fn certificate(random: &Random, sign_in: &SignInId) -> CertificateRow {
+    pub(crate) fn certificate(random: &Random, sign_in: &SignInId) -> CertificateRow {
         CertificateRow {
             serial: random.u64(),
             kind: "user",

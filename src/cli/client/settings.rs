@@ -1,0 +1,197 @@
+//! Judges what the server wants in the person's ssh configuration. The text goes into files that ssh obeys, so the
+//! alphabets are strict: a pattern cannot be a whole line, cannot match every host, cannot close a quote. Pure.
+
+use russh::keys::ssh_key::PublicKey;
+
+use crate::web::api::SshClientSettings;
+
+/// More host patterns than this no person has use for.
+const PATTERNS_MAX: usize = 500;
+/// Letters and digits that a pattern must hold at least: fewer would catch hosts of everybody.
+const LITERALS_MIN: usize = 2;
+
+/// Why the settings are refused. Nothing is written then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSettings {
+    /// The bastion's name.
+    #[error("the server calls its bastion {0:?}, which is not a host name")]
+    Host(String),
+    /// The bastion's port.
+    #[error("the server names port 0 for its bastion")]
+    Port,
+    /// The host CA.
+    #[error("the server's host CA is not a public key on one line")]
+    HostCa,
+    /// A host pattern.
+    #[error(
+        "the server wants {0:?} in your ssh configuration, which is not a host pattern (letters, digits, . - _ * ?, \
+         with at least {LITERALS_MIN} letters or digits)"
+    )]
+    Pattern(String),
+    /// Too many of them.
+    #[error("the server wants {0} host patterns in your ssh configuration (at most {PATTERNS_MAX})")]
+    TooMany(usize),
+}
+
+/// Settings that are safe to write into ssh's files. Made by [`Settings::check`] only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    host: String,
+    port: u16,
+    host_ca: String,
+    patterns: Vec<String>,
+}
+
+impl Settings {
+    /// Judges all of them; the first that is wrong is the answer.
+    pub fn check(said: &SshClientSettings) -> Result<Self, BadSettings> {
+        if !is_host(&said.host) {
+            return Err(BadSettings::Host(shown(&said.host)));
+        }
+        if said.port == 0 {
+            return Err(BadSettings::Port);
+        }
+        if said.patterns.len() > PATTERNS_MAX {
+            return Err(BadSettings::TooMany(said.patterns.len()));
+        }
+        let mut patterns = Vec::with_capacity(said.patterns.len());
+        for pattern in &said.patterns {
+            if !is_pattern(pattern) {
+                return Err(BadSettings::Pattern(shown(pattern)));
+            }
+            if !patterns.contains(pattern) {
+                patterns.push(pattern.clone());
+            }
+        }
+        Ok(Self { host: said.host.clone(), port: said.port, host_ca: one_key(&said.host_ca)?, patterns })
+    }
+
+    /// The bastion's name, also its alias in the ssh configuration.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The bastion's port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The host CA's public key: one line, no comment.
+    pub fn host_ca(&self) -> &str {
+        &self.host_ca
+    }
+
+    /// Hosts that are reached through the bastion. May be empty.
+    pub fn patterns(&self) -> &[String] {
+        &self.patterns
+    }
+
+    /// Back to the wire shape, to be kept.
+    pub fn to_wire(&self) -> SshClientSettings {
+        SshClientSettings {
+            host: self.host.clone(),
+            port: self.port,
+            host_ca: self.host_ca.clone(),
+            patterns: self.patterns.clone(),
+        }
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    text.len() <= 253
+        && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+fn is_pattern(text: &str) -> bool {
+    text.len() <= 253
+        && !text.starts_with('-')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'*' | b'?'))
+        && text.bytes().filter(u8::is_ascii_alphanumeric).count() >= LITERALS_MIN
+}
+
+/// The key written anew from what was understood, so that nothing else on the line survives.
+fn one_key(text: &str) -> Result<String, BadSettings> {
+    if text.chars().any(char::is_control) {
+        return Err(BadSettings::HostCa);
+    }
+    let key = PublicKey::from_openssh(text).map_err(|_| BadSettings::HostCa)?;
+    PublicKey::new(key.key_data().clone(), "").to_openssh().map_err(|_| BadSettings::HostCa)
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CA: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+
+    fn said(host: &str, patterns: &[&str]) -> SshClientSettings {
+        SshClientSettings {
+            host: host.to_owned(),
+            port: 2222,
+            host_ca: CA.to_owned(),
+            patterns: patterns.iter().map(|p| (*p).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        for good in ["web1", "web*", "*.corp.example", "10.0.?.*", "db-1_x", "a1"] {
+            assert!(Settings::check(&said("b.example", &[good])).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "*",
+            "**",
+            "?*",
+            "*.*",
+            "*.",
+            "?",
+            "*a",
+            "-oProxyCommand=x",
+            "web1\n",
+            "web1\nHost evil",
+            "web 1",
+            "web1,evil",
+            "!web1",
+            "web\"1",
+            "web'1",
+            "web$(x)",
+            "web%h",
+            "web#1",
+            "wéb",
+            "[web1]:22",
+            &"w".repeat(254),
+        ] {
+            let refused = Settings::check(&said("b.example", &["fine1", bad]));
+            assert!(matches!(refused, Err(BadSettings::Pattern(_))), "{bad:?}");
+        }
+        let many = vec!["web1"; PATTERNS_MAX + 1];
+        assert_eq!(Settings::check(&said("b", &many)), Err(BadSettings::TooMany(PATTERNS_MAX + 1)));
+        let twice = Settings::check(&said("b", &["web1", "web1"])).unwrap();
+        assert_eq!(twice.patterns(), ["web1"]);
+    }
+
+    #[test]
+    fn bastion_and_ca() {
+        for bad in ["", "-b", "b\"", "b x", "b\nHost *", "*", "b*", "[::1]", "b,c", "%h", "$HOME", "."] {
+            assert!(matches!(Settings::check(&said(bad, &[])), Err(BadSettings::Host(_))), "{bad:?}");
+        }
+        let mut no_port = said("b", &[]);
+        no_port.port = 0;
+        assert_eq!(Settings::check(&no_port), Err(BadSettings::Port));
+        let more_lines = format!("{CA}\n* ssh-ed25519 AAAA");
+        for bad in ["", "AAAA", "* ssh-ed25519 AAAA", more_lines.as_str()] {
+            let mut settings = said("b", &[]);
+            settings.host_ca = bad.to_owned();
+            assert_eq!(Settings::check(&settings), Err(BadSettings::HostCa), "{bad:?}");
+        }
+        let mut comment = said("b", &[]);
+        comment.host_ca = format!("{CA} some comment");
+        assert_eq!(Settings::check(&comment).unwrap().host_ca(), CA);
+    }
+}
