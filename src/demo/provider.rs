@@ -13,7 +13,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use openidconnect::core::{CoreEdDsaPrivateSigningKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
+use openidconnect::core::{
+    CoreEdDsaPrivateSigningKey, CoreHmacKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm,
+};
 use openidconnect::{JsonWebKeyId, PrivateSigningKey as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,8 +25,6 @@ use url::Url;
 
 use crate::random::Random;
 use crate::time::{Clock, Timestamp};
-
-pub use super::browser::sign_in_without_browser;
 
 /// The people: name, display name, group.
 pub const PEOPLE: [(&str, &str, &str); 3] = [
@@ -59,7 +59,7 @@ pub enum Tamper {
     Algorithm(&'static str),
     /// `alg` none, and no signature.
     Unsigned,
-    /// HMAC with the public key as secret.
+    /// HMAC with the client's secret, which the client has too.
     Hmac,
     /// Signs with a key that it does not publish, under this key id.
     OtherKey(&'static str),
@@ -109,7 +109,7 @@ struct Grant {
 }
 
 /// Starts the provider on a free port of 127.0.0.1.
-pub async fn start(random: Random, clock: Clock) -> Result<Provider, ProviderError> {
+pub async fn start(random: &Random, clock: &Clock) -> Result<Provider, ProviderError> {
     let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
@@ -119,10 +119,10 @@ pub async fn start(random: Random, clock: Clock) -> Result<Provider, ProviderErr
         issuer: format!("http://{address}"),
         client_id: "caponier-demo".to_owned(),
         client_secret: random.token(),
-        key: signing_key(&random, "demo")?,
-        other_key: signing_key(&random, "newer")?,
-        random,
-        clock,
+        key: signing_key(random, "demo")?,
+        other_key: signing_key(random, "newer")?,
+        random: random.clone(),
+        clock: clock.clone(),
         codes: Mutex::default(),
         tamper: Mutex::default(),
     });
@@ -337,7 +337,6 @@ fn id_token(at: &Shared, grant: &Grant, lie: &Tamper) -> Result<String, String> 
         "iat": now, "exp": now + TOKEN_LIFE_SECS,
         "name": display, "email": format!("{name}@demo.invalid"), "email_verified": true, "groups": [group],
     });
-    let mut head = json!({"alg": "EdDSA", "kid": "demo", "typ": "JWT"});
     if let (Tamper::Claim(claim, value), Some(claims)) = (lie, claims.as_object_mut()) {
         if value.is_null() {
             claims.remove(*claim);
@@ -345,36 +344,54 @@ fn id_token(at: &Shared, grant: &Grant, lie: &Tamper) -> Result<String, String> 
             claims.insert((*claim).to_owned(), value.clone());
         }
     }
-    let algorithm = match lie {
-        Tamper::Algorithm(name) => Some(*name),
-        Tamper::Unsigned => Some("none"),
-        Tamper::Hmac => Some("HS256"),
-        _ => None,
-    };
-    let id = match lie {
-        Tamper::OtherKey(id) => Some(*id),
-        Tamper::NewKey => Some("newer"),
-        _ => None,
-    };
-    if let Some(head) = head.as_object_mut() {
-        head.extend(algorithm.map(|name| ("alg".to_owned(), json!(name))));
-        head.extend(id.map(|id| ("kid".to_owned(), json!(id))));
-    }
+    let (algorithm, key_id) = lie.header();
+    let head = json!({"alg": algorithm, "kid": key_id, "typ": "JWT"});
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(&head), part(&claims));
-    let key = if id.is_some() { &at.other_key } else { &at.key };
-    let signature = match lie {
-        Tamper::Unsigned => Vec::new(),
-        Tamper::Hmac => Sha256::digest(&signed).to_vec(),
-        _ => key.sign(&CoreJwsSigningAlgorithm::EdDsa, signed.as_bytes()).map_err(|e| e.to_string())?,
-    };
-    let signature = URL_SAFE_NO_PAD.encode(signature);
-    Ok(match lie {
-        Tamper::Token(text) => text.clone(),
-        Tamper::AfterSigning => {
-            claims["sub"] = json!("auditor");
-            format!("{}.{}.{signature}", part(&head), part(&claims))
+    let signature = URL_SAFE_NO_PAD.encode(sign(at, lie, signed.as_bytes())?);
+    if let Tamper::Token(text) = lie {
+        return Ok(text.clone());
+    }
+    if *lie == Tamper::AfterSigning {
+        let other = claims.to_string().replace("\"engineer\"", "\"auditor\"");
+        return Ok(format!("{}.{}.{signature}", part(&head), URL_SAFE_NO_PAD.encode(other)));
+    }
+    Ok(format!("{signed}.{signature}"))
+}
+
+impl Tamper {
+    /// `alg` and `kid`.
+    fn header(&self) -> (&str, &str) {
+        match self {
+            Self::Algorithm(name) => (name, "demo"),
+            Self::Unsigned => ("none", "demo"),
+            Self::Hmac => ("HS256", "demo"),
+            Self::OtherKey(id) => ("EdDSA", id),
+            Self::NewKey => ("EdDSA", "newer"),
+            Self::Nothing
+            | Self::Claim(..)
+            | Self::AfterSigning
+            | Self::Token(_)
+            | Self::Redirect
+            | Self::Issuer => ("EdDSA", "demo"),
         }
-        _ => format!("{signed}.{signature}"),
-    })
+    }
+}
+
+fn sign(at: &Shared, lie: &Tamper, text: &[u8]) -> Result<Vec<u8>, String> {
+    let signature = match lie {
+        Tamper::Unsigned => Ok(Vec::new()),
+        Tamper::Hmac => {
+            CoreHmacKey::new(at.client_secret.as_bytes()).sign(&CoreJwsSigningAlgorithm::HmacSha256, text)
+        }
+        Tamper::OtherKey(_) | Tamper::NewKey => at.other_key.sign(&CoreJwsSigningAlgorithm::EdDsa, text),
+        Tamper::Nothing
+        | Tamper::Claim(..)
+        | Tamper::Algorithm(_)
+        | Tamper::AfterSigning
+        | Tamper::Token(_)
+        | Tamper::Redirect
+        | Tamper::Issuer => at.key.sign(&CoreJwsSigningAlgorithm::EdDsa, text),
+    };
+    signature.map_err(|error| error.to_string())
 }

@@ -135,6 +135,11 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Api
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // serde would take an array for a struct too, field by field.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        let message = "the request's body is not a JSON object";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad-request", message));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let message = format!("the request's body: {error}; the client may be too new or too old");
         ApiError::new(StatusCode::BAD_REQUEST, "bad-request", message)

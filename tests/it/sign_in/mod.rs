@@ -241,8 +241,7 @@ async fn keys_change_and_providers_fail() {
     client.login("engineer").await;
 
     // A provider that is gone: what was known of it serves for an hour, then no longer.
-    let elsewhere =
-        caponier::demo::provider::start(site.app.random.clone(), site.app.clock.clone()).await.unwrap();
+    let elsewhere = caponier::demo::provider::start(&site.app.random, &site.app.clock).await.unwrap();
     drop(std::mem::replace(&mut site.provider, elsewhere));
     let client = site.client();
     for (minutes, status) in [(6, 303), (50, 303), (20, 502)] {

@@ -64,7 +64,7 @@ impl Site {
         let dir = scratch();
         let random = Random::System;
         let clock = Clock::fixed(Timestamp::from_secs(1_900_000_000));
-        let provider = provider::start(random.clone(), clock.clone()).await.unwrap();
+        let provider = provider::start(&random, &clock).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{scheme}://127.0.0.1:{}", listener.local_addr().unwrap().port());
         let tls = if scheme == "https" { make_tls(dir.path()) } else { "" };
