@@ -259,5 +259,4 @@ fn log(top: &mut Section<'_>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "load_tests.rs"]
 mod tests;

@@ -163,5 +163,4 @@ fn wrong_kind(ask: &Ask, kind: ChannelKind, opening: &[&Role]) -> Verdict {
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-const SAMPLE: &str = include_str!("../../config/caponier.toml");
+const SAMPLE: &str = include_str!("../../../config/caponier.toml");
 
 /// Keys whose commented line is an alternative to what the file sets, or an example of what has no default.
 const NO_DEFAULT: [&str; 8] = [
