@@ -13,7 +13,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use openidconnect::core::{CoreEdDsaPrivateSigningKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
+use openidconnect::core::{
+    CoreEdDsaPrivateSigningKey, CoreHmacKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm,
+};
 use openidconnect::{JsonWebKeyId, PrivateSigningKey as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -57,10 +59,12 @@ pub enum Tamper {
     Algorithm(&'static str),
     /// `alg` none, and no signature.
     Unsigned,
-    /// HMAC with the public key as secret.
+    /// HMAC with the client's secret, which the client has too.
     Hmac,
     /// Signs with a key that it does not publish, under this key id.
     OtherKey(&'static str),
+    /// Publishes and uses a new key from now on.
+    NewKey,
     /// Changes a claim after signing.
     AfterSigning,
     /// Sends this text instead of an ID token.
@@ -116,7 +120,7 @@ pub async fn start(random: &Random, clock: &Clock) -> Result<Provider, ProviderE
         client_id: "caponier-demo".to_owned(),
         client_secret: random.token(),
         key: signing_key(random, "demo")?,
-        other_key: signing_key(random, "demo")?,
+        other_key: signing_key(random, "newer")?,
         random: random.clone(),
         clock: clock.clone(),
         codes: Mutex::default(),
@@ -187,7 +191,8 @@ async fn discovery(State(at): State<Arc<Shared>>) -> Json<Value> {
 }
 
 async fn jwks(State(at): State<Arc<Shared>>) -> Json<CoreJsonWebKeySet> {
-    Json(CoreJsonWebKeySet::new(vec![at.key.as_verification_key()]))
+    let key = if at.lie() == Tamper::NewKey { &at.other_key } else { &at.key };
+    Json(CoreJsonWebKeySet::new(vec![key.as_verification_key()]))
 }
 
 #[derive(Deserialize)]
@@ -332,7 +337,6 @@ fn id_token(at: &Shared, grant: &Grant, lie: &Tamper) -> Result<String, String> 
         "iat": now, "exp": now + TOKEN_LIFE_SECS,
         "name": display, "email": format!("{name}@demo.invalid"), "email_verified": true, "groups": [group],
     });
-    let mut head = json!({"alg": "EdDSA", "kid": "demo", "typ": "JWT"});
     if let (Tamper::Claim(claim, value), Some(claims)) = (lie, claims.as_object_mut()) {
         if value.is_null() {
             claims.remove(*claim);
@@ -340,32 +344,54 @@ fn id_token(at: &Shared, grant: &Grant, lie: &Tamper) -> Result<String, String> 
             claims.insert((*claim).to_owned(), value.clone());
         }
     }
-    let algorithm = match lie {
-        Tamper::Algorithm(name) => Some(*name),
-        Tamper::Unsigned => Some("none"),
-        Tamper::Hmac => Some("HS256"),
-        _ => None,
-    };
-    let id = if let Tamper::OtherKey(id) = lie { Some(*id) } else { None };
-    if let Some(head) = head.as_object_mut() {
-        head.extend(algorithm.map(|name| ("alg".to_owned(), json!(name))));
-        head.extend(id.map(|id| ("kid".to_owned(), json!(id))));
-    }
+    let (algorithm, key_id) = lie.header();
+    let head = json!({"alg": algorithm, "kid": key_id, "typ": "JWT"});
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(&head), part(&claims));
-    let key = if id.is_some() { &at.other_key } else { &at.key };
-    let signature = match lie {
-        Tamper::Unsigned => Vec::new(),
-        Tamper::Hmac => Sha256::digest(&signed).to_vec(),
-        _ => key.sign(&CoreJwsSigningAlgorithm::EdDsa, signed.as_bytes()).map_err(|e| e.to_string())?,
-    };
-    let signature = URL_SAFE_NO_PAD.encode(signature);
-    Ok(match lie {
-        Tamper::Token(text) => text.clone(),
-        Tamper::AfterSigning => {
-            claims["sub"] = json!("auditor");
-            format!("{}.{}.{signature}", part(&head), part(&claims))
+    let signature = URL_SAFE_NO_PAD.encode(sign(at, lie, signed.as_bytes())?);
+    if let Tamper::Token(text) = lie {
+        return Ok(text.clone());
+    }
+    if *lie == Tamper::AfterSigning {
+        let other = claims.to_string().replace("\"engineer\"", "\"auditor\"");
+        return Ok(format!("{}.{}.{signature}", part(&head), URL_SAFE_NO_PAD.encode(other)));
+    }
+    Ok(format!("{signed}.{signature}"))
+}
+
+impl Tamper {
+    /// `alg` and `kid`.
+    fn header(&self) -> (&str, &str) {
+        match self {
+            Self::Algorithm(name) => (name, "demo"),
+            Self::Unsigned => ("none", "demo"),
+            Self::Hmac => ("HS256", "demo"),
+            Self::OtherKey(id) => ("EdDSA", id),
+            Self::NewKey => ("EdDSA", "newer"),
+            Self::Nothing
+            | Self::Claim(..)
+            | Self::AfterSigning
+            | Self::Token(_)
+            | Self::Redirect
+            | Self::Issuer => ("EdDSA", "demo"),
         }
-        _ => format!("{signed}.{signature}"),
-    })
+    }
+}
+
+fn sign(at: &Shared, lie: &Tamper, text: &[u8]) -> Result<Vec<u8>, String> {
+    let signature = match lie {
+        Tamper::Unsigned => Ok(Vec::new()),
+        Tamper::Hmac => {
+            CoreHmacKey::new(at.client_secret.as_bytes()).sign(&CoreJwsSigningAlgorithm::HmacSha256, text)
+        }
+        Tamper::OtherKey(_) | Tamper::NewKey => at.other_key.sign(&CoreJwsSigningAlgorithm::EdDsa, text),
+        Tamper::Nothing
+        | Tamper::Claim(..)
+        | Tamper::Algorithm(_)
+        | Tamper::AfterSigning
+        | Tamper::Token(_)
+        | Tamper::Redirect
+        | Tamper::Issuer => at.key.sign(&CoreJwsSigningAlgorithm::EdDsa, text),
+    };
+    signature.map_err(|error| error.to_string())
 }

@@ -1,8 +1,6 @@
-//! Who somebody is: identities, and how provider tokens become one. Pure, except `oidc` and
-//! `fetch`.
+//! Who somebody is: identities, and how provider tokens become one. Pure, except `oidc`.
 
 pub mod claims;
-mod fetch;
 pub mod oidc;
 pub mod proof;
 

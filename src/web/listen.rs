@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::get;
@@ -157,8 +156,8 @@ where
 fn router(app: App) -> Router {
     let gate = || Arc::new(Semaphore::new(REQUESTS_MAX));
     Router::new()
-        .merge(pages::router().layer(from_fn_with_state(gate(), within)))
-        .merge(v1::router().layer(from_fn_with_state(gate(), within)))
+        .merge(pages::router().layer(from_fn_with_state((gate(), pages::busy as Busy), within)))
+        .merge(v1::router().layer(from_fn_with_state((gate(), v1::busy as Busy), within)))
         .route("/healthz", get(async || "ok\n"))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(map_response(async |mut response: Response| {
@@ -168,12 +167,15 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// What is answered when there is too much to do.
+type Busy = fn() -> Response;
+
 /// One of so many at once, and within the time of a request.
-async fn within(State(gate): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let busy = || {
-        let text = "This server has too much to do. Try again in a minute.";
-        pages::message(StatusCode::SERVICE_UNAVAILABLE, "Busy", text)
-    };
+async fn within(
+    State((gate, busy)): State<(Arc<Semaphore>, Busy)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let worked = timeout(REQUEST, async {
         let Ok(_turn) = gate.acquire().await else { return busy() };
         next.run(request).await

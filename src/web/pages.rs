@@ -36,11 +36,17 @@ pub(super) fn message(status: StatusCode, title: &str, text: &str) -> Response {
     Html::default().raw("<p id=\"message\">").text(text).raw("</p>").page(status, title)
 }
 
+/// There is too much to do.
+pub(super) fn busy() -> Response {
+    let text = "This server has too much to do. Try again in a minute.";
+    message(StatusCode::SERVICE_UNAVAILABLE, "Busy", text)
+}
+
 async fn landing(State(app): State<App>) -> Response {
     let server = app.config.web.public_url.as_str().trim_end_matches('/').to_owned();
     let bastion = app.config.ssh.host_names.first().map_or("bastion", String::as_str);
     Html::default()
-        .raw("<p>This is the door of an SSH bastion. Signing in begins on your own machine:</p><p><code>caponier login --server ")
+        .raw("<p>This is the door of an SSH bastion. Signing in begins on your own machine:</p><p><code>caponier login ")
         .text(&server)
         .raw("</code></p><p>or, without that program, with plain <code>ssh ")
         .text(bastion)

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::extract::{FromRequest, FromRequestParts as _, Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -93,56 +93,61 @@ fn not_found() -> ApiError {
     )
 }
 
-/// The parts of a request that its signature covers.
-#[derive(Clone, Copy)]
-struct Sent<'a> {
-    app: &'a App,
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-    from: std::net::IpAddr,
+/// There is too much to do.
+pub(super) fn busy() -> Response {
+    let message = "the server has too much to do; try again in a minute";
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "limit", message).into_response()
 }
 
-async fn signed_by(sent: Sent<'_>, body: &[u8]) -> Result<SignedBy, ApiError> {
-    let header = |name: &'static str| {
-        let mut values = sent.headers.get_all(name).iter();
-        match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
-            (Some(value), None) => Ok(value),
-            _ => {
-                let why = ProofRefused::Header(name);
-                Err(ApiError::new(StatusCode::UNAUTHORIZED, "bad-signature", why))
-            }
-        }
-    };
-    let shown = Shown {
-        key: header(HEADER_KEY)?,
-        time: header(HEADER_TIME)?,
-        nonce: header(HEADER_NONCE)?,
-        signature: header(HEADER_SIGNATURE)?,
-    };
-    let path_and_query = sent.uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request { method: sent.method.as_str(), path_and_query, shown, body, from: sent.from };
-    recognise_request(sent.app, request).await.map_err(|why| of_request(sent.app, &why))
+/// A request whose signature holds, with its body. Handlers that take one cannot forget to check.
+struct SignedRequest {
+    by: SignedBy,
+    body: Bytes,
+}
+
+impl FromRequest<App> for SignedRequest {
+    type Rejection = ApiError;
+    async fn from_request(request: axum::extract::Request, app: &App) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let bad = |why: &dyn std::fmt::Display| ApiError::new(StatusCode::BAD_REQUEST, "bad-request", why);
+        let From(from) = From::from_request_parts(&mut parts, app).await.map_err(|status| bad(&status))?;
+        let request = axum::extract::Request::from_parts(parts.clone(), body);
+        let body = Bytes::from_request(request, app).await.map_err(|why| bad(&why))?;
+        let shown = Shown {
+            key: single(&parts.headers, HEADER_KEY)?,
+            time: single(&parts.headers, HEADER_TIME)?,
+            nonce: single(&parts.headers, HEADER_NONCE)?,
+            signature: single(&parts.headers, HEADER_SIGNATURE)?,
+        };
+        let path_and_query = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let request = Request { method: parts.method.as_str(), path_and_query, shown, body: &body, from };
+        let by = recognise_request(app, request).await.map_err(|why| of_request(app, &why))?;
+        Ok(Self { by, body })
+    }
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
+        (Some(value), None) => Ok(value),
+        _ => Err(ApiError::new(StatusCode::UNAUTHORIZED, "bad-signature", ProofRefused::Header(name))),
+    }
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // serde would take an array for a struct too, field by field.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        let message = "the request's body is not a JSON object";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad-request", message));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let message = format!("the request's body: {error}; the client may be too new or too old");
         ApiError::new(StatusCode::BAD_REQUEST, "bad-request", message)
     })
 }
 
-async fn begin_sign_in(
-    State(app): State<App>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    From(from): From,
-    body: Bytes,
-) -> Result<Json<BeginAnswer>, ApiError> {
-    let sent = Sent { app: &app, method: &method, uri: &uri, headers: &headers, from };
-    let signed = signed_by(sent, &body).await?;
-    let asked: BeginRequest = parse(&body)?;
+async fn begin_sign_in(State(app): State<App>, signed: SignedRequest) -> Result<Json<BeginAnswer>, ApiError> {
+    let asked: BeginRequest = parse(&signed.body)?;
     let loopback = match (asked.mode.as_str(), asked.port, asked.challenge) {
         ("loopback", Some(port), Some(challenge)) => Some((port, challenge)),
         ("device", None, None) => None,
@@ -152,7 +157,7 @@ async fn begin_sign_in(
         }
     };
     let ask = Begin { loopback, client: asked.client, provider: asked.provider };
-    let begun = begin(&app, &signed, ask).await.map_err(|why| of_sign_in(&app, &why))?;
+    let begun = begin(&app, &signed.by, ask).await.map_err(|why| of_sign_in(&app, &why))?;
     Ok(Json(BeginAnswer {
         id: begun.id.to_string(),
         url: begun.url.to_string(),
@@ -162,81 +167,42 @@ async fn begin_sign_in(
     }))
 }
 
-async fn finish_sign_in(
-    State(app): State<App>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    From(from): From,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let sent = Sent { app: &app, method: &method, uri: &uri, headers: &headers, from };
-    let signed = signed_by(sent, &body).await?;
-    let asked: FinishRequest = parse(&body)?;
+async fn finish_sign_in(State(app): State<App>, signed: SignedRequest) -> Result<Response, ApiError> {
+    let asked: FinishRequest = parse(&signed.body)?;
     let id = asked.id.parse().map_err(|_| of_sign_in(&app, &SignInRefused::NotFound))?;
     let shown = Finish { id, code: asked.code, verifier: asked.verifier };
-    match finish(&app, &signed, shown).await.map_err(|why| of_sign_in(&app, &why))? {
+    match finish(&app, &signed.by, shown).await.map_err(|why| of_sign_in(&app, &why))? {
         Finished::Waiting => Ok((StatusCode::ACCEPTED, Json(serde_json::json!({}))).into_response()),
         Finished::Done(sign_in) => Ok(Json(answer(&app, &sign_in)?).into_response()),
     }
 }
 
-async fn show_sign_in(
-    State(app): State<App>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    From(from): From,
-    body: Bytes,
-) -> Result<Json<SignInAnswer>, ApiError> {
-    let sent = Sent { app: &app, method: &method, uri: &uri, headers: &headers, from };
-    let signed = signed_by(sent, &body).await?;
-    let sign_in = sign_in_of(&app, &signed).await.map_err(|why| of_request(&app, &why))?;
+async fn show_sign_in(State(app): State<App>, signed: SignedRequest) -> Result<Json<SignInAnswer>, ApiError> {
+    let sign_in = sign_in_of(&app, &signed.by).await.map_err(|why| of_request(&app, &why))?;
     Ok(Json(answer(&app, &sign_in)?))
 }
 
-async fn end_own_sign_in(
-    State(app): State<App>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    From(from): From,
-    body: Bytes,
-) -> Result<StatusCode, ApiError> {
-    let sent = Sent { app: &app, method: &method, uri: &uri, headers: &headers, from };
-    let signed = signed_by(sent, &body).await?;
-    end_own(&app, &signed).await.map_err(|why| of_end(&app, &why))?;
+async fn end_own_sign_in(State(app): State<App>, signed: SignedRequest) -> Result<StatusCode, ApiError> {
+    end_own(&app, &signed.by).await.map_err(|why| of_end(&app, &why))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn end_other_sign_in(
     State(app): State<App>,
     Path(id): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    From(from): From,
-    body: Bytes,
+    signed: SignedRequest,
 ) -> Result<StatusCode, ApiError> {
-    let sent = Sent { app: &app, method: &method, uri: &uri, headers: &headers, from };
-    let signed = signed_by(sent, &body).await?;
     let id: SignInId = id.parse().map_err(|_| of_end(&app, &EndRefused::NotFound))?;
-    end_other(&app, &signed, &id).await.map_err(|why| of_end(&app, &why))?;
+    end_other(&app, &signed.by, &id).await.map_err(|why| of_end(&app, &why))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn certificate(
     State(app): State<App>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    From(from): From,
-    body: Bytes,
+    signed: SignedRequest,
 ) -> Result<Json<CertificateAnswer>, ApiError> {
-    let sent = Sent { app: &app, method: &method, uri: &uri, headers: &headers, from };
-    let signed = signed_by(sent, &body).await?;
-    let wish = wish(parse(&body)?)?;
-    let (issued, caller) = issue(&app, &signed, wish).await.map_err(|why| of_issue(&app, &why))?;
+    let wish = wish(parse(&signed.body)?)?;
+    let (issued, caller) = issue(&app, &signed.by, wish).await.map_err(|why| of_issue(&app, &why))?;
     let certificate = issued.certificate.to_openssh().map_err(|error| ApiError::internal(&app, &error))?;
     Ok(Json(CertificateAnswer {
         certificate,

@@ -15,6 +15,7 @@ mod passage;
 mod postgres;
 mod readme;
 mod recording;
+mod sign_in;
 mod stall;
 mod store;
 mod tidy;

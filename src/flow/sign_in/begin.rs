@@ -12,7 +12,11 @@ use crate::flow::recognise::SignedBy;
 use crate::identity::claims::label;
 use crate::ids::PendingId;
 use crate::names::ProviderName;
+use crate::store::StoreError;
 use crate::time::Timestamp;
+
+/// How often a taken user code is drawn again.
+const DRAWS_MAX: u32 = 4;
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -91,25 +95,34 @@ pub(super) async fn insert(
     if app.store.pending_count(now).await? >= PENDING_MAX {
         return Err(SignInRefused::Limit("too many sign-ins are under way; wait some minutes"));
     }
-    let id = PendingId::random(&app.random);
-    let (url, code) = match mode {
-        Mode::Loopback { .. } => (page(app, &format!("/sign-in/{id}"))?, None),
-        Mode::Device | Mode::Ssh => (page(app, "/device")?, Some(user_code::draw(&app.random))),
-    };
-    let expires = now.plus(PENDING_LIFE);
-    let pending = Pending {
-        id: id.clone(),
-        mode,
-        state: State::Begun,
-        key,
-        client,
-        from,
-        provider,
-        user_code_hash: code.as_deref().map(hash),
-        leaves: 0,
-        created: now,
-        expires,
-    };
-    app.store.insert_pending(&pending.to_row()?).await?;
-    Ok(Begun { id, url, user_code: code, expires })
+    let (created, expires) = (now, now.plus(PENDING_LIFE));
+    let mut tries = 0;
+    loop {
+        let id = PendingId::random(&app.random);
+        let (url, code) = match mode {
+            Mode::Loopback { .. } => (page(app, &format!("/sign-in/{id}"))?, None),
+            Mode::Device | Mode::Ssh => (page(app, "/device")?, Some(user_code::draw(&app.random))),
+        };
+        let pending = Pending {
+            id: id.clone(),
+            mode: mode.clone(),
+            state: State::Begun,
+            key: key.clone(),
+            client: client.clone(),
+            from,
+            provider: provider.clone(),
+            user_code_hash: code.as_deref().map(hash),
+            leaves: 0,
+            created,
+            expires,
+        };
+        match app.store.insert_pending(&pending.to_row()?).await {
+            // Somebody else has this user code at the moment.
+            Err(StoreError::Conflict) if tries < DRAWS_MAX => tries += 1,
+            written => {
+                written?;
+                return Ok(Begun { id, url, user_code: code, expires });
+            }
+        }
+    }
 }

@@ -31,7 +31,7 @@ pub enum Finished {
     /// The browser is not done yet; ask again.
     Waiting,
     /// Signed in.
-    Done(SignIn),
+    Done(Box<SignIn>),
 }
 
 /// Finishes. A poll that only waits burns no nonce: repeating it changes nothing.
@@ -66,7 +66,7 @@ pub async fn finish(app: &App, signed: &SignedBy, shown: Finish) -> Result<Finis
             who.clone()
         }
     };
-    settle(app, pending, who, Some(signed), now).await.map(Finished::Done)
+    settle(app, pending, who, Some(signed), now).await.map(|made| Finished::Done(Box::new(made)))
 }
 
 /// Makes the sign-in: one transaction with the step of the pending row, the nonce and the audit entry.

@@ -27,7 +27,7 @@ pub(super) enum FetchError {
     TooLong,
     /// The ID token in the answer is not looked at.
     #[error(transparent)]
-    Token(#[from] super::claims::TokenRefused),
+    Token(#[from] crate::identity::claims::TokenRefused),
     /// The answer cannot be put together.
     #[error("the answer: {0}")]
     Answer(#[from] http::Error),
@@ -107,7 +107,7 @@ impl Way {
         }
         let answer = self.send(request).await?;
         if let Ok(Peek { id_token: Some(token) }) = serde_json::from_slice(answer.body()) {
-            super::claims::check_shape(&token)?;
+            crate::identity::claims::check_shape(&token)?;
         }
         Ok(answer)
     }

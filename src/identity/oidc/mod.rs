@@ -3,6 +3,8 @@
 //! token is `flow::sign_in`'s. Only the ID token is read: no userinfo request is made, so a provider must put the
 //! configured claims into the ID token.
 
+mod fetch;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,10 +24,10 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::claims::{self, TokenRefused, VerifiedToken};
-use super::fetch::Way;
 use crate::config;
 use crate::names::ProviderName;
 use crate::time::Timestamp;
+use fetch::Way;
 
 /// How long a provider's keys are used without asking again.
 const FRESH: Duration = Duration::from_secs(5 * 60);
@@ -280,34 +282,34 @@ fn verify(
     .set_time_fn(move || at.into());
     let signed = token.claims(&verifier, &Nonce::new(trip.nonce.clone()));
     if let Err(why) = signed {
-        return Err(match why {
-            ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey) => {
-                Unverified::UnknownKey
-            }
-            ClaimsVerificationError::SignatureVerification(why) => {
-                Unverified::Other(TokenRefused::new("signature", format!("signature: {why}")))
-            }
-            ClaimsVerificationError::Expired(_) => {
-                Unverified::Other(TokenRefused::new("expired", "the ID token has expired"))
-            }
-            ClaimsVerificationError::InvalidAudience(_) => {
-                Unverified::Other(TokenRefused::new("audience", "the ID token is not for this server alone"))
-            }
-            ClaimsVerificationError::InvalidIssuer(_) => {
-                Unverified::Other(TokenRefused::new("issuer", "the ID token was issued by somebody else"))
-            }
-            ClaimsVerificationError::InvalidNonce(_) => Unverified::Other(TokenRefused::new(
-                "nonce",
-                "the ID token belongs to another sign-in attempt",
-            )),
-            other => Unverified::Other(TokenRefused::new("shape", other.to_string())),
-        });
+        return Err(unverified(&why));
     }
     let text = token.to_string();
     let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let payload =
         payload.ok_or_else(|| Unverified::Other(TokenRefused::new("shape", "the payload is not base64")))?;
     claims::check(&payload, provider, &trip.nonce, now).map_err(Unverified::Other)
+}
+
+fn unverified(why: &ClaimsVerificationError) -> Unverified {
+    type Why = ClaimsVerificationError;
+    let (code, reason) = match why {
+        Why::SignatureVerification(SignatureVerificationError::NoMatchingKey) => {
+            return Unverified::UnknownKey;
+        }
+        Why::SignatureVerification(why) => ("signature", format!("signature: {why}")),
+        Why::Expired(_) => ("expired", "the ID token has expired".to_owned()),
+        Why::InvalidAudience(_) => ("audience", "the ID token is not for this server alone".to_owned()),
+        Why::InvalidIssuer(_) => ("issuer", "the ID token was issued by somebody else".to_owned()),
+        Why::InvalidNonce(_) => ("nonce", "the ID token belongs to another sign-in attempt".to_owned()),
+        Why::InvalidSubject(_)
+        | Why::InvalidAuthContext(_)
+        | Why::InvalidAuthTime(_)
+        | Why::Unsupported(_)
+        | Why::Other(_)
+        | _ => ("shape", why.to_string()),
+    };
+    Unverified::Other(TokenRefused::new(code, reason))
 }
 
 /// Asymmetric algorithms only: `none` and HMAC have no name here.

@@ -1,0 +1,122 @@
+//! What a crowd gets: limits on guesses, begins, refusals and sizes.
+
+use std::time::Duration;
+
+use caponier::demo::browser::Browser;
+use caponier::flow::sign_in::PENDING_MAX;
+use caponier::ids::PendingId;
+use caponier::store::PendingSignIn;
+use serde_json::json;
+
+use super::site::Site;
+
+#[tokio::test]
+async fn user_codes_cannot_be_guessed_for_long() {
+    let site = Site::start().await;
+    let client = site.client();
+    let (_, code) = client.begin_device("box").await;
+    let mut browser = Browser::of("engineer").unwrap();
+    let device = site.page("/device");
+    for _ in 0..10 {
+        assert_eq!(browser.send(&device, &[("code", "BBBB-BBBB")]).await.unwrap().status, 400);
+    }
+    assert_eq!(
+        browser.send(&device, &[("code", &code)]).await.unwrap().status,
+        429,
+        "not even the right one"
+    );
+    site.app.clock.advance(Duration::from_secs(30));
+    let page = browser.send(&device, &[("code", &code)]).await.unwrap();
+    assert!(page.url.path().starts_with("/confirm/"), "{}", page.text);
+    assert_eq!(browser.send(&device, &[("code", &code)]).await.unwrap().status, 400, "a code is used once");
+}
+
+#[tokio::test]
+async fn right_codes_are_no_guesses() {
+    let site = Site::start().await;
+    let client = site.client();
+    let mut browser = Browser::of("engineer").unwrap();
+    for _ in 0..12 {
+        let (_, code) = client.begin_device("box").await;
+        let page = browser.send(&site.page("/device"), &[("code", &code)]).await.unwrap();
+        assert!(page.url.path().starts_with("/confirm/"), "{}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn one_address_begins_so_many_sign_ins() {
+    let site = Site::start().await;
+    let client = site.client();
+    let ask = json!({"mode": "device", "client": "x"});
+    for _ in 0..30 {
+        assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 200);
+    }
+    let (status, error) = client.call("POST", "/v1/sign-in/begin", &ask).await;
+    assert_eq!((status.as_u16(), &error["error"]["code"]), (429, &json!("limit")));
+    site.app.clock.advance(Duration::from_secs(5));
+    assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 200);
+}
+
+#[tokio::test]
+async fn so_many_sign_ins_are_under_way_at_once() {
+    let site = Site::start().await;
+    let now = site.app.clock.now();
+    for _ in 0..PENDING_MAX {
+        let row = PendingSignIn {
+            id: PendingId::random(&site.app.random),
+            mode: "device".into(),
+            state: "begun".into(),
+            oauth_state_hash: None,
+            user_code_hash: None,
+            json: "{}".into(),
+            created: now,
+            expires: now.plus(Duration::from_secs(600)),
+        };
+        site.app.store.insert_pending(&row).await.unwrap();
+    }
+    let client = site.client();
+    let ask = json!({"mode": "device", "client": "x"});
+    assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 429);
+    site.app.clock.advance(Duration::from_secs(601));
+    assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 200);
+}
+
+#[tokio::test]
+async fn refused_requests_fill_neither_time_nor_log() {
+    let site = Site::start().await;
+    let client = site.client();
+    let mut last = 0;
+    for _ in 0..70 {
+        let headers = client.headers("GET", "/v1/other", "");
+        last = client.send("GET", "/v1/sign-in", "", &headers).await.0.as_u16();
+    }
+    assert_eq!(last, 429);
+    let refused = site.audit().await.iter().filter(|e| e.starts_with("credential_refused ")).count();
+    assert_eq!(refused, 60);
+}
+
+#[tokio::test]
+async fn large_bodies_and_forms_are_turned_away() {
+    let site = Site::start().await;
+    let client = site.client();
+    let body = format!("{{\"x\":\"{}\"}}", "y".repeat(20_000));
+    let headers = client.headers("POST", "/v1/certificate", &body);
+    let (status, error) = client.send("POST", "/v1/certificate", &body, &headers).await;
+    assert_eq!((status.as_u16(), &error["error"]["code"]), (400, &json!("bad-request")));
+    let mut browser = Browser::of("engineer").unwrap();
+    let page = browser.send(&site.page("/device"), &[("code", &"B".repeat(20_000))]).await.unwrap();
+    assert!(page.status.is_client_error());
+}
+
+#[tokio::test]
+async fn a_sign_in_goes_to_the_provider_only_so_often() {
+    let site = Site::start().await;
+    let begun = site.client().begin().await;
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    for _ in 0..10 {
+        assert_eq!(http.get(begun.url.clone()).send().await.unwrap().status(), 303);
+    }
+    assert_eq!(http.get(begun.url.clone()).send().await.unwrap().status(), 429);
+    site.app.clock.advance(Duration::from_secs(600));
+    assert_eq!(http.get(begun.url).send().await.unwrap().status(), 404, "and not after its time");
+}
