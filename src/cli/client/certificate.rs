@@ -104,6 +104,10 @@ mod tests {
         Random::seeded(seed).with(|mut rng| PrivateKey::random(&mut rng, Algorithm::Ed25519)).unwrap()
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the client must refuse what our own authority never makes"
+    )]
     fn make(kind: CertType, from: i64, until: i64, principals: &[&str]) -> Certificate {
         let at = |offset: i64| NOW.as_secs().checked_add_signed(offset).unwrap();
         let mut builder =

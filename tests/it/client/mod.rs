@@ -1,5 +1,5 @@
 //! The client against a server that speaks `/v1`: signing in, keeping the certificate fresh, leaving. What stock ssh
-//! makes of the files is in `client/ssh.rs`.
+//! makes of the files is in `ssh`.
 
 mod fake;
 mod ssh;
@@ -258,8 +258,11 @@ fn a_sign_in_that_is_over() {
     assert!(!file(&laptop, "id-cert.pub").exists());
 }
 
+/// Changes what the server says.
+type Lie = fn(&mut fake::Mind);
+
 /// What a hostile or broken server may say, and what the person reads.
-fn lies() -> Vec<(fn(&mut fake::Mind), &'static str)> {
+fn lies() -> Vec<(Lie, &'static str)> {
     vec![
         (|mind| mind.ssh.patterns.push("*".into()), "not a host pattern"),
         (|mind| mind.ssh.patterns.push("web1\nHost *\n  ProxyCommand x".into()), "not a host pattern"),
