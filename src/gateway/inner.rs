@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::MethodKind;
-use russh::server::{self, Auth};
-use tokio::io::{AsyncRead, AsyncWrite};
+use russh::server::{self, Auth, Msg};
+use russh::{Channel, MethodKind};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Route};
 use super::door::Door;
-use super::limits::INNER_GRACE;
+use super::jump::JumpStream;
+use super::limits::{FAREWELL, INNER_GRACE};
 use super::pressure::{Brake, Paced, Pressure};
 use super::shared::Shared;
 use super::wire;
@@ -55,21 +55,36 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     caller: Caller,
     target: TargetName,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    channel: Channel<Msg>,
     kill: CancellationToken,
+) {
+    let (read, write) = channel.split();
+    let (stream, intake) = JumpStream::over(read, &write, kill.clone());
+    tokio::select! {
+        () = speak(shared, caller, target, stream, &kill) => {}
+        () = async { intake.await; std::future::pending().await } => {}
+    }
+    if !matches!(timeout(FAREWELL, write.close()).await, Ok(Ok(()))) {
+        tracing::debug!("the client was gone already");
+    }
+}
+
+async fn speak(
+    shared: Arc<Shared>,
+    caller: Caller,
+    target: TargetName,
+    stream: JumpStream,
+    kill: &CancellationToken,
 ) {
     let certificate = match shared.host_certificate(&[target.to_string()]).await {
         Ok(certificate) => certificate,
-        Err(error) => {
-            tracing::error!(%error, target = %target, "no host certificate for a jump");
-            return;
-        }
+        Err(error) => return tracing::error!(%error, target = %target, "no host certificate for a jump"),
     };
     let config = wire::server(&shared.host_key, certificate, &[MethodKind::None]);
     let pressure = Arc::new(Pressure::default());
     let over = CancellationToken::new();
     let authenticated = CancellationToken::new();
-    let paced = Paced::new(stream, Brake::Client(Arc::clone(&pressure), Arc::default()), &kill);
+    let paced = Paced::new(stream, Brake::Client(Arc::clone(&pressure), Arc::default()), kill);
     let inner = Inner {
         shared,
         caller,
@@ -80,18 +95,12 @@ pub(super) async fn serve(
         desk: None,
     };
     let _over = over.drop_guard();
-    let running =
-        match timeout(INNER_GRACE, server::run_stream(config, paced, Door::Inner(Box::new(inner)))).await {
-            Ok(Ok(running)) => running,
-            Ok(Err(error)) => {
-                tracing::info!(%error, target = %target, "a jump channel did not speak SSH");
-                return;
-            }
-            Err(_) => {
-                tracing::info!(target = %target, "a jump channel said nothing");
-                return;
-            }
-        };
+    let starting = server::run_stream(config, paced, Door::Inner(Box::new(inner)));
+    let running = match timeout(INNER_GRACE, starting).await {
+        Ok(Ok(running)) => running,
+        Ok(Err(error)) => return tracing::info!(%error, target = %target, "a jump channel did not speak SSH"),
+        Err(_) => return tracing::info!(target = %target, "a jump channel said nothing"),
+    };
     tokio::pin!(running);
     let result = tokio::select! {
         result = &mut running => result,

@@ -9,6 +9,7 @@ mod backlog;
 mod desk;
 mod door;
 mod inner;
+mod jump;
 mod limits;
 mod outer;
 mod overheard;

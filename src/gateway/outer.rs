@@ -168,7 +168,7 @@ impl Outer {
             return Err(format!("at most {JUMPS_MAX} hosts at once over one connection"));
         }
         let (shared, kill) = (Arc::clone(&self.shared), self.over.child_token());
-        self.jumps.spawn(inner::serve(shared, caller, target, channel.into_stream(), kill));
+        self.jumps.spawn(inner::serve(shared, caller, target, channel, kill));
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 )]
 
 mod ca;
+mod client;
 mod config;
 mod credentials;
 mod keygen;

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::world::PATIENCE;
 use crate::world::bastion::{Bastion, Laptop};
 use crate::world::process::run;
+use crate::world::{PATIENCE, me};
+use serde_json::json;
+
+use crate::world::second_client::second_client;
 use crate::world::ssh::Ssh;
 use crate::world::stage::Stage;
 
@@ -21,6 +24,13 @@ fn noise(count: usize) -> Vec<u8> {
     .flatten()
     .take(count)
     .collect()
+}
+
+/// What the real asciinema shows of a recording.
+fn played(path: &Path) -> String {
+    let (shown, content) = crate::recording::asciinema("play", path);
+    assert!(content, "asciinema does not play {}", path.display());
+    String::from_utf8_lossy(&shown).into_owned()
 }
 
 #[test]
@@ -88,8 +98,7 @@ fn a_terminal_follows_the_window_and_is_recorded() {
     let shown: String =
         events.iter().filter(|(_, k, _)| k == "o").map(|(_, _, text)| text.as_str()).collect();
     assert!(shown.contains("grüße €"), "{shown}");
-    let played = run(std::process::Command::new("asciinema").arg("cat").arg(&path), b"", PATIENCE);
-    assert!(played.ok().contains("grüße €"), "asciinema shows something else");
+    assert!(played(&path).contains("grüße €"), "asciinema shows something else");
 }
 
 #[test]
@@ -189,7 +198,7 @@ fn the_terminal_flag_the_environment_and_half_close_work() {
 #[test]
 fn a_client_that_cannot_jump_names_the_target_in_its_user_name() {
     let stage = Stage::set();
-    let user = format!("{}%web1", crate::world::me());
+    let user = format!("{}%web1", me());
     let said = stage.ssh(&["-l", &user, Bastion::NAME, "echo without a jump"]).run();
     assert_eq!(said.ok(), "without a jump\n");
     let said = stage.ssh(&["-l", &format!("{user}%x"), Bastion::NAME, "true"]).run();
@@ -213,20 +222,18 @@ fn refusals_are_one_line_and_nothing_reaches_the_target() {
     let stage = Stage::set();
     let before = stage.web1.log();
     let web1_as = |login: &str| format!("{login}@web1");
-    for (args, line) in [
-        (vec![web1_as("daemon"), "true".into()], "[principal]"),
-        (vec!["pinned1".into(), "true".into()], "is not pinned in the policy"),
-        (vec!["other1".into(), "true".into()], "host key that is not trusted"),
-        (vec!["down1".into(), "true".into()], "down1 cannot be reached: connection refused"),
+    for (place, line) in [
+        (web1_as("daemon"), "[principal]"),
+        (format!("{}@pinned1", me()), "is not pinned in the policy"),
+        (format!("{}@other1", me()), "host key that is not trusted"),
+        (format!("{}@down1", me()), "down1 cannot be reached: connection refused"),
     ] {
-        let user = crate::world::me();
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let said = stage.ssh(&[&["-o", &format!("User={user}")], &args[..]].concat()).run();
+        let said = stage.ssh(&[&place, "true"]).run();
         said.ended(255);
         let errors = said.errors();
         let lines: Vec<&str> = errors.lines().filter(|line| !line.trim().is_empty()).collect();
-        assert_eq!(lines.len(), 1, "{args:?}: {lines:?}");
-        assert!(lines[0].starts_with("caponier: ") && lines[0].contains(line), "{args:?}: {lines:?}");
+        assert_eq!(lines.len(), 1, "{place}: {lines:?}");
+        assert!(lines[0].starts_with("caponier: ") && lines[0].contains(line), "{place}: {lines:?}");
     }
     assert!(!stage.web1.log()[before.len()..].contains("Accepted"), "somebody got in");
     stage.wait_for_audit("access_refused", "principal");
@@ -239,7 +246,7 @@ fn unknown_and_forbidden_targets_look_alike() {
     let stage = Stage::set();
     // The bastion is asked by hand here: the generated configuration sends only known names there.
     let jump = |name: &str| {
-        let user = crate::world::me();
+        let user = me();
         stage
             .ssh(&[
                 "-o",
@@ -305,16 +312,19 @@ fn forwards_agent_and_x11_are_refused() {
 fn a_second_client_made_by_others_gets_through() {
     let stage = Stage::set();
     let home = stage.laptop.home().join(".caponier");
-    let said = crate::world::second_client::second_client(&serde_json::json!({
-        "bastion": {"host": "127.0.0.1", "port": stage.bastion.ssh_port},
-        "target": {"host": "web1", "port": 22, "user": crate::world::me()},
+    let said = second_client(&json!({
+        "bastion": {"host": "127.0.0.1", "port": stage.bastion.ssh_port, "login": "anybody"},
+        "target": {"host": "web1", "port": 22, "login": me()},
         "key": home.join("id"),
         "certificate": home.join("id-cert.pub"),
         "known_hosts": home.join("known_hosts"),
-        "command": "echo from asyncssh; exit 4",
+        "command": "cat; exit 4",
+        "input": "ZnJvbSBhc3luY3NzaAo=",
+        "put": {"from": home.join("id.pub"), "to": stage.dir().join("put")},
     }));
-    assert_eq!(said["stdout"], "from asyncssh\n", "{said}");
+    assert_eq!(said["stdout"], "ZnJvbSBhc3luY3NzaAo=", "{said}");
     assert_eq!(said["status"], 4, "{said}");
+    assert_eq!(std::fs::read(stage.dir().join("put")).unwrap(), std::fs::read(home.join("id.pub")).unwrap());
 }
 
 #[test]
@@ -328,8 +338,7 @@ fn killing_the_bastion_leaves_a_playable_recording_sealed_as_interrupted() {
     stage.wait_for_audit("session_closed", "interrupted");
     stage.wait_for_audit("server_started", "\"interrupted\":1");
     let path = stage.recording("interrupted");
-    let played = run(std::process::Command::new("asciinema").arg("cat").arg(&path), b"", PATIENCE);
-    assert!(played.ok().contains("before-the-41st-power-cut"));
+    assert!(played(&path).contains("before-the-41st-power-cut"));
     let cast = std::fs::read_to_string(&path).unwrap();
     assert!(cast.lines().last().unwrap().contains("recording interrupted"), "{cast}");
 }

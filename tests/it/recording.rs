@@ -41,7 +41,7 @@ async fn recorder(dir: &Path, start: Start) -> (Recorder, CancellationToken) {
 }
 
 /// Runs `asciinema VERB FILE` on a terminal of its own; what it wrote, and whether it was content.
-fn asciinema(verb: &str, file: &Path) -> (Vec<u8>, bool) {
+pub(crate) fn asciinema(verb: &str, file: &Path) -> (Vec<u8>, bool) {
     let written = file.with_extension("out");
     let line = format!("asciinema {verb} {} > {}", file.display(), written.display());
     let status = Command::new("script")

@@ -45,7 +45,7 @@ impl Stage {
             client_secret: provider.client_secret.clone(),
         };
         bastion.configure_for(&issuer, "", config);
-        bastion.admin(&["ca", "init"]).ok();
+        bastion.admin(&["ca", "init", "--plain"]).ok();
         let dir = scratch();
         let direct = Key::make(dir.path(), "direct");
         let target_ca = bastion.admin(&["ca", "show", "--target-ca"]).ok();
