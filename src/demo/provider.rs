@@ -273,7 +273,7 @@ fn buttons(ask: &Ask) -> Response {
         ("code_challenge_method", &ask.code_challenge_method),
     ];
     let mut page = String::from(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Demo provider</title><h1>Demo provider</h1><p>Who are you?</p><form action=\"/authorize\">",
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><link rel=\"icon\" href=\"data:,\"><title>Demo provider</title><h1>Demo provider</h1><p>Who are you?</p><form action=\"/authorize\">",
     );
     for (name, value) in kept {
         page.push_str(&format!("<input type=\"hidden\" name=\"{name}\" value=\"{}\">", escape(value)));

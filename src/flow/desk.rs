@@ -72,15 +72,9 @@ impl Desk {
         give_back(&self.all_guesses, None);
     }
 
-    /// Whether a credential from there is still looked at. Called for each refusal; when it says no, the refusal is
-    /// not even written down, so that nobody can fill the audit log.
+    /// Whether one more refusal from there is written down, so that nobody can fill the audit log.
     pub(super) fn may_be_refused(&self, from: IpAddr, now: Timestamp) -> bool {
         take(&self.refusals, Some(from), now)
-    }
-
-    /// As [`Desk::may_be_refused`], without counting.
-    pub(super) fn is_heard(&self, from: IpAddr, now: Timestamp) -> bool {
-        lock(&self.refusals).has(area(Some(from)), now)
     }
 }
 
@@ -123,10 +117,6 @@ impl Buckets {
         (full_at.since(now) <= self.refill * self.burst).then_some(full_at)
     }
 
-    fn has(&self, from: IpAddr, now: Timestamp) -> bool {
-        self.after_taking(from, now).is_some()
-    }
-
     fn take(&mut self, from: IpAddr, now: Timestamp) -> bool {
         if self.full_at.len() >= ADDRESSES_MAX && !self.full_at.contains_key(&from) {
             self.full_at.retain(|_, full_at| *full_at > now);
@@ -163,7 +153,7 @@ mod tests {
         for _ in 0..3 {
             assert!(buckets.take(a, at(0)));
         }
-        assert!(!buckets.take(a, at(0)) && !buckets.has(a, at(9)));
+        assert!(!buckets.take(a, at(0)) && !buckets.take(a, at(9)));
         assert!(buckets.take(b, at(0)), "another address has its own");
         assert!(buckets.take(a, at(10)) && !buckets.take(a, at(10)));
         buckets.give_back(a);

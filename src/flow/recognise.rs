@@ -83,9 +83,6 @@ pub enum CertificateRejected {
 /// Judges the signature of a request. Every refusal is audited, up to a rate for each address.
 pub async fn recognise_request(app: &App, request: Request<'_>) -> Result<SignedBy, RequestRefused> {
     let now = app.clock.now();
-    if !app.desk.is_heard(request.from, now) {
-        return Err(RequestRefused::Limit);
-    }
     let authority = proof::authority(&app.config.web.public_url);
     let signed = Signed {
         method: request.method,
@@ -97,23 +94,24 @@ pub async fn recognise_request(app: &App, request: Request<'_>) -> Result<Signed
         Ok(proven) => return Ok(SignedBy { proven, from: request.from }),
         Err(refused) => refused,
     };
-    if app.desk.may_be_refused(request.from, now) {
-        let code = match refused {
-            ProofRefused::Header(_) => "malformed",
-            ProofRefused::Key(_) => "weak-key",
-            ProofRefused::Clock(_) => "clock",
-            ProofRefused::Signature => "bad-signature",
-        };
-        let claimed = request.shown.key.chars().filter(char::is_ascii_graphic).take(100).collect();
-        let event = AuditEvent::CredentialRefused {
-            what: "request",
-            claimed,
-            code,
-            reason: refused.to_string(),
-            from: request.from.to_string(),
-        };
-        app.store.note(now, event).await?;
+    // A right signature is always heard: whoever shares an address with an attacker must not be locked out.
+    if !app.desk.may_be_refused(request.from, now) {
+        return Err(RequestRefused::Limit);
     }
+    let code = match refused {
+        ProofRefused::Header(_) => "malformed",
+        ProofRefused::Key(_) => "weak-key",
+        ProofRefused::Clock(_) => "clock",
+        ProofRefused::Signature => "bad-signature",
+    };
+    let event = AuditEvent::CredentialRefused {
+        what: "request",
+        claimed: request.shown.key.chars().filter(char::is_ascii_graphic).take(100).collect(),
+        code,
+        reason: refused.to_string(),
+        from: request.from.to_string(),
+    };
+    app.store.note(now, event).await?;
     Err(refused.into())
 }
 

@@ -1,8 +1,9 @@
 //! Serves connections: TLS when configured, a deadline for every step a client can dawdle in, caps on everything a
 //! client can have many of. What is asked and answered is the matter of `pages` and `v1`.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -29,6 +30,8 @@ use crate::config;
 
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 512;
+/// Connections at once of one peer, unless it is a trusted proxy.
+const CONNECTIONS_OF_ONE_MAX: usize = 64;
 /// Requests worked on at once, pages and API each.
 const REQUESTS_MAX: usize = 64;
 /// Largest body of a request, in bytes.
@@ -60,8 +63,9 @@ pub enum ServeError {
 /// Serves the HTTP door on `listener` until `stop`; then finishes the requests at hand and returns.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
     let tls = tls(&app.config.web)?;
+    let proxies: Vec<IpAddr> = app.config.web.trusted_proxies.iter().map(IpAddr::to_canonical).collect();
     let router = router(app);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Slots::default();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -83,7 +87,9 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> 
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let proxy = proxies.contains(&peer.ip().to_canonical());
+        let Some(slot) = slots.take(peer.ip(), if proxy { CONNECTIONS_MAX } else { CONNECTIONS_OF_ONE_MAX })
+        else {
             tracing::warn!(%peer, "a web connection over the cap was closed");
             continue;
         };
@@ -100,6 +106,44 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> 
         }
     }
     Ok(())
+}
+
+/// The connections that are open, by peer.
+#[derive(Clone, Default)]
+struct Slots(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One open connection.
+struct Slot {
+    slots: Slots,
+    peer: IpAddr,
+}
+
+impl Slots {
+    /// A slot for `peer`, of which it may have `of_one_max`; none when it, or everybody together, has too many.
+    fn take(&self, peer: IpAddr, of_one_max: usize) -> Option<Slot> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.values().sum::<usize>() >= CONNECTIONS_MAX {
+            return None;
+        }
+        let mine = open.entry(peer).or_default();
+        if *mine >= of_one_max {
+            return None;
+        }
+        *mine += 1;
+        Some(Slot { slots: self.clone(), peer })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut open = self.slots.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mine) = open.get_mut(&self.peer) {
+            *mine = mine.saturating_sub(1);
+            if *mine == 0 {
+                open.remove(&self.peer);
+            }
+        }
+    }
 }
 
 async fn connection(
@@ -202,4 +246,25 @@ fn tls(web: &config::Web) -> Result<Option<TlsAcceptor>, ServeError> {
         .map_err(|e| at(cert, &e))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_peer_cannot_take_every_connection() {
+        let slots = Slots::default();
+        let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let mut held: Vec<Slot> = (0..3).filter_map(|_| slots.take(a, 3)).collect();
+        assert_eq!(held.len(), 3);
+        assert!(slots.take(a, 3).is_none() && slots.take(b, 3).is_some());
+        held.pop();
+        assert!(slots.take(a, 3).is_some());
+        held.extend((0..CONNECTIONS_MAX).filter_map(|_| slots.take(b, usize::MAX)));
+        assert_eq!(held.len(), CONNECTIONS_MAX);
+        assert!(slots.take(a, 3).is_none(), "nor all peers together more than the cap");
+        held.clear();
+        assert!(slots.0.lock().unwrap().is_empty());
+    }
 }

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod limits;
+mod pages;
 mod site;
 
 use std::net::{IpAddr, Ipv4Addr};
