@@ -30,7 +30,7 @@ impl Door {
     fn start(&mut self, id: ChannelId, program: Program, session: &mut Session) -> Result<(), russh::Error> {
         let granted = match self {
             Self::Outer(outer) if outer.assists() => outer.assist(id, &program),
-            _ => self.desk().is_some_and(|desk| desk.start(id, program)),
+            Self::Outer(_) | Self::Inner(_) => self.desk().is_some_and(|desk| desk.start(id, program)),
         };
         reply(granted, id, session)
     }
@@ -99,7 +99,7 @@ impl Handler for Door {
         let handle = session.handle();
         let taken = match self {
             Self::Outer(outer) if outer.assists() => outer.open_assistance(channel),
-            _ => self.desk().is_some_and(|desk| desk.open(channel, handle)),
+            Self::Outer(_) | Self::Inner(_) => self.desk().is_some_and(|desk| desk.open(channel, handle)),
         };
         if taken {
             open.accept().await;
@@ -164,7 +164,7 @@ impl Handler for Door {
         let granted = match self {
             // Help is plain text; a terminal makes no difference to it.
             Self::Outer(outer) if outer.assists() => true,
-            _ => self.desk().is_some_and(|desk| desk.pty(channel, pty)),
+            Self::Outer(_) | Self::Inner(_) => self.desk().is_some_and(|desk| desk.pty(channel, pty)),
         };
         reply(granted, channel, session)
     }

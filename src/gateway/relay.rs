@@ -109,6 +109,10 @@ impl ClientEnd {
 }
 
 /// Empties the client's channel into its backlog, until the client closes it or is gone.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "russh's list of messages is open; what is not named goes nowhere"
+)]
 pub(super) async fn read_client(
     mut read: ChannelReadHalf,
     backlog: Arc<Backlog<FromClient>>,
@@ -389,6 +393,10 @@ impl<'a> Relay<'a> {
     }
 
     /// Empties the target's channel into `backlog`, until the target closes it or is gone.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "russh's list of messages is open; what is not named goes nowhere"
+    )]
     async fn read_target(
         &self,
         mut read: ChannelReadHalf,

@@ -113,6 +113,10 @@ async fn dial(
 }
 
 /// russh's errors in words for a user.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "russh's list of errors is open; the rest speak for themselves"
+)]
 fn broken(target: &str, error: &russh::Error) -> UpstreamError {
     let target = target.to_owned();
     match error {
