@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,21 +30,20 @@ pub struct Server {
     host_key: russh::keys::ssh_key::PrivateKey,
 }
 
+/// The configuration or the policy is refused; every problem has its line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", report(.0))]
+pub struct ConfigRefused(pub Vec<Problem>);
+
 /// Problems of a file, one a line.
-pub fn report(problems: &[Problem]) -> String {
+fn report(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Reads configuration and policy. Every problem of both is in the error.
 pub fn read(path: &Path, env: &BTreeMap<String, String>) -> anyhow::Result<(Config, policy::Policy)> {
-    let config = match Config::load(path, env) {
-        Ok(config) => config,
-        Err(problems) => bail!("{}", report(&problems)),
-    };
-    let policy = match policy::load_for(&config.policy_file, &config) {
-        Ok(policy) => policy,
-        Err(problems) => bail!("{}", report(&problems)),
-    };
+    let config = Config::load(path, env).map_err(ConfigRefused)?;
+    let policy = policy::load_for(&config.policy_file, &config).map_err(ConfigRefused)?;
     Ok((config, policy))
 }
 

@@ -5,12 +5,13 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::Environment;
 use super::{ca, config, recordings, sessions, sign_ins};
 use crate::config::Config;
 use crate::random::Random;
+use crate::server::ConfigRefused;
 use crate::store::Store;
 use crate::time::Clock;
 
@@ -63,10 +64,7 @@ pub fn recordings(command: recordings::Command, file: &Path, env: &Environment) 
 }
 
 fn load(file: &Path, env: &Environment) -> anyhow::Result<Config> {
-    match Config::load(file, env.vars()) {
-        Ok(config) => Ok(config),
-        Err(problems) => bail!("{}", crate::server::report(&problems)),
-    }
+    Ok(Config::load(file, env.vars()).map_err(ConfigRefused)?)
 }
 
 async fn open(config: &Config) -> anyhow::Result<Store> {

@@ -75,6 +75,7 @@ fn check(
             "providers": config.providers.len(),
             "targets": policy.targets.len(),
             "roles": policy.roles.len(),
+            "redirect_uri": redirect_uri(&config),
             "problems": [],
         });
         writeln!(out, "{counts:#}")?;
@@ -83,10 +84,16 @@ fn check(
     writeln!(out, "ok: {} ({})", path.display(), count(config.providers.len(), "provider"))?;
     let (targets, roles) = (count(policy.targets.len(), "target"), count(policy.roles.len(), "role"));
     writeln!(out, "ok: {policy_file} ({targets}, {roles})")?;
+    writeln!(out, "the redirect URI to register at each provider: {}", redirect_uri(&config))?;
     if policy.roles.is_empty() {
         writeln!(out, "note: {policy_file} has no role, so nobody may do anything yet")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where providers send browsers back to.
+fn redirect_uri(config: &Config) -> String {
+    format!("{}/callback", config.web.public_url.as_str().trim_end_matches('/'))
 }
 
 /// Both files, or every problem of both.

@@ -160,6 +160,9 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             terminal::say(format_args!("caponier: {e:#}"));
+            if e.is::<crate::server::ConfigRefused>() {
+                return ExitCode::from(config::EXIT_BAD_CONFIG);
+            }
             client::exit_code(&e)
         }
     }

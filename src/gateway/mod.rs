@@ -22,7 +22,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use russh::MethodKind;
@@ -36,8 +36,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::audit::AuditEvent;
+use crate::flow::end_sign_in;
 use door::Door;
-use outer::Outer;
+use outer::{Outer, Pairing};
 use overheard::Overheard;
 use pressure::{Brake, Paced, Pressure};
 use shared::Shared;
@@ -120,7 +121,7 @@ async fn connection(
     );
     let pressure = Arc::new(Pressure::default());
     let authenticated = CancellationToken::new();
-    let pairing = Arc::new(AtomicBool::new(false));
+    let pairing = Arc::new(Pairing::default());
     let overheard = Arc::new(Overheard::default());
     let paced = Paced::new(socket, Brake::Client(Arc::clone(&pressure), Arc::clone(&overheard)), &kill);
     let outer = Outer::new(
@@ -140,7 +141,7 @@ async fn connection(
     tokio::pin!(running);
     let login = async {
         inner::grace(&authenticated, grace).await;
-        if pairing.load(Ordering::Relaxed) {
+        if pairing.begun.load(Ordering::Relaxed) {
             inner::grace(&authenticated, limits::PAIRING_MAX).await;
         }
     };
@@ -169,6 +170,11 @@ async fn connection(
     }
     for (code, reason) in refused {
         note_refused(&shared.app, code, reason, from).await;
+    }
+    if let Some(id) = pairing.sign_in.get()
+        && let Err(error) = end_sign_in::end(&shared.app, id, "bastion", "its connection ended").await
+    {
+        tracing::error!(%error, sign_in = %id, "the sign-in of a connection could not be ended");
     }
 }
 

@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use russh::keys::ssh_key::Certificate;
 use russh::server::{Auth, Msg};
@@ -21,8 +21,17 @@ use super::pressure::Pressure;
 use super::shared::Shared;
 use super::{assist, inner};
 use crate::flow::{Caller, recognise, sign_in};
-use crate::ids::PendingId;
+use crate::ids::{PendingId, SignInId};
 use crate::names::{LoginName, TargetName};
+
+/// How far the pairing of one connection with a browser is.
+#[derive(Default)]
+pub(super) struct Pairing {
+    /// Somebody is asked to open a page: the login grace is longer then.
+    pub(super) begun: AtomicBool,
+    /// The sign-in it came to. It is bound to this connection, and ends with it.
+    pub(super) sign_in: OnceLock<SignInId>,
+}
 
 /// The state of one outer connection.
 pub(super) struct Outer {
@@ -33,8 +42,8 @@ pub(super) struct Outer {
     over: CancellationToken,
     /// Cancelled when somebody is recognised.
     authenticated: CancellationToken,
-    /// Set while a browser pairing is under way: the login grace is longer then.
-    pairing: Arc<AtomicBool>,
+    /// How far a pairing with a browser is, for whoever watches this connection.
+    pairing: Arc<Pairing>,
     pending: Option<PendingId>,
     asked: u32,
     caller: Option<Caller>,
@@ -50,7 +59,7 @@ impl Outer {
         pressure: Arc<Pressure>,
         over: CancellationToken,
         authenticated: CancellationToken,
-        pairing: Arc<AtomicBool>,
+        pairing: Arc<Pairing>,
     ) -> Self {
         Self {
             shared,
@@ -114,7 +123,7 @@ impl Outer {
             return match sign_in::begin_ssh(&self.shared.app, self.from).await {
                 Ok(pairing) => {
                     self.pending = Some(pairing.id);
-                    self.pairing.store(true, Ordering::Relaxed);
+                    self.pairing.begun.store(true, Ordering::Relaxed);
                     let text = format!(
                         "\nTo sign in, open this page and confirm the code:\n\n    {}\n    {}\n",
                         pairing.url, pairing.user_code
@@ -132,7 +141,12 @@ impl Outer {
         // at for a moment only, and asked for again a few times.
         for _ in 0..PAIRING_LOOKS {
             match sign_in::finish_ssh(&self.shared.app, &pending, self.from).await {
-                Ok(sign_in::SshPairingState::Done(caller)) => return self.accept(user, caller),
+                Ok(sign_in::SshPairingState::Done(caller)) => {
+                    if self.pairing.sign_in.set(caller.sign_in().clone()).is_err() {
+                        return Auth::reject();
+                    }
+                    return self.accept(user, caller);
+                }
                 Ok(sign_in::SshPairingState::Waiting) => sleep(PAIRING_PAUSE).await,
                 Ok(sign_in::SshPairingState::Denied(text)) => {
                     tracing::info!(from = %self.from, text, "pairing denied");
