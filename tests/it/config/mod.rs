@@ -256,7 +256,11 @@ fn the_shipped_examples_fit_each_other() {
         folder.write(name, "hunter2-stand-in\n", 0o600);
     }
     let (code, said) = command(&folder, ConfigCommand::Check(Format { json: false }));
-    assert_eq!(said, "ok: caponier.toml (1 provider)\nok: policy.toml (3 targets, 3 roles)\n");
+    assert_eq!(
+        said,
+        "ok: caponier.toml (1 provider)\nok: policy.toml (3 targets, 3 roles)\n\
+         the redirect URI to register at each provider: https://bastion.example.com/callback\n"
+    );
     assert_eq!(code, 0);
 }
 
@@ -294,6 +298,7 @@ fn check_reports_both_files_at_once() {
     assert_eq!(
         said,
         "ok: caponier.toml (1 provider)\nok: policy.toml (0 targets, 0 roles)\n\
+         the redirect URI to register at each provider: https://bastion.example.com/callback\n\
          note: policy.toml has no role, so nobody may do anything yet\n"
     );
     assert_eq!(code, 0);
