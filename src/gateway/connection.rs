@@ -1,0 +1,127 @@
+//! One TCP client's connection as a whole: its deadlines, its places, and what is written down when it is over.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use russh::{MethodKind, server};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::door::Door;
+use super::outer::{Outer, Pairing};
+use super::overheard::Overheard;
+use super::pressure::{Brake, Paced, Pressure};
+use super::shared::Shared;
+use super::{inner, limits, wire};
+use crate::app::App;
+use crate::audit::AuditEvent;
+use crate::flow::end_sign_in;
+
+/// One TCP client, from the first byte to the last.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    waiting: OwnedSemaphorePermit,
+    kill: CancellationToken,
+) {
+    let _killed_at_end = kill.clone().drop_guard();
+    let from = peer.ip().to_canonical();
+    let grace = shared.app.config.ssh.login_grace;
+    let names = shared.app.config.ssh.host_names.clone();
+    let certificate = match shared.host_certificate(&names).await {
+        Ok(certificate) => certificate,
+        Err(error) => return tracing::error!(%error, "no host certificate for the bastion"),
+    };
+    let Ok(socket) = wire::Socket::new(stream) else { return };
+    let config = wire::server(
+        &shared.host_key,
+        certificate,
+        &[MethodKind::PublicKey, MethodKind::KeyboardInteractive],
+    );
+    let pressure = Arc::new(Pressure::default());
+    let authenticated = CancellationToken::new();
+    let pairing = Arc::new(Pairing::default());
+    let overheard = Arc::new(Overheard::default());
+    let paced = Paced::new(socket, Brake::Client(Arc::clone(&pressure), Arc::clone(&overheard)), &kill);
+    let outer = Outer::new(
+        Arc::clone(&shared),
+        from,
+        pressure,
+        kill.clone(),
+        authenticated.clone(),
+        Arc::clone(&pairing),
+    );
+    let started = timeout(grace, server::run_stream(config, paced, Door::Outer(Box::new(outer)))).await;
+    let running = match started {
+        Ok(Ok(running)) => running,
+        Ok(Err(error)) => return tracing::debug!(%from, %error, "not an SSH client"),
+        Err(_) => return tracing::debug!(%from, "an SSH client said nothing"),
+    };
+    tokio::pin!(running);
+    let login = async {
+        inner::grace(&authenticated, grace).await;
+        if pairing.begun.load(Ordering::Relaxed) {
+            inner::grace(&authenticated, limits::PAIRING_MAX).await;
+        }
+    };
+    let mut waiting = Some(waiting);
+    tokio::pin!(login);
+    let result = loop {
+        tokio::select! {
+            result = &mut running => break result,
+            () = authenticated.cancelled(), if waiting.is_some() => drop(waiting.take()),
+            () = &mut login => {
+                tracing::info!(%from, "nobody logged in within the grace time");
+                kill.cancel();
+                break (&mut running).await;
+            }
+        }
+    };
+    aftermath(&shared.app, result, authenticated.is_cancelled(), &overheard, &pairing, from).await;
+}
+
+/// What is left to write down when a connection is over: refusals that only the log told of, and the end of a sign-in
+/// that was made for this connection.
+async fn aftermath(
+    app: &App,
+    result: Result<(), russh::Error>,
+    recognised: bool,
+    overheard: &Overheard,
+    pairing: &Pairing,
+    from: IpAddr,
+) {
+    let mut refused: Vec<(&str, String)> =
+        overheard.take().into_iter().map(|refusal| (refusal.code, refusal.reason.to_owned())).collect();
+    if let Err(error) = result {
+        tracing::debug!(%from, %error, "a connection ended with an error");
+        if !recognised && matches!(error, russh::Error::SshKey(_) | russh::Error::SshEncoding(_)) {
+            refused.push(("malformed", format!("the credential cannot be read: {error}")));
+        }
+    }
+    for (code, reason) in refused {
+        note_refused(app, code, reason, from).await;
+    }
+    if let Some(id) = pairing.sign_in.get()
+        && let Err(error) = end_sign_in::end(app, id, "bastion", "its connection ended").await
+    {
+        tracing::error!(%error, sign_in = %id, "the sign-in of a connection could not be ended");
+    }
+}
+
+/// Audits a credential that russh refused before we saw it.
+async fn note_refused(app: &App, code: &'static str, reason: String, from: IpAddr) {
+    let event = AuditEvent::CredentialRefused {
+        what: "certificate",
+        claimed: "(refused before it was read)".into(),
+        code,
+        reason,
+        from: from.to_string(),
+    };
+    if let Err(error) = app.store.note(app.clock.now(), event).await {
+        tracing::error!(%error, "a refusal could not be audited");
+    }
+}
