@@ -9,6 +9,7 @@ use std::process::{ExitCode, ExitStatus};
 use anyhow::{Context as _, bail};
 use tokio::process::Command as Process;
 
+use crate::cli::table::{self, printable};
 use crate::config::Config;
 use crate::ids::SessionId;
 use crate::recording::locate;
@@ -84,7 +85,7 @@ pub async fn run(
             let mut rows = store.sessions(&filter).await?;
             rows.retain(|row| row.recording.is_some());
             rows.truncate(usize::try_from(ls.limit).unwrap_or(usize::MAX));
-            out.write_all(if ls.json { json(dir, &rows) } else { table(&rows) }.as_bytes())?;
+            out.write_all(if ls.json { json(dir, &rows) } else { listed(&rows) }.as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Path { session } => {
@@ -191,13 +192,14 @@ fn state(row: &SessionRow) -> &'static str {
     }
 }
 
-fn table(rows: &[SessionRow]) -> String {
+fn listed(rows: &[SessionRow]) -> String {
     if rows.is_empty() {
         return "no recordings\n".to_owned();
     }
-    let head = ["ID", "OPENED", "WHO", "WHERE", "LENGTH", "STATE"].map(str::to_owned);
-    let cells: Vec<[String; 6]> = std::iter::once(head)
-        .chain(rows.iter().map(|row| {
+    let head = ["ID", "OPENED", "WHO", "WHERE", "LENGTH", "STATE"];
+    table::table(
+        head,
+        rows.iter().map(|row| {
             [
                 row.id.to_string(),
                 row.opened.to_string(),
@@ -206,30 +208,8 @@ fn table(rows: &[SessionRow]) -> String {
                 length(row),
                 state(row).to_owned(),
             ]
-        }))
-        .collect();
-    let mut text = String::new();
-    for line in &cells {
-        let mut padded = String::new();
-        for (column, cell) in line.iter().enumerate() {
-            let widest =
-                cells.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
-            padded.push_str(&format!("{cell:width$}  ", width = widest.unwrap_or(0)));
-        }
-        text.push_str(padded.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-/// Text that other people chose must not steer the terminal of the auditor: no control characters, and none that
-/// reorder or hide what stands beside them.
-fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+        }),
+    )
 }
 
 fn length(row: &SessionRow) -> String {
@@ -309,7 +289,7 @@ mod tests {
             row("c", Some(61), Some("interrupted"), true),
             row("d", Some(7325), Some("recorder"), false),
         ];
-        let text = table(&rows);
+        let text = listed(&rows);
         let expect = "\
 ID                              OPENED                WHO                      WHERE      LENGTH    STATE
 ses_a0000000000000000000000000  2023-11-14T22:13:20Z  corp:u1 (Eve\u{fffd}[2J\u{fffd})  root@web1  -         open
@@ -326,7 +306,7 @@ ses_d0000000000000000000000000  2023-11-14T22:13:20Z  corp:u1 (Eve\u{fffd}[2J\u{
         let column = |line: &str| line.find("root@").map(|at| line[..at].chars().count());
         let starts: Vec<_> = text.lines().skip(1).map(column).collect();
         assert!(starts.windows(2).all(|two| two[0] == two[1]), "columns stand below each other:\n{text}");
-        assert_eq!(table(&[]), "no recordings\n");
+        assert_eq!(listed(&[]), "no recordings\n");
     }
 
     #[test]
