@@ -1,5 +1,5 @@
 //! What a certificate will say, before anybody signs it. Pure: decides which certificates can be thought of at all.
-//! Who gets one, and for which logins, is the flows' business; signing is `signer`'s, which asks [`Draft::check`] again.
+//! Who gets one, and for which logins, is the flows' business; signing is `signer`'s, which asks `Draft::check` again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -37,7 +37,7 @@ use shared::Shared;
 /// How often the store is asked which sign-ins have ended, while sessions are open.
 const ENDED_POLL: Duration = Duration::from_millis(500);
 
-/// Serves SSH on `listener` until `stop` is cancelled; then tells the sessions, gives them [`limits::DRAIN`], and joins.
+/// Serves SSH on `listener` until `stop` is cancelled; then tells the sessions, gives them `limits::DRAIN`, and joins.
 pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: CancellationToken) {
     overheard::install();
     let drain = CancellationToken::new();

@@ -39,7 +39,7 @@ impl TokenRefused {
     }
 }
 
-/// Proof: a configured provider said this to us, now, for the very attempt that asked. Made by [`check`] only.
+/// Proof: a configured provider said this to us, now, for the very attempt that asked. Made by `check` only.
 #[derive(Clone, Debug)]
 pub struct VerifiedToken {
     identity: Identity,

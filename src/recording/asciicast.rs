@@ -1,4 +1,4 @@
-//! asciicast v2 (https://docs.asciinema.org/manual/asciicast/v2/), pure: events in, lines out, and back.
+//! asciicast v2 (<https://docs.asciinema.org/manual/asciicast/v2/>), pure: events in, lines out, and back.
 //!
 //! Decides how a line looks so that asciinema 2.x, 3.x and the web player all take it: whole-second timestamp,
 //! no comment lines, exactly three elements, only the letters `o i r m`, sizes of at least 1x1, valid UTF-8.

@@ -47,7 +47,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct InitArgs {
-    /// Keep the private keys without a passphrase; the configuration must say `plain = true` under [ca] as well
+    /// Keep the private keys without a passphrase; the configuration must say `plain = true` under `ca` as well
     #[arg(long)]
     plain: bool,
 }

@@ -6,7 +6,7 @@
 //!                                    ▲      │                            loopback: finish with the code ─────▶ Done
 //!                                    └──────┘ leave again
 //! ```
-//! From every state before `Done` it can be `Denied`. [`step`] is the whole table; `begin` (command line), `ssh`,
+//! From every state before `Done` it can be `Denied`. `step` is the whole table; `begin` (command line), `ssh`,
 //! `browser` and `finish` are the four who move it. A row holds only hashes of what is secret (`row`): the browser's
 //! cookie, the OAuth `state`, the code of the loopback redirect and the user code are in nobody's database.
 //!
