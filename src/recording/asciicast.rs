@@ -248,7 +248,7 @@ mod tests {
         all
     }
 
-    /// COMMANDS.md 3.1, one row per matter.
+    /// What breaks one player or another, one row per matter.
     #[test]
     fn headers() {
         let line = header(

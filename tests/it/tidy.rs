@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::world::process::run;
 use crate::world::{PATIENCE, root};
 
-/// The modules of the crate from the ground up (ARCHITECTURE.md section 7). A module imports its own layer and those
+/// The modules of the crate from the ground up (the map in src/lib.rs). A module imports its own layer and those
 /// before it; in a `closed` layer the members do not know each other.
 const LAYERS: &[(&[&str], bool)] = &[
     (&["names", "ids", "time", "random", "secret"], false),
