@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use russh::Channel;
+use russh::ChannelWriteHalf;
 use russh::server::Msg;
 
 use crate::app::App;
@@ -81,8 +81,7 @@ fn targets(text: &mut String, app: &App, caller: &Caller) {
 }
 
 /// Sends the answer and ends the channel.
-pub(super) async fn send(channel: Channel<Msg>, answer: Answer) {
-    let (_read, write) = channel.split();
+pub(super) async fn send(write: ChannelWriteHalf<Msg>, answer: Answer) {
     let sent = async {
         write.data_bytes(Bytes::from(answer.text)).await?;
         write.exit_status(answer.exit_status).await?;

@@ -95,6 +95,7 @@ impl Desk {
         let (start, started) = oneshot::channel();
         self.channels.insert(id, Open { pty: None, env: Vec::new(), start: Some(start) });
         let (read, write) = channel.split();
+        let done = CancellationToken::new();
         let end = ClientEnd {
             id,
             handle,
@@ -104,6 +105,7 @@ impl Desk {
             pressure: Arc::clone(&self.pressure),
             gone: self.over.child_token(),
             overflowed: CancellationToken::new(),
+            _done: done.clone().drop_guard(),
         };
         self.tasks.spawn(read_client(
             read,
@@ -111,6 +113,7 @@ impl Desk {
             Arc::clone(&end.gauge),
             end.gone.clone(),
             end.overflowed.clone(),
+            done,
         ));
         let (shared, route) = (Arc::clone(&self.shared), self.route.clone());
         self.shared.sessions.spawn(async move {

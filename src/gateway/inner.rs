@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Route};
 use super::door::Door;
-use super::jump::JumpStream;
+use super::jump::{Budget, JumpStream};
 use super::limits::{FAREWELL, INNER_GRACE};
 use super::pressure::{Brake, Paced, Pressure};
 use super::shared::Shared;
@@ -56,10 +56,11 @@ pub(super) async fn serve(
     caller: Caller,
     target: TargetName,
     channel: Channel<Msg>,
+    budget: Budget,
     kill: CancellationToken,
 ) {
     let (read, write) = channel.split();
-    let (stream, intake) = JumpStream::over(read, &write, kill.clone());
+    let (stream, intake) = JumpStream::over(read, &write, budget, kill.clone());
     tokio::select! {
         () = speak(shared, caller, target, stream, &kill) => {}
         () = async { intake.await; std::future::pending().await } => {}

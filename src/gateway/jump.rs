@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -18,7 +19,7 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use super::limits::{BACKLOG_CAP, BACKLOG_ITEMS_CAP};
+use super::limits::{BACKLOG_CAP, BACKLOG_ITEMS_CAP, CONNECTION_CAP};
 
 #[derive(Default)]
 struct Waiting {
@@ -27,11 +28,15 @@ struct Waiting {
     ended: bool,
 }
 
+/// Bytes that wait in all jump channels of one connection.
+#[derive(Clone, Default)]
+pub(super) struct Budget(Arc<AtomicUsize>);
+
 /// What came in and was not read yet.
-#[derive(Default)]
 struct Intake {
     waiting: Mutex<Waiting>,
     reader: AtomicWaker,
+    budget: Budget,
 }
 
 impl Intake {
@@ -41,10 +46,13 @@ impl Intake {
 
     /// False when the cap is reached.
     fn push(&self, piece: Bytes) -> bool {
+        let all = self.budget.0.fetch_add(piece.len(), Ordering::Relaxed) + piece.len();
         let mut waiting = self.waiting();
         waiting.bytes += piece.len();
         waiting.pieces.push_back(piece);
-        let fits = waiting.bytes <= BACKLOG_CAP && waiting.pieces.len() <= BACKLOG_ITEMS_CAP;
+        let fits = all <= CONNECTION_CAP
+            && waiting.bytes <= BACKLOG_CAP
+            && waiting.pieces.len() <= BACKLOG_ITEMS_CAP;
         drop(waiting);
         self.reader.wake();
         fits
@@ -53,6 +61,12 @@ impl Intake {
     fn end(&self) {
         self.waiting().ended = true;
         self.reader.wake();
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.waiting().bytes, Ordering::Relaxed);
     }
 }
 
@@ -68,9 +82,10 @@ impl JumpStream {
     pub(super) fn over(
         read: ChannelReadHalf,
         write: &ChannelWriteHalf<Msg>,
+        budget: Budget,
         kill: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
-        let intake = Arc::new(Intake::default());
+        let intake = Arc::new(Intake { waiting: Mutex::default(), reader: AtomicWaker::new(), budget });
         let stream = Self { intake: Arc::clone(&intake), writer: Box::pin(write.make_writer()) };
         (stream, take_in(read, intake, kill))
     }
@@ -109,6 +124,7 @@ impl AsyncRead for JumpStream {
             waiting.pieces.pop_front();
         }
         waiting.bytes = waiting.bytes.saturating_sub(count);
+        self.intake.budget.0.fetch_sub(count, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -124,5 +140,42 @@ impl AsyncWrite for JumpStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writer.as_mut().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    fn intake(budget: &Budget) -> Arc<Intake> {
+        Arc::new(Intake { waiting: Mutex::default(), reader: AtomicWaker::new(), budget: budget.clone() })
+    }
+
+    #[tokio::test]
+    async fn pieces_are_read_in_order_and_the_end_is_an_end() {
+        let intake = intake(&Budget::default());
+        assert!(intake.push(Bytes::from_static(b"ab")) && intake.push(Bytes::from_static(b"cde")));
+        intake.end();
+        let mut stream = JumpStream { intake, writer: Box::pin(tokio::io::sink()) };
+        let mut first = [0; 3];
+        stream.read_exact(&mut first).await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert_eq!((&first[..], &rest[..]), (&b"abc"[..], &b"de"[..]));
+    }
+
+    #[test]
+    fn one_channel_and_one_connection_have_caps() {
+        let budget = Budget::default();
+        let mebibyte = Bytes::from(vec![0; 1 << 20]);
+        let (one, two, three) = (intake(&budget), intake(&budget), intake(&budget));
+        let fill = |intake: &Intake| (0..1000).take_while(|_| intake.push(mebibyte.clone())).count() << 20;
+        assert_eq!(fill(&one), BACKLOG_CAP);
+        assert!(fill(&two) < BACKLOG_CAP, "the first one's last piece counts");
+        assert_eq!(fill(&three), 0, "the connection is full");
+        drop((one, two, three));
+        assert!(intake(&budget).push(mebibyte), "what is gone counts no more");
     }
 }

@@ -21,6 +21,9 @@ pub(super) const BACKLOG_SLOW: usize = 2 << 20;
 pub(super) const BACKLOG_CAP: usize = 64 << 20;
 /// Messages in a backlog above which the channel ends (tiny messages cost more than their bytes).
 pub(super) const BACKLOG_ITEMS_CAP: usize = 1 << 20;
+/// All backlogs of one client connection together above this end the channel that grows, bytes. russh does not hold a
+/// peer to its window, so honest flow control alone is no bound.
+pub(super) const CONNECTION_CAP: usize = 128 << 20;
 /// Nap between reads from a client while a backlog towards a target is congested.
 pub(super) const CLIENT_NAP: Duration = Duration::from_millis(5);
 /// First nap between reads from a target whose client does not read.
@@ -47,6 +50,8 @@ pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
 pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(60);
 /// Time a last message to the client may take.
 pub(super) const FAREWELL: Duration = Duration::from_millis(700);
+/// Time the end of a channel may take on its way to a target.
+pub(super) const TARGET_FAREWELL: Duration = Duration::from_millis(200);
 /// Keepalives on our connections to targets; traffic from us also keeps a slow session's sshd from probing it.
 pub(super) const TARGET_KEEPALIVE: Duration = Duration::from_secs(15);
 /// Keepalives to clients.

@@ -10,12 +10,13 @@ use std::sync::{Arc, OnceLock};
 
 use russh::keys::ssh_key::Certificate;
 use russh::server::{Auth, Msg};
-use russh::{Channel, ChannelId};
+use russh::{Channel, ChannelId, ChannelWriteHalf};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::desk::{Desk, Program, Route};
+use super::jump::Budget;
 use super::limits::{CHANNELS_MAX, JUMPS_MAX, PAIRING_ASKS, PAIRING_LOOKS, PAIRING_PAUSE};
 use super::pressure::Pressure;
 use super::shared::Shared;
@@ -49,7 +50,8 @@ pub(super) struct Outer {
     caller: Option<Caller>,
     desk: Option<Desk>,
     jumps: TaskTracker,
-    assisted: HashMap<ChannelId, Channel<Msg>>,
+    jump_budget: Budget,
+    assisted: HashMap<ChannelId, ChannelWriteHalf<Msg>>,
 }
 
 impl Outer {
@@ -73,6 +75,7 @@ impl Outer {
             caller: None,
             desk: None,
             jumps: TaskTracker::new(),
+            jump_budget: Budget::default(),
             assisted: HashMap::new(),
         }
     }
@@ -182,7 +185,7 @@ impl Outer {
             return Err(format!("at most {JUMPS_MAX} hosts at once over one connection"));
         }
         let (shared, kill) = (Arc::clone(&self.shared), self.over.child_token());
-        self.jumps.spawn(inner::serve(shared, caller, target, channel, kill));
+        self.jumps.spawn(inner::serve(shared, caller, target, channel, self.jump_budget.clone(), kill));
         Ok(())
     }
 
@@ -190,7 +193,11 @@ impl Outer {
     pub(super) fn open_assistance(&mut self, channel: Channel<Msg>) -> bool {
         let room = self.assisted.len() < CHANNELS_MAX;
         if room {
-            self.assisted.insert(channel.id(), channel);
+            let id = channel.id();
+            let (mut read, write) = channel.split();
+            self.assisted.insert(id, write);
+            // What is typed at us is thrown away; a full queue would stop the whole connection.
+            self.jumps.spawn(async move { while read.wait().await.is_some() {} });
         }
         room
     }
@@ -201,7 +208,7 @@ impl Outer {
 
     /// Answers `ssh bastion [COMMAND]`.
     pub(super) fn assist(&mut self, id: ChannelId, program: &Program) -> bool {
-        let (Some(channel), Some(caller)) = (self.assisted.remove(&id), self.caller.as_ref()) else {
+        let (Some(write), Some(caller)) = (self.assisted.remove(&id), self.caller.as_ref()) else {
             return false;
         };
         let answer = match program {
@@ -211,7 +218,7 @@ impl Outer {
             }
             Program::Subsystem(_) => return false,
         };
-        self.jumps.spawn(assist::send(channel, answer));
+        self.jumps.spawn(assist::send(write, answer));
         true
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::limits::{
-    BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, TARGET_NAP_MAX, TARGET_NAP_MIN, TRICKLE, WINDOW,
+    BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, CONNECTION_CAP, TARGET_NAP_MAX, TARGET_NAP_MIN, TRICKLE, WINDOW,
 };
 use super::overheard::Overheard;
 
@@ -35,6 +35,8 @@ pub(super) struct Pressure {
     uploads_congested: AtomicUsize,
     /// Writes to the client in progress.
     client_writes: AtomicUsize,
+    /// Bytes in all backlogs.
+    held: AtomicUsize,
 }
 
 impl Pressure {
@@ -78,16 +80,19 @@ impl Gauge {
         Self { pressure, upload, bytes: AtomicUsize::new(0), wake: AtomicWaker::new() }
     }
 
-    /// So many bytes came in.
-    pub(super) fn add(&self, bytes: usize) {
+    /// So many bytes came in. False when the whole connection now holds too much: the channel must end.
+    #[must_use]
+    pub(super) fn add(&self, bytes: usize) -> bool {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before <= BACKLOG_HIGH && before + bytes > BACKLOG_HIGH {
             self.congest(true);
         }
+        self.pressure.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= CONNECTION_CAP
     }
 
     /// So many bytes were written out.
     pub(super) fn sub(&self, bytes: usize) {
+        self.pressure.held.fetch_sub(bytes, Ordering::Relaxed);
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let after = before.saturating_sub(bytes);
         if before > BACKLOG_HIGH && after <= BACKLOG_HIGH {
@@ -119,7 +124,9 @@ impl Gauge {
 
 impl Drop for Gauge {
     fn drop(&mut self) {
-        if *self.bytes.get_mut() > BACKLOG_HIGH {
+        let left = *self.bytes.get_mut();
+        self.pressure.held.fetch_sub(left, Ordering::Relaxed);
+        if left > BACKLOG_HIGH {
             self.congest(false);
         }
     }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::backlog::{Backlog, Overflow};
-use super::limits::FAREWELL;
+use super::limits::{FAREWELL, TARGET_FAREWELL};
 use super::pressure::{Gauge, Pressure};
 use crate::flow::session::Outcome;
 use crate::recording::{Recorder, RecorderError};
@@ -90,12 +90,16 @@ pub(super) struct ClientEnd {
     /// Cancelled when the client closed the channel, vanished, or sent more than the cap.
     pub(super) gone: CancellationToken,
     pub(super) overflowed: CancellationToken,
+    /// Ends the reader when this end is dropped.
+    pub(super) _done: DropGuard,
 }
 
 impl ClientEnd {
     /// One line for the user on stderr, an exit status, and the end of the channel. Never waits long.
     pub(super) async fn farewell(&self, text: &str, exit_status: u32) {
-        let line = Bytes::from(format!("\r\ncaponier: {text}\r\n"));
+        // Parts of the text can come from a target or from the client itself.
+        let plain: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let line = Bytes::from(format!("\r\ncaponier: {plain}\r\n"));
         let say = async {
             self.write.extended_data_bytes(STDERR, line).await?;
             self.write.exit_status(exit_status).await?;
@@ -119,13 +123,22 @@ pub(super) async fn read_client(
     gauge: Arc<Gauge>,
     gone: CancellationToken,
     overflowed: CancellationToken,
+    done: CancellationToken,
 ) {
-    while let Some(message) = read.wait().await {
+    loop {
+        let next = tokio::select! {
+            next = read.wait() => next,
+            // Nobody takes what comes any more; russh drops it once this end is gone.
+            () = done.cancelled() => return,
+        };
+        let Some(message) = next else { break };
         let pushed = match message {
             ChannelMsg::Data { data } => {
                 let bytes = data.len();
-                gauge.add(bytes);
-                backlog.push(FromClient::Bytes(data), bytes)
+                let fits = gauge.add(bytes);
+                backlog
+                    .push(FromClient::Bytes(data), bytes)
+                    .and_then(|held| fits.then_some(held).ok_or(Overflow))
             }
             ChannelMsg::Eof => backlog.push(FromClient::Eof, 0),
             ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => backlog.push(
@@ -244,8 +257,9 @@ impl<'a> Relay<'a> {
 
     async fn finish(self, ending: Result<(), Ending>) -> Outcome {
         // The target first: whatever the client does, nothing more runs there on its behalf.
-        if let Err(error) = self.target.close().await {
-            tracing::debug!(%error, "the target's connection was gone already");
+        // A target that reads nothing cannot keep us: its connection is cut when this session's is dropped.
+        if !matches!(timeout(TARGET_FAREWELL, self.target.close()).await, Ok(Ok(()))) {
+            tracing::debug!("the target did not take the end of the channel");
         }
         let counts = |reason, exit_status| Outcome {
             reason,
@@ -434,8 +448,8 @@ impl<'a> Relay<'a> {
                 // Window adjustments are russh's; other requests of a target mean nothing to a client and are dropped.
                 _ => continue,
             };
-            self.download.add(weight);
-            if backlog.push(item, weight) == Err(Overflow) {
+            let fits = self.download.add(weight);
+            if backlog.push(item, weight) == Err(Overflow) || !fits {
                 overflowed.cancel();
                 return;
             }
