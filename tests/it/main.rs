@@ -9,10 +9,14 @@
 )]
 
 mod ca;
+mod canary;
 mod client;
 mod config;
 mod credentials;
+mod ending;
 mod keygen;
+mod many;
+mod pairing;
 mod parts;
 mod passage;
 mod postgres;
@@ -22,4 +26,5 @@ mod sign_in;
 mod stall;
 mod store;
 mod tidy;
+mod whole;
 mod world;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::world::second_client::second_client;
 use crate::world::ssh::Ssh;
-use crate::world::stage::Stage;
+use crate::world::stage::{Multiplexed, Plan, Stage};
 
 /// Reproducible bytes of every value.
 fn noise(count: usize) -> Vec<u8> {
@@ -35,7 +35,11 @@ fn played(path: &Path) -> String {
 
 #[test]
 fn commands_end_as_with_the_direct_connection() {
-    let stage = Stage::set();
+    assert_commands_end_as_directly(&Stage::set());
+}
+
+/// Output and exit status of commands through the bastion, against those of the direct connection.
+pub(crate) fn assert_commands_end_as_directly(stage: &Stage) {
     for (command, status) in [
         ("true", 0),
         ("false", 1),
@@ -70,7 +74,11 @@ fn fifty_megabytes_of_binary_both_ways_are_the_same() {
 
 #[test]
 fn a_terminal_follows_the_window_and_is_recorded() {
-    let stage = Stage::set();
+    assert_terminal_is_followed_and_recorded(&Stage::set());
+}
+
+/// A shell in a terminal whose window changes, and its recording.
+pub(crate) fn assert_terminal_is_followed_and_recorded(stage: &Stage) {
     let terminal = stage.ssh(&["-tt", "web1"]).terminal(91, 31);
     terminal.type_in("PS1='ready> '; stty size\n");
     let seen = terminal.wait_for("31 91");
@@ -83,7 +91,7 @@ fn a_terminal_follows_the_window_and_is_recorded() {
     let (status, _) = terminal.finish(PATIENCE);
     assert_eq!(status, Some(5));
 
-    let path = stage.recording("\"web1\"");
+    let path = stage.recording("\"kind\":\"shell\"");
     let cast = std::fs::read_to_string(&path).unwrap();
     let mut lines = cast.lines();
     let header: serde_json::Value = serde_json::from_str(lines.next().unwrap()).unwrap();
@@ -104,29 +112,34 @@ fn a_terminal_follows_the_window_and_is_recorded() {
 #[test]
 fn files_travel_by_sftp_scp_rsync_and_git() {
     let stage = Stage::set();
-    let at = |name: &str| stage.dir().join(name);
+    assert_files_travel(&stage, &stage.through(), "through");
+}
+
+/// Files by every stock program that rides on ssh, with this configuration of it, in a folder of this name.
+pub(crate) fn assert_files_travel(stage: &Stage, config: &Path, name: &str) {
+    let dir = stage.dir().join(name);
+    std::fs::create_dir(&dir).unwrap();
+    let at = |name: &str| dir.join(name);
     let bytes = noise(3_000_000);
     std::fs::write(at("here"), &bytes).unwrap();
     let same = |name: &str| assert!(std::fs::read(at(name)).unwrap() == bytes, "{name} differs");
     let path = |name: &str| at(name).display().to_string();
+    let run_at_home = |program: Ssh| stage.at_home(program).run().ok();
 
     let batch =
         format!("put {} {}\nget {} {}\n", path("here"), path("sftp-up"), path("sftp-up"), path("sftp-down"));
-    stage.at_home(Ssh::sftp(&stage.through()).args(["web1"]).input(batch)).run().ok();
+    run_at_home(Ssh::sftp(config).args(["web1"]).input(batch));
     same("sftp-up");
     same("sftp-down");
 
-    stage
-        .at_home(Ssh::scp(&stage.through()).args([path("here"), format!("web1:{}", path("scp-up"))]))
-        .run()
-        .ok();
+    run_at_home(Ssh::scp(config).args([path("here"), format!("web1:{}", path("scp-up"))]));
     same("scp-up");
     let legacy = ["-O".into(), format!("web1:{}", path("here")), path("scp-down")];
-    stage.at_home(Ssh::scp(&stage.through()).args(legacy)).run().ok();
+    run_at_home(Ssh::scp(config).args(legacy));
     same("scp-down");
 
     let rsync = ["-a".into(), path("here"), format!("web1:{}", path("rsync-up"))];
-    stage.at_home(Ssh::rsync(&stage.through()).args(rsync)).run().ok();
+    run_at_home(Ssh::rsync(config).args(rsync));
     same("rsync-up");
 
     let git = |args: &[&str], dir: &Path| {
@@ -140,31 +153,27 @@ fn files_travel_by_sftp_scp_rsync_and_git() {
     git(&["add", "file"], &at("repo"));
     git(&["commit", "-q", "-m", "one"], &at("repo"));
     let clone = ["clone".into(), "-q".into(), format!("web1:{}", path("repo")), path("clone")];
-    stage.at_home(Ssh::git(&stage.through()).args(clone)).run().ok();
+    run_at_home(Ssh::git(config).args(clone));
     same("clone/file");
 }
 
 #[test]
 fn one_connection_carries_several_sessions_each_authorised_on_its_own() {
-    let stage = Stage::set();
-    let socket = stage.dir().join("mux").display().to_string();
-    let master = ["-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-S", &socket];
-    stage.ssh(&[&master[..], &["web1", "echo first"]].concat()).run().ok();
+    assert_one_connection_carries_several_sessions(&Stage::set());
+}
+
+/// Several sessions over one ControlMaster connection.
+pub(crate) fn assert_one_connection_carries_several_sessions(stage: &Stage) {
+    let opened = || stage.audit().iter().filter(|(kind, _)| kind == "session_opened").count();
+    let before = opened();
+    let mux = Multiplexed::over(stage);
     for n in 0..3 {
-        let said = stage.ssh(&["-S", &socket, "web1", &format!("echo mux-{n}; exit {n}")]).run();
+        let said = mux.ssh(&format!("echo mux-{n}; exit {n}")).run();
         assert_eq!((said.status, said.text()), (Some(n), format!("mux-{n}\n")), "{}", said.errors());
     }
-    let batch = "pwd\n";
-    stage
-        .at_home(
-            Ssh::sftp(&stage.through()).args(["-o", &format!("ControlPath={socket}"), "web1"]).input(batch),
-        )
-        .run()
-        .ok();
-    let opened = stage.audit().iter().filter(|(kind, _)| kind == "session_opened").count();
-    assert_eq!(opened, 5, "one session each");
-    stage.bastion.write_policy("# nobody may do anything\n");
-    stage.ssh(&["-S", &socket, "-O", "exit", "web1"]).run();
+    let sftp = Ssh::sftp(&stage.through()).args(["-o", &format!("ControlPath={}", mux.socket), "web1"]);
+    stage.at_home(sftp.input("pwd\n")).run().ok();
+    assert_eq!(opened() - before, 5, "one session each");
 }
 
 #[test]
@@ -345,19 +354,28 @@ fn killing_the_bastion_leaves_a_playable_recording_sealed_as_interrupted() {
 
 #[test]
 fn the_end_of_the_sign_in_ends_the_session() {
-    let stage = Stage::set();
-    let terminal = stage.ssh(&["-tt", "web1"]).terminal(80, 24);
-    terminal.type_in("echo here-$((1+1))\n");
-    terminal.wait_for("here-2");
+    assert_logout_ends_the_session(&Stage::set());
+}
+
+/// `caponier logout` ends a session at once.
+pub(crate) fn assert_logout_ends_the_session(stage: &Stage) {
+    let took = until_closed(stage, || drop(run(&mut stage.laptop.caponier(&["logout"]), b"", PATIENCE).ok()));
+    assert!(took < Duration::from_secs(2), "it took {took:?}");
+    stage.ssh(&["web1", "true"]).run().ended(255);
+}
+
+/// How long a live session goes on after `end`, which ends its sign-in; the person must be told, and the audit.
+#[track_caller]
+pub(crate) fn until_closed(stage: &Stage, end: impl FnOnce()) -> Duration {
+    let terminal = stage.live_terminal();
     let before = std::time::Instant::now();
-    run(&mut stage.laptop.caponier(&["logout"]), b"", PATIENCE).ok();
+    end();
     let (status, shown) = terminal.finish(PATIENCE);
     let took = before.elapsed();
     assert_eq!(status, Some(255));
     assert!(shown.contains("your sign-in has ended"), "{shown}");
-    assert!(took < Duration::from_secs(2), "it took {took:?}");
     stage.wait_for_audit("session_closed", "sign-in-ended");
-    stage.ssh(&["web1", "true"]).run().ended(255);
+    took
 }
 
 #[test]
@@ -366,7 +384,7 @@ fn silence_and_length_end_a_session() {
         ("idle_max = \"2s\"", "\"idle\"", "nothing was sent for too long"),
         ("session_max = \"2s\"", "\"session-max\"", "its longest time is over"),
     ] {
-        let stage = Stage::set_with("", role, |sshd| sshd);
+        let stage = Stage::set_to(Plan { role, ..Plan::default() });
         let said = stage.ssh(&["web1", "sleep 60"]).run();
         said.ended(255);
         assert!(said.errors().contains(line), "{}", said.errors());
@@ -377,9 +395,7 @@ fn silence_and_length_end_a_session() {
 #[test]
 fn stopping_the_bastion_tells_the_sessions() {
     let mut stage = Stage::set();
-    let terminal = stage.ssh(&["-tt", "web1"]).terminal(80, 24);
-    terminal.type_in("echo up-$((1+1))\n");
-    terminal.wait_for("up-2");
+    let terminal = stage.live_terminal();
     assert!(stage.bastion.stop().success());
     let (status, shown) = terminal.finish(PATIENCE);
     assert_eq!(status, Some(255));

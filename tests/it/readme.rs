@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::world::bastion::CAPONIER;
+use crate::world::bastion::{CAPONIER, page_of};
 use crate::world::browser::Browser;
 use crate::world::process::{Finished, Kept, Running, run};
 use crate::world::provider::Provider;
 use crate::world::sshd::Sshd;
-use crate::world::{PATIENCE, free_port, me, root, scratch, wait_for, wait_for_port};
+use crate::world::{PATIENCE, free_port, me, root, scratch, wait_for_port};
 
 /// The code blocks of the README with this info string.
 fn blocks(info: &str) -> Vec<String> {
@@ -116,13 +116,8 @@ fn the_readme_leads_to_a_first_real_host() {
     // The laptop: the browser goes where `caponier login` says.
     let line = blocks("sh laptop")[0].replace("caponier login", "caponier login --no-browser");
     let login = Running::start(&mut walk.shell(&line), b"");
-    let page = wait_for("an address from caponier login", PATIENCE, || {
-        let said = login.errors() + &login.text();
-        let (whole, _) = said.rsplit_once('\n')?;
-        whole.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
-    });
     let mut browser = Browser::start();
-    browser.goto(&page);
+    browser.goto(&page_of(&login));
     browser.sign_in_at_provider("engineer");
     login.finish(PATIENCE).ok();
 

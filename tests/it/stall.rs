@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::world::stage::Stage;
+use crate::world::stage::{Multiplexed, Stage};
 use crate::world::{PATIENCE, wait_for};
 
 /// Resident memory of a process, in KiB.
@@ -119,18 +119,16 @@ fn an_upload_to_a_target_that_does_not_read_costs_little_memory() {
 #[test]
 fn a_stalled_session_does_not_hold_up_another_of_the_same_connection() {
     let stage = Stage::set();
-    let socket = stage.dir().join("mux").display().to_string();
-    let master = ["-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-S", &socket];
-    stage.ssh(&[&master[..], &["web1", "true"]].concat()).run().ok();
-    let stalled = stage.ssh(&["-S", &socket, "web1", "sleep 20; wc -c"]).input(vec![7; 20 << 20]).start();
+    let mux = Multiplexed::over(&stage);
+    let stalled = mux.ssh("sleep 20; wc -c").input(vec![7; 20 << 20]).start();
     let mut slowest = Duration::ZERO;
     for _ in 0..10 {
         let began = Instant::now();
-        stage.ssh(&["-S", &socket, "web1", "true"]).run().ok();
+        mux.ssh("true").run().ok();
         slowest = slowest.max(began.elapsed());
     }
     println!("a session beside a stalled one: at most {slowest:.2?} from start to end");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
-    stage.ssh(&["-S", &socket, "-O", "exit", "web1"]).run();
+    drop(mux);
     drop(stalled);
 }

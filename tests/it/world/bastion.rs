@@ -1,15 +1,10 @@
 //! Our own compiled binary as people run it: `caponier serve` with a configuration in a folder of its own, and
 //! `caponier login` on a person's machine. Knows the commands and the keys of the configuration; what must come of
 //! them stands in the tests.
-#![expect(
-    dead_code,
-    reason = "the tests of whole passages come with the gateway; they use every part of this"
-)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use super::browser::Browser;
 use super::process::{Finished, Kept, Running, run};
 use super::provider::Provider;
 use super::{PATIENCE, free_port, scratch, wait_for, wait_for_port};
@@ -22,6 +17,17 @@ pub(crate) struct Issuer {
     pub(crate) issuer: String,
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
+}
+
+impl Issuer {
+    /// The real provider.
+    pub(crate) fn of(provider: &Provider) -> Self {
+        Self {
+            issuer: provider.issuer.clone(),
+            client_id: Provider::CLIENT_ID.into(),
+            client_secret: Provider::CLIENT_SECRET.into(),
+        }
+    }
 }
 
 /// One bastion: described first, then started, stopped, killed and started again on the same ports and state.
@@ -40,7 +46,7 @@ impl Bastion {
     /// The name that its configuration gives the provider; groups are `corp:GROUP`.
     pub(crate) const PROVIDER: &str = "corp";
 
-    /// Picks its folder and ports. Then: [`Self::configure`], `admin(&["ca", "init", ...])`, [`Self::start`].
+    /// Picks its folder and ports. Then: [`Self::configure`], [`Self::make_authorities`], [`Self::start`].
     #[track_caller]
     pub(crate) fn new() -> Self {
         Self { dir: scratch(), ssh_port: free_port(), web_port: free_port(), kept: None }
@@ -66,23 +72,8 @@ impl Bastion {
         self.dir.path().join("caponier.toml")
     }
 
-    /// The folder of recordings.
-    pub(crate) fn recordings(&self) -> PathBuf {
-        self.dir.path().join("recordings")
-    }
-
-    /// Writes configuration and policy for the real provider; `extra` is more of the configuration, whole tables.
-    pub(crate) fn configure(&self, provider: &Provider, policy: &str, extra: &str) {
-        let issuer = Issuer {
-            issuer: provider.issuer.clone(),
-            client_id: Provider::CLIENT_ID.into(),
-            client_secret: Provider::CLIENT_SECRET.into(),
-        };
-        self.configure_for(&issuer, policy, extra);
-    }
-
-    /// The same for any provider.
-    pub(crate) fn configure_for(&self, provider: &Issuer, policy: &str, extra: &str) {
+    /// Writes configuration and policy; `extra` is more of the configuration, whole tables.
+    pub(crate) fn configure(&self, provider: &Issuer, policy: &str, extra: &str) {
         let text = format!(
             r#"state_dir = "state"
 
@@ -123,9 +114,38 @@ scopes = ["profile", "email", "groups"]
         );
         std::fs::write(self.config(), text).unwrap();
         self.write_policy(policy);
-        let secret = self.dir.path().join("client_secret");
-        std::fs::write(&secret, &provider.client_secret).unwrap();
-        own(&secret);
+        self.write("client_secret", &provider.client_secret);
+    }
+
+    /// Writes a file beside the configuration that only its owner may read.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let file = self.dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        own(&file);
+    }
+
+    /// Replaces texts of the configuration, each of which must stand there.
+    #[track_caller]
+    pub(crate) fn edit(&self, edits: &[(&str, &str)]) {
+        let mut text = std::fs::read_to_string(self.config()).unwrap();
+        for (old, new) in edits {
+            assert!(text.contains(old), "the configuration has no {old:?}");
+            text = text.replace(old, new);
+        }
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    /// `caponier ca init`, as the configuration wants it.
+    #[track_caller]
+    pub(crate) fn make_authorities(&self) {
+        let plain = std::fs::read_to_string(self.config()).unwrap().contains("plain = true");
+        self.admin(if plain { &["ca", "init", "--plain"] } else { &["ca", "init"] }).ok();
+    }
+
+    /// Takes another bastion's authorities for its own.
+    pub(crate) fn share_authorities(&self, other: &Self) {
+        let theirs = other.dir.path().join("state/ca").display().to_string();
+        self.edit(&[("plain = true", &format!("plain = true\ndir = \"{theirs}\""))]);
     }
 
     /// Replaces the policy file.
@@ -163,14 +183,6 @@ scopes = ["profile", "email", "groups"]
     /// What it logged so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("serve.log")).unwrap_or_default()
-    }
-
-    /// Waits until its log contains `text`.
-    #[track_caller]
-    pub(crate) fn wait_for_log(&self, text: &str) {
-        wait_for(&format!("{text:?} in the log of caponier"), PATIENCE, || {
-            self.log().contains(text).then_some(())
-        });
     }
 
     /// Its process id.
@@ -217,23 +229,25 @@ impl Laptop {
         command
     }
 
-    /// `caponier login URL --no-browser`, with `browser` going where it says and `person` signing in there.
+    /// `caponier login URL --no-browser`, with `sign_in` going to the page that it names.
     #[track_caller]
-    pub(crate) fn login(&self, bastion: &Bastion, browser: &mut Browser, person: &str) -> Finished {
-        let login = Running::start(&mut self.caponier(&["login", &bastion.url(), "--no-browser"]), b"");
-        let page = wait_for("an address from caponier login", PATIENCE, || {
-            address(&login.text()).or_else(|| address(&login.errors()))
-        });
-        browser.goto(&page);
-        browser.sign_in_at_provider(person);
+    pub(crate) fn login(&self, bastion: &Bastion, sign_in: impl FnOnce(&str)) -> Finished {
+        let mut login = self.caponier(&["login", &bastion.url(), "--no-browser"]);
+        let login = Running::start(&mut login, b"");
+        sign_in(&page_of(&login));
         login.finish(PATIENCE)
     }
 }
 
-/// The first word of `text` that is an address of a page, once its line is complete.
-fn address(text: &str) -> Option<String> {
-    let (whole, _rest) = text.rsplit_once('\n')?;
-    whole.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
+/// The page that a running `caponier login` asks its person to open.
+#[track_caller]
+pub(crate) fn page_of(login: &Running) -> String {
+    wait_for("an address from caponier login", PATIENCE, || {
+        let said = login.errors() + &login.text();
+        // Only whole lines: an address may come in pieces.
+        let (whole, _rest) = said.rsplit_once('\n')?;
+        whole.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
+    })
 }
 
 /// Takes everybody else's rights away.

@@ -1,19 +1,63 @@
 //! The usual stage of a passage: a bastion (our binary), a real sshd as target `web1` with a host certificate of the
 //! bastion's host CA, and a person's laptop that is signed in. Also a key that sshd accepts directly, to compare with.
+//! Who knows the people is the demo's provider, or the real one with a real browser, as the test plans it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use caponier::demo::{browser, provider as demo_provider};
 use caponier::random::Random;
 use caponier::time::Clock;
+use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::bastion::{Bastion, Issuer, Laptop};
+use super::browser::Browser;
 use super::keys::Key;
-use super::process::Running;
+use super::provider::Provider;
 use super::ssh::Ssh;
 use super::sshd::Sshd;
+use super::terminal::Terminal;
 use super::{PATIENCE, me, scratch, wait_for};
+
+/// What differs from the usual stage; the rest is as [`Stage::set`] says.
+#[derive(Default)]
+pub(crate) struct Plan<'a> {
+    /// The real provider with ID tokens signed in this way, and a real browser to sign in with, instead of the demo's.
+    pub(crate) real: Option<&'a str>,
+    /// More of the configuration, whole tables.
+    pub(crate) config: &'a str,
+    /// More lines for the role.
+    pub(crate) role: &'a str,
+    /// The store's URL instead of SQLite in the folder of the bastion.
+    pub(crate) store: Option<String>,
+    /// Texts of the configuration that are replaced by others.
+    pub(crate) edits: &'a [(&'a str, &'a str)],
+    /// Files beside the configuration, for its owner only.
+    pub(crate) files: &'a [(&'a str, &'a str)],
+    /// Nobody signs in yet.
+    pub(crate) nobody: bool,
+}
+
+/// Who knows the people.
+enum Identity {
+    Demo(demo_provider::Provider),
+    // Behind a lock only because tests share a stage between threads.
+    Real(Mutex<Provider>),
+}
+
+impl Identity {
+    fn issuer(&self) -> Issuer {
+        match self {
+            Self::Demo(provider) => Issuer {
+                issuer: provider.issuer.clone(),
+                client_id: provider.client_id.clone(),
+                client_secret: provider.client_secret.clone(),
+            },
+            Self::Real(provider) => Issuer::of(&provider.lock().unwrap()),
+        }
+    }
+}
 
 /// Everything of one passage.
 pub(crate) struct Stage {
@@ -22,56 +66,90 @@ pub(crate) struct Stage {
     pub(crate) laptop: Laptop,
     dir: tempfile::TempDir,
     runtime: Runtime,
-    _provider: demo_provider::Provider,
+    identity: Identity,
+    store: String,
 }
 
 impl Stage {
     /// Signed in as `engineer`, whom one role lets into `web1` as the account the tests run as.
     #[track_caller]
     pub(crate) fn set() -> Self {
-        Self::set_with("", "", |sshd| sshd)
+        Self::set_to(Plan::default())
     }
 
-    /// The same, with more of the configuration (whole tables), more lines for the role, and a changed sshd.
+    /// The same, changed as planned.
     #[track_caller]
-    pub(crate) fn set_with(config: &str, role: &str, change: impl FnOnce(Sshd) -> Sshd) -> Self {
+    pub(crate) fn set_to(plan: Plan<'_>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let provider = runtime.block_on(demo_provider::start(&Random::System, &Clock::System)).unwrap();
         let bastion = Bastion::new();
-        let issuer = Issuer {
-            issuer: provider.issuer.clone(),
-            client_id: provider.client_id.clone(),
-            client_secret: provider.client_secret.clone(),
+        let identity = match plan.real {
+            None => Identity::Demo(
+                runtime.block_on(demo_provider::start(&Random::System, &Clock::System)).unwrap(),
+            ),
+            Some(alg) => Identity::Real(Mutex::new(Provider::start_with(
+                &[&bastion.redirect_uri()],
+                json!({"alg": alg}),
+            ))),
         };
-        bastion.configure_for(&issuer, "", config);
-        bastion.admin(&["ca", "init", "--plain"]).ok();
+        let store = plan
+            .store
+            .unwrap_or_else(|| format!("sqlite:{}", bastion.dir().join("state/caponier.db").display()));
+        bastion.configure(&identity.issuer(), "", &format!("[store]\nurl = \"{store}\"\n{}", plan.config));
+        plan.files.iter().for_each(|(name, text)| bastion.write(name, text));
+        bastion.edit(plan.edits);
+        bastion.make_authorities();
         let dir = scratch();
         let direct = Key::make(dir.path(), "direct");
         let target_ca = bastion.admin(&["ca", "show", "--target-ca"]).ok();
-        let web1 = change(Sshd::new().trust_ca(target_ca.trim()).trust_key(&direct.public()));
+        let web1 = Sshd::new().trust_ca(target_ca.trim()).trust_key(&direct.public());
         let web1 = certified(&bastion, web1, "web1").start();
-        let mut stage = Self { bastion, web1, laptop: Laptop::new(), dir, runtime, _provider: provider };
-        stage.bastion.write_policy(&policy(stage.web1.port, role));
+        bastion.write_policy(&policy(web1.port, plan.role));
+        let mut stage = Self { bastion, web1, laptop: Laptop::new(), dir, runtime, identity, store };
         stage.bastion.start();
-        stage.login("engineer");
+        if !plan.nobody {
+            stage.login("engineer");
+        }
         stage.write_ssh_configs();
         stage
     }
 
-    /// Signs a person of the demo's provider in, on this stage's laptop.
+    /// Signs a person in, on this stage's laptop.
     #[track_caller]
     pub(crate) fn login(&self, person: &str) {
-        let mut login =
-            self.laptop.caponier(&["login", &self.bastion.url(), "--no-browser", "--no-ssh-config"]);
-        let login = Running::start(&mut login, b"");
-        let page = wait_for("an address from caponier login", PATIENCE, || {
-            let said = login.errors() + &login.text();
-            let (whole, _) = said.rsplit_once('\n')?;
-            whole.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned)
-        });
-        self.runtime.block_on(browser::sign_in_without_browser(&page, person)).unwrap();
-        login.finish(PATIENCE).ok();
+        self.laptop
+            .login(&self.bastion, |page| match &self.identity {
+                Identity::Demo(_) => {
+                    self.runtime.block_on(browser::sign_in_without_browser(page, person)).unwrap();
+                }
+                Identity::Real(_) => {
+                    let mut browser = Browser::start();
+                    browser.goto(page);
+                    browser.sign_in_at_provider(person);
+                    browser.expect("You can close this page");
+                }
+            })
+            .ok();
+    }
+
+    /// A second bastion beside the first: its own doors and host key, the same authorities, provider, policy and store.
+    #[track_caller]
+    pub(crate) fn second_bastion(&self) -> Bastion {
+        let mut second = Bastion::new();
+        let policy = policy(self.web1.port, "");
+        second.configure(&self.identity.issuer(), &policy, &format!("[store]\nurl = \"{}\"\n", self.store));
+        second.share_authorities(&self.bastion);
+        second.start();
+        second
+    }
+
+    /// A shell at `web1` in a terminal, which has answered.
+    #[track_caller]
+    pub(crate) fn live_terminal(&self) -> Terminal {
+        let terminal = self.ssh(&["-tt", "web1"]).terminal(80, 24);
+        terminal.type_in("echo here-$((1+1))\n");
+        terminal.wait_for("here-2");
+        terminal
     }
 
     fn write_ssh_configs(&self) {
@@ -122,9 +200,8 @@ impl Stage {
 
     /// The audit log so far, as stored: kind and fields.
     pub(crate) fn audit(&self) -> Vec<(String, String)> {
-        let url = format!("sqlite:{}", self.bastion.dir().join("state/caponier.db").display());
         self.runtime.block_on(async {
-            let store = caponier::store::Store::open(&url).await.unwrap();
+            let store = caponier::store::Store::open(&self.store).await.unwrap();
             let rows = store.audit(0, 10_000).await.unwrap();
             rows.into_iter().map(|row| (row.kind, row.json)).collect()
         })
@@ -150,6 +227,35 @@ impl Stage {
             let id = row.get("session").or_else(|| row.get("id"))?.as_str()?.to_owned();
             Some(PathBuf::from(self.bastion.admin(&["recordings", "path", &id]).ok().trim()))
         })
+    }
+}
+
+/// One connection through the bastion that many sessions share (ControlMaster); closed with its handle.
+pub(crate) struct Multiplexed<'a> {
+    stage: &'a Stage,
+    /// The control socket.
+    pub(crate) socket: String,
+}
+
+impl<'a> Multiplexed<'a> {
+    /// Opens it with a first session.
+    #[track_caller]
+    pub(crate) fn over(stage: &'a Stage) -> Self {
+        let socket = stage.dir().join("mux").display().to_string();
+        let master = ["-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-S", &socket, "web1", "true"];
+        stage.ssh(&master).run().ok();
+        Self { stage, socket }
+    }
+
+    /// One more session over it.
+    pub(crate) fn ssh(&self, command: &str) -> Ssh {
+        self.stage.ssh(&["-S", &self.socket, "web1", command])
+    }
+}
+
+impl Drop for Multiplexed<'_> {
+    fn drop(&mut self) {
+        drop(self.stage.ssh(&["-S", &self.socket, "-O", "exit", "web1"]).run());
     }
 }
 

@@ -1,0 +1,63 @@
+//! Many sessions, none of which may go wrong: downloads that must end, and uploads whose first byte must arrive.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use crate::world::PATIENCE;
+use crate::world::stage::{Multiplexed, Stage};
+
+/// Whether the long versions are wanted (`contrib/test --long`).
+fn long() -> bool {
+    std::env::var_os("CAPONIER_TEST_LONG").is_some_and(|said| said == "1")
+}
+
+/// Calls `work` with the numbers below `count`, on a few threads.
+fn in_parallel(count: u32, work: impl Fn(u32) + Sync) {
+    let next = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < count) {
+                    work(number);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn every_recorded_download_ends_in_full() {
+    let (count, mib) = if long() { (100, 64) } else { (40, 16) };
+    let bytes: usize = mib << 20;
+    let stage = Stage::set();
+    let began = Instant::now();
+    in_parallel(count, |number| {
+        let said = stage.ssh(&["web1", &format!("head -c {bytes} /dev/zero")]).patience(4 * PATIENCE).run();
+        said.ended(0);
+        assert_eq!((said.stdout.len(), said.errors()), (bytes, String::new()), "download {number}");
+    });
+    println!("{count} downloads of {mib} MiB: {:.2?}", began.elapsed());
+    stage.ssh(&["web1", "true"]).run().ok();
+    let closed = stage.audit().into_iter().filter(|(kind, json)| {
+        kind == "session_closed" && json.contains("\"finished\"") && json.contains(&format!("{bytes}"))
+    });
+    assert_eq!(closed.count(), usize::try_from(count).unwrap(), "each is in the audit log with its bytes");
+}
+
+#[test]
+fn any_first_byte_of_an_upload_arrives() {
+    let stage = Stage::set();
+    let mux = Multiplexed::over(&stage);
+    // The bytes are sent at once, so they come while the target is being dialled.
+    in_parallel(256, |byte| {
+        let first = u8::try_from(byte).unwrap();
+        let sent = [first, b'-', first, b'\n'];
+        let said = mux.ssh("cat").input(sent).run();
+        said.ended(0);
+        assert_eq!(
+            (said.stdout.as_slice(), said.errors()),
+            (&sent[..], String::new()),
+            "first byte {first:#04x}"
+        );
+    });
+}
