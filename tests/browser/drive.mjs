@@ -168,7 +168,7 @@ const steps = {
       throw new Error(`${step.url}: ${errorText}`);
     }
     await loaded;
-    return { url: await evaluate('location.href'), status: last_response.status };
+    return { url: await until('an address', 'location.href'), status: last_response.status };
   },
 
   async fill(step) {
@@ -198,7 +198,7 @@ const steps = {
     await call('Input.dispatchMouseEvent', { type: 'mousePressed', ...mouse }, session);
     await call('Input.dispatchMouseEvent', { type: 'mouseReleased', ...mouse }, session);
     await loaded;
-    return { url: await evaluate('location.href'), status: last_response.status };
+    return { url: await until('an address', 'location.href'), status: last_response.status };
   },
 
   async expect(step) {
@@ -207,7 +207,8 @@ const steps = {
   },
 
   async page() {
-    const shown = await evaluate(
+    const shown = await until(
+      'a page',
       `({ url: location.href, title: document.title, text: document.body.innerText,
           html: document.documentElement.outerHTML })`,
     );
