@@ -24,8 +24,12 @@ pub(super) fn answer(app: &App, caller: &Caller, command: &str) -> Answer {
             whoami(&mut text, caller);
             targets(&mut text, app, caller);
             let host = app.config.ssh.host_names.first().map_or("BASTION", String::as_str);
-            line(&mut text, &format!("Go on with:  ssh -J {host} LOGIN@TARGET"));
-            line(&mut text, &format!("or, without a jump:  ssh LOGIN%TARGET@{host}"));
+            let (after, before) = match app.config.ssh.public_port {
+                22 => (String::new(), String::new()),
+                port => (format!(":{port}"), format!("-p {port} ")),
+            };
+            line(&mut text, &format!("Go on with:  ssh -J {host}{after} LOGIN@TARGET"));
+            line(&mut text, &format!("or, without a jump:  ssh {before}LOGIN%TARGET@{host}"));
             line(&mut text, "Here you can ask: whoami, targets, help. There is no shell on the bastion.");
             0
         }

@@ -6,7 +6,7 @@
 //! connection's other channels never wait for this one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use russh::server::{self, Msg};
 use russh::{Channel, ChannelId, Pty};
@@ -55,6 +55,8 @@ struct Open {
     pty: Option<PtyRequest>,
     env: Vec<(String, String)>,
     start: Option<oneshot::Sender<Request>>,
+    /// Dead when the channel's task has ended. russh tells of channels that the client closes first, not of ours.
+    alive: Weak<()>,
 }
 
 /// Whose sessions, and where to.
@@ -88,12 +90,15 @@ impl Desk {
 
     /// Takes a new session channel; false when there are too many.
     pub(super) fn open(&mut self, channel: Channel<Msg>, handle: server::Handle) -> bool {
+        self.channels.retain(|_, open| open.alive.strong_count() > 0);
         if self.channels.len() >= CHANNELS_MAX {
             return false;
         }
         let id = channel.id();
         let (start, started) = oneshot::channel();
-        self.channels.insert(id, Open { pty: None, env: Vec::new(), start: Some(start) });
+        let alive = Arc::new(());
+        let open = Open { pty: None, env: Vec::new(), start: Some(start), alive: Arc::downgrade(&alive) };
+        self.channels.insert(id, open);
         let (read, write) = channel.split();
         let done = CancellationToken::new();
         let end = ClientEnd {
@@ -123,6 +128,7 @@ impl Desk {
                 Ok(Err(_)) => {}
                 Err(_) => end.farewell("nothing was asked for on this channel; closed", 255).await,
             }
+            drop(alive);
         });
         true
     }

@@ -52,6 +52,8 @@ pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(60);
 pub(super) const FAREWELL: Duration = Duration::from_millis(700);
 /// Time the end of a channel may take on its way to a target.
 pub(super) const TARGET_FAREWELL: Duration = Duration::from_millis(200);
+/// How long the end of a target's output waits for the exit status while the client still sends.
+pub(super) const EOF_HELD: Duration = Duration::from_secs(1);
 /// Keepalives on our connections to targets; traffic from us also keeps a slow session's sshd from probing it.
 pub(super) const TARGET_KEEPALIVE: Duration = Duration::from_secs(15);
 /// Keepalives to clients.

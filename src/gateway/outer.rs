@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use russh::keys::ssh_key::Certificate;
 use russh::server::{Auth, Msg};
-use russh::{Channel, ChannelId, ChannelWriteHalf};
+use russh::{Channel, ChannelId, ChannelWriteHalf, MethodKind, MethodSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +34,8 @@ pub(super) struct Pairing {
     pub(super) sign_in: OnceLock<SignInId>,
 }
 
+const PAIRING_PROMPT: &str = "Press Enter when you have confirmed it in the browser: ";
+
 /// The state of one outer connection.
 pub(super) struct Outer {
     shared: Arc<Shared>,
@@ -47,6 +49,8 @@ pub(super) struct Outer {
     pairing: Arc<Pairing>,
     pending: Option<PendingId>,
     asked: u32,
+    /// The person has been told why the pairing is over; nothing more is asked on this connection.
+    parting: bool,
     caller: Option<Caller>,
     desk: Option<Desk>,
     jumps: TaskTracker,
@@ -72,6 +76,7 @@ impl Outer {
             pairing,
             pending: None,
             asked: 0,
+            parting: false,
             caller: None,
             desk: None,
             jumps: TaskTracker::new(),
@@ -122,24 +127,12 @@ impl Outer {
 
     /// keyboard-interactive (RFC 4256): shows where to confirm, then waits for it.
     pub(super) async fn pairing(&mut self, user: &str, answered: bool) -> Auth {
-        if !answered || self.pending.is_none() {
-            return match sign_in::begin_ssh(&self.shared.app, self.from).await {
-                Ok(pairing) => {
-                    self.pending = Some(pairing.id);
-                    self.pairing.begun.store(true, Ordering::Relaxed);
-                    let text = format!(
-                        "\nTo sign in, open this page and confirm the code:\n\n    {}\n    {}\n",
-                        pairing.url, pairing.user_code
-                    );
-                    ask(text, "Press Enter when you have confirmed it in the browser: ")
-                }
-                Err(error) => {
-                    tracing::warn!(from = %self.from, %error, "no pairing");
-                    Auth::reject()
-                }
-            };
+        if self.parting {
+            // What is left is what the client has tried before, so that it ends. (OpenSSH takes an empty list for all.)
+            let left = MethodSet::from(&[MethodKind::PublicKey][..]);
+            return Auth::Reject { proceed_with_methods: Some(left), partial_success: false };
         }
-        let Some(pending) = self.pending.clone() else { return Auth::reject() };
+        let Some(pending) = self.pending.clone().filter(|_| answered) else { return self.pair().await };
         // Somebody may press Enter too early, and a client without a person answers at once: so each answer is looked
         // at for a moment only, and asked for again a few times.
         for _ in 0..PAIRING_LOOKS {
@@ -153,19 +146,48 @@ impl Outer {
                 Ok(sign_in::SshPairingState::Waiting) => sleep(PAIRING_PAUSE).await,
                 Ok(sign_in::SshPairingState::Denied(text)) => {
                     tracing::info!(from = %self.from, text, "pairing denied");
-                    return Auth::reject();
+                    return self.part(&text);
                 }
                 Err(error) => {
                     tracing::warn!(from = %self.from, %error, "pairing failed");
-                    return Auth::reject();
+                    return self.part("signing in failed; connect again in a minute");
                 }
             }
         }
         self.asked += 1;
         if self.asked > PAIRING_ASKS {
-            return Auth::reject();
+            return self.part("not confirmed; connect again for a new code");
         }
-        ask("\nNot confirmed yet.\n".into(), "Press Enter when you have confirmed it in the browser: ")
+        ask("\nNot confirmed yet.\n".into(), PAIRING_PROMPT)
+    }
+
+    /// Begins a pairing and shows where to confirm it.
+    async fn pair(&mut self) -> Auth {
+        match sign_in::begin_ssh(&self.shared.app, self.from).await {
+            Ok(pairing) => {
+                self.pending = Some(pairing.id);
+                self.pairing.begun.store(true, Ordering::Relaxed);
+                let text = format!(
+                    "\nTo sign in, open this page and confirm the code:\n\n    {}\n    {}\n",
+                    pairing.url, pairing.user_code
+                );
+                ask(text, PAIRING_PROMPT)
+            }
+            Err(error) => {
+                tracing::warn!(from = %self.from, %error, "no pairing");
+                Auth::reject()
+            }
+        }
+    }
+
+    /// Says why it is over, with nothing to answer (RFC 4256 section 3.2 allows no prompts); the refusal follows.
+    fn part(&mut self, text: &str) -> Auth {
+        self.parting = true;
+        Auth::Partial {
+            name: Cow::Borrowed(""),
+            instructions: Cow::Owned(format!("\ncaponier: {text}\n")),
+            prompts: Cow::Borrowed(&[]),
+        }
     }
 
     /// A jump channel: from here on this stream is an SSH connection to `host`, which we answer.

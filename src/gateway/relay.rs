@@ -3,7 +3,7 @@
 //! Each direction has a reader that always empties its russh channel into a backlog, and a pump that takes from the
 //! backlog, records, and writes. One task polls all four; nothing is copied, nothing is locked but the backlog's head.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::backlog::{Backlog, Overflow};
-use super::limits::{FAREWELL, TARGET_FAREWELL};
+use super::limits::{EOF_HELD, FAREWELL, TARGET_FAREWELL};
 use super::pressure::{Gauge, Pressure};
 use crate::flow::session::Outcome;
 use crate::recording::{Recorder, RecorderError};
@@ -187,6 +187,8 @@ pub(super) struct Relay<'a> {
     last_byte_ms: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// The client has sent the end of its input.
+    client_ended: AtomicBool,
     exit: Mutex<Exit>,
 }
 
@@ -195,6 +197,12 @@ pub(super) struct Relay<'a> {
 struct Exit {
     status: Option<u32>,
     signalled: bool,
+}
+
+impl Exit {
+    fn is_known(self) -> bool {
+        self.status.is_some() || self.signalled
+    }
 }
 
 impl<'a> Relay<'a> {
@@ -215,6 +223,7 @@ impl<'a> Relay<'a> {
             last_byte_ms: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            client_ended: AtomicBool::new(false),
             exit: Mutex::new(Exit::default()),
         }
     }
@@ -270,7 +279,7 @@ impl<'a> Relay<'a> {
         let exit = self.exit();
         match ending {
             Ok(()) => {
-                if exit.status.is_none() && !exit.signalled {
+                if !exit.is_known() {
                     self.client.farewell("the target closed the channel without an exit status", 255).await;
                 } else if let Ok(Err(error)) = timeout(FAREWELL, self.client.write.close()).await {
                     tracing::debug!(%error, "the client was gone already");
@@ -278,9 +287,7 @@ impl<'a> Relay<'a> {
                 counts("finished", exit.status)
             }
             // Clients close as soon as they have the exit status.
-            Err(Ending::ClientGone) if exit.status.is_some() || exit.signalled => {
-                counts("finished", exit.status)
-            }
+            Err(Ending::ClientGone) if exit.is_known() => counts("finished", exit.status),
             Err(ending) => {
                 if let Some(text) = ending.text() {
                     if let Some(recorder) = self.recorder
@@ -337,7 +344,10 @@ impl<'a> Relay<'a> {
                     self.client.gauge.sub(weight);
                     sent
                 }
-                FromClient::Eof => self.target.eof().await,
+                FromClient::Eof => {
+                    self.client_ended.store(true, Ordering::Relaxed);
+                    self.target.eof().await
+                }
                 FromClient::Resize { columns, rows, width, height } => {
                     if self.terminal {
                         self.record(|recorder| recorder.resize(columns, rows))?;
@@ -354,7 +364,20 @@ impl<'a> Relay<'a> {
 
     /// Target to client; ends when the target closed the channel and everything before that was delivered.
     async fn download(&self, backlog: &Backlog<FromTarget>) -> Result<(), Ending> {
-        while let Some((item, weight)) = backlog.pop().await {
+        // A client that has the end of both streams closes the channel, and after that no exit status can reach it. A
+        // target says the end of its output first. So that end waits here for the exit status.
+        let mut held = None;
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = backlog.pop() => next,
+                () = self.output_alone_ended(held) => {
+                    held = None;
+                    self.client.write.eof().await.map_err(|_| Ending::ClientGone)?;
+                    continue;
+                }
+            };
+            let Some((item, weight)) = next else { return Ok(()) };
             let _writing = self.client.pressure.client_write();
             let sent = match item {
                 FromTarget::Bytes(bytes) => {
@@ -367,7 +390,11 @@ impl<'a> Relay<'a> {
                     self.record(|recorder| recorder.error_output(&bytes))?;
                     self.client.write.extended_data_bytes(STDERR, bytes).await
                 }
-                FromTarget::Eof => self.client.write.eof().await,
+                FromTarget::Eof if self.exit().is_known() => self.client.write.eof().await,
+                FromTarget::Eof => {
+                    held = Some(Instant::now());
+                    Ok(())
+                }
                 FromTarget::ExitStatus(status) => {
                     self.exited(Exit { status: Some(status), signalled: false });
                     self.client.write.exit_status(status).await
@@ -384,8 +411,23 @@ impl<'a> Relay<'a> {
             backlog.written(weight);
             self.download.sub(weight);
             sent.map_err(|_| Ending::ClientGone)?;
+            if held.is_some() && self.exit().is_known() {
+                held = None;
+                self.client.write.eof().await.map_err(|_| Ending::ClientGone)?;
+            }
         }
-        Ok(())
+    }
+
+    /// Ready when the target ended its output at `held`, goes on running, and the client goes on sending: then the client
+    /// may know, as it will not close the channel yet.
+    async fn output_alone_ended(&self, held: Option<Instant>) {
+        if let Some(since) = held {
+            sleep_until(since + EOF_HELD).await;
+            if !self.client_ended.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     fn exit(&self) -> Exit {

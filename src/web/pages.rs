@@ -45,10 +45,15 @@ pub(super) fn busy() -> Response {
 async fn landing(State(app): State<App>) -> Response {
     let server = app.config.web.public_url.as_str().trim_end_matches('/').to_owned();
     let bastion = app.config.ssh.host_names.first().map_or("bastion", String::as_str);
+    let port = match app.config.ssh.public_port {
+        22 => String::new(),
+        port => format!("-p {port} "),
+    };
     Html::default()
         .raw("<p>This is the door of an SSH bastion. Signing in begins on your own machine:</p><p><code>caponier login ")
         .text(&server)
         .raw("</code></p><p>or, without that program, with plain <code>ssh ")
+        .text(&port)
         .text(bastion)
         .raw("</code>.</p><p>Do you have a code from there? <a href=\"/device\">Enter it here.</a></p>")
         .page(StatusCode::OK, "SSH bastion")
@@ -286,9 +291,11 @@ async fn confirmed(
         _ => return refused(&app, &SignInRefused::BadRequest("choose yes or no".into())),
     };
     match decide(&app, &id, cookie(&app, &headers), &form.csrf, decision, from).await {
-        Ok(()) if decision == Decision::Confirm => {
-            message(StatusCode::OK, "Signed in", "Your terminal goes on by itself. You can close this page.")
-        }
+        Ok(()) if decision == Decision::Confirm => message(
+            StatusCode::OK,
+            "Signed in",
+            "Go back to your terminal; if it waits for Enter, press it. You can close this page.",
+        ),
         Ok(()) => message(
             StatusCode::OK,
             "Denied",

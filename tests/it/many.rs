@@ -34,7 +34,7 @@ fn every_recorded_download_ends_in_full() {
     in_parallel(count, |number| {
         let said = stage.ssh(&["web1", &format!("head -c {bytes} /dev/zero")]).patience(4 * PATIENCE).run();
         said.ended(0);
-        assert_eq!((said.stdout.len(), said.errors()), (bytes, String::new()), "download {number}");
+        assert_eq!(said.stdout.len(), bytes, "download {number}");
     });
     println!("{count} downloads of {mib} MiB: {:.2?}", began.elapsed());
     stage.ssh(&["web1", "true"]).run().ok();
@@ -54,10 +54,8 @@ fn any_first_byte_of_an_upload_arrives() {
         let sent = [first, b'-', first, b'\n'];
         let said = mux.ssh("cat").input(sent).run();
         said.ended(0);
-        assert_eq!(
-            (said.stdout.as_slice(), said.errors()),
-            (&sent[..], String::new()),
-            "first byte {first:#04x}"
-        );
+        assert_eq!(said.stdout, sent, "first byte {first:#04x}");
+        let errors = said.errors();
+        assert!(!errors.contains("refused"), "the connection takes no more sessions: {errors}");
     });
 }

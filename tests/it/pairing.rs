@@ -115,9 +115,9 @@ fn denying_in_the_browser_ends_the_connection() {
     let (status, shown) = terminal.finish(PATIENCE);
     assert_eq!(status, Some(255), "{shown}");
     assert_eq!(shown.matches(PRESS).count(), 1, "it does not begin again: {shown}");
-    assert!(!shown.contains("You are"), "{shown}");
+    assert!(shown.contains("caponier: ") && !shown.contains("You are"), "{shown}");
     assert!(sign_ins(&stranger.stage.bastion).is_empty());
-    stranger.stage.wait_for_audit("sign_in_failed", "");
+    stranger.stage.wait_for_audit("sign_in_failed", "denied");
 }
 
 #[test]
@@ -134,6 +134,7 @@ fn enter_without_a_confirmation_asks_again_a_few_times() {
     terminal.type_in("\r");
     let (status, shown) = terminal.finish(PATIENCE);
     assert_eq!(status, Some(255), "{shown}");
+    assert!(shown.contains("caponier: not confirmed; connect again"), "{shown}");
     assert_eq!(shown.matches("http://").count(), 1, "still the first code {code}: {shown}");
     assert!(sign_ins(&stranger.stage.bastion).is_empty());
 }

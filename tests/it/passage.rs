@@ -51,6 +51,8 @@ pub(crate) fn assert_commands_end_as_directly(stage: &Stage) {
         ("kill -9 $$", 255),
         ("kill -TERM $$", 255),
         ("no-such-command-anywhere", 127),
+        // A client that has seen the end of both streams closes the channel; the exit status must reach it all the same.
+        ("exec >&- 2>&-; cat >/dev/null; sleep 0.3; exit 4", 4),
     ] {
         let input = b"from the client\n".to_vec();
         let direct = Ssh::new(&stage.direct()).args(["web1", command]).input(input.clone()).run();
@@ -117,7 +119,7 @@ fn files_travel_by_sftp_scp_rsync_and_git() {
 
 /// Files by every stock program that rides on ssh, with this configuration of it, in a folder of this name.
 pub(crate) fn assert_files_travel(stage: &Stage, config: &Path, name: &str) {
-    let dir = stage.dir().join(name);
+    let dir = stage.dir().join(format!("files-{name}"));
     std::fs::create_dir(&dir).unwrap();
     let at = |name: &str| dir.join(name);
     let bytes = noise(3_000_000);

@@ -58,13 +58,13 @@ fn assert_auditor_sees_it(stage: &Stage) {
     let recorded = sessions.iter().filter(|row| row["kind"] != "sftp").count();
     assert_eq!(recordings.len(), recorded, "every shell and command, and no sftp");
     for row in &recordings {
-        let id = row["session"].as_str().unwrap();
+        let id = row["id"].as_str().unwrap();
         let path = stage.bastion.admin(&["recordings", "path", id]).ok();
         let (_, content) = asciinema("cat", path.trim().as_ref());
         assert!(content, "asciinema does not show {row:#}");
     }
     // Played by our own command in the auditor's terminal, with everything that the person saw.
-    let shell = recordings.iter().find(|row| row["kind"] == "shell").unwrap()["session"].as_str().unwrap();
+    let shell = recordings.iter().find(|row| row["kind"] == "shell").unwrap()["id"].as_str().unwrap();
     let mut play = Command::new(CAPONIER);
     play.args(["recordings", "play", shell, "--speed", "1000", "--config"]).arg(stage.bastion.config());
     let (status, shown) = Terminal::start(play.env("LC_ALL", "C.UTF-8"), 120, 40).finish(PATIENCE);

@@ -102,8 +102,15 @@ impl Terminal {
     /// Waits for the program's end; answers its exit status (none after a signal) and everything shown.
     #[track_caller]
     pub(crate) fn finish(mut self, patience: Duration) -> (Option<i32>, String) {
-        let status = super::wait_for("the end of the program in the terminal", patience, || {
-            self.child.try_wait().unwrap()
+        let deadline = Instant::now() + patience;
+        let status = super::wait_for("the end of the program in the terminal", patience + PATIENCE, || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_some() || Instant::now() < deadline,
+                "the program in the terminal does not end within {patience:?}; it shows:\n{}",
+                self.shown()
+            );
+            ended
         });
         super::wait_for("the end of the terminal", PATIENCE, || {
             self.screen.shown.lock().unwrap().ended.then_some(())
