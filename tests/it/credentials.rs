@@ -3,7 +3,7 @@
 
 use crate::world::keys::Key;
 use crate::world::local::Local;
-use crate::world::me;
+use crate::world::{PATIENCE, me, wait_for};
 
 /// Options of `ssh-keygen -s` that make a good certificate, but for what the test adds.
 fn good(sign_in: &str) -> Vec<String> {
@@ -56,17 +56,22 @@ fn bad_certificates_are_refused_each_with_its_reason() {
         let extra: Vec<&str> = if *code == "no-principals" { vec![] } else { extra.clone() };
         let all: Vec<&str> = options.iter().map(String::as_str).chain(extra).collect();
         ca.certify(&key, &all);
-        let before = count(&local);
+        let before = refusals(&local).len();
         let said = local.ssh(&key).args(["web1", "echo in"]).run();
         assert_eq!((said.status, said.text()), (Some(255), String::new()), "{code}: {}", said.errors());
-        local.wait_for_audit("credential_refused", &format!("\"code\":\"{code}\""));
-        assert_eq!(count(&local), before + 1, "{code}: one entry, no more");
+        let refused = wait_for("the entry of this refusal", PATIENCE, || {
+            let refused = refusals(&local);
+            (refused.len() > before).then_some(refused)
+        });
+        assert_eq!(refused.len(), before + 1, "{code}: one entry, no more");
+        assert!(refused[before].contains(&format!("\"code\":\"{code}\"")), "{code}: {}", refused[before]);
     }
     assert!(!local.web1.log().contains("Accepted"), "somebody reached the target");
 }
 
-fn count(local: &Local) -> usize {
-    local.audit().iter().filter(|(kind, _)| kind == "credential_refused").count()
+fn refusals(local: &Local) -> Vec<String> {
+    let audit = local.audit().into_iter();
+    audit.filter(|(kind, _)| kind == "credential_refused").map(|(_, fields)| fields).collect()
 }
 
 #[test]
