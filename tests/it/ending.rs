@@ -30,6 +30,7 @@ fn end_the_one(bastion: &Bastion) {
     bastion.admin(&["sign-ins", "end", id]).ended(1);
 }
 
+#[expect(clippy::print_stdout, reason = "a measurement to print")]
 fn assert_soon(took: Duration, how: &str) {
     println!("{how}: the live session was closed after {took:.2?}");
     assert!(took < SOON, "{how}: {took:?}");

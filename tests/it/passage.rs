@@ -26,6 +26,9 @@ fn noise(count: usize) -> Vec<u8> {
     .collect()
 }
 
+/// A multiplexed client that has seen the end of both streams closes its channel; the status must reach it all the same.
+const ENDS_ITS_OUTPUT_FIRST: &str = "exec >&- 2>&-; cat >/dev/null; sleep 0.3; exit 4";
+
 /// What the real asciinema shows of a recording.
 fn played(path: &Path) -> String {
     let (shown, content) = crate::recording::asciinema("play", path);
@@ -51,8 +54,7 @@ pub(crate) fn assert_commands_end_as_directly(stage: &Stage) {
         ("kill -9 $$", 255),
         ("kill -TERM $$", 255),
         ("no-such-command-anywhere", 127),
-        // A client that has seen the end of both streams closes the channel; the exit status must reach it all the same.
-        ("exec >&- 2>&-; cat >/dev/null; sleep 0.3; exit 4", 4),
+        (ENDS_ITS_OUTPUT_FIRST, 4),
     ] {
         let input = b"from the client\n".to_vec();
         let direct = Ssh::new(&stage.direct()).args(["web1", command]).input(input.clone()).run();
@@ -173,9 +175,10 @@ pub(crate) fn assert_one_connection_carries_several_sessions(stage: &Stage) {
         let said = mux.ssh(&format!("echo mux-{n}; exit {n}")).run();
         assert_eq!((said.status, said.text()), (Some(n), format!("mux-{n}\n")), "{}", said.errors());
     }
+    mux.ssh(ENDS_ITS_OUTPUT_FIRST).run().ended(4);
     let sftp = Ssh::sftp(&stage.through()).args(["-o", &format!("ControlPath={}", mux.socket), "web1"]);
     stage.at_home(sftp.input("pwd\n")).run().ok();
-    assert_eq!(opened() - before, 5, "one session each");
+    assert_eq!(opened() - before, 6, "one session each");
 }
 
 #[test]
