@@ -5,7 +5,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stdout,
     reason = "all of this binary is tests; clippy.toml frees only functions marked #[test]"
 )]
 
