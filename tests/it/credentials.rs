@@ -3,7 +3,7 @@
 
 use crate::world::keys::Key;
 use crate::world::local::Local;
-use crate::world::me;
+use crate::world::{PATIENCE, me, wait_for};
 
 /// Options of `ssh-keygen -s` that make a good certificate, but for what the test adds.
 fn good(sign_in: &str) -> Vec<String> {
@@ -59,6 +59,7 @@ fn bad_certificates_are_refused_each_with_its_reason() {
         let before = count(&local);
         let said = local.ssh(&key).args(["web1", "echo in"]).run();
         assert_eq!((said.status, said.text()), (Some(255), String::new()), "{code}: {}", said.errors());
+        wait_for(&format!("an entry for {code}"), PATIENCE, || (count(&local) > before).then_some(()));
         local.wait_for_audit("credential_refused", &format!("\"code\":\"{code}\""));
         assert_eq!(count(&local), before + 1, "{code}: one entry, no more");
     }
