@@ -13,6 +13,9 @@ pub(super) const CHANNEL_QUEUE: usize = 64;
 /// arrival clock of russh ticking, so that the window opens again by itself.
 pub(super) const TRICKLE: u32 = 2;
 
+/// Bytes that a packet of the trickle has at most on the wire.
+pub(super) const TRICKLE_READ: usize = 512;
+
 /// A backlog above this is congested, bytes.
 pub(super) const BACKLOG_HIGH: usize = 1 << 20;
 /// Target-to-client bytes above which the target's stream is read slowly.

@@ -22,7 +22,8 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::limits::{
-    BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, CONNECTION_CAP, TARGET_NAP_MAX, TARGET_NAP_MIN, TRICKLE, WINDOW,
+    BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, CONNECTION_CAP, TARGET_NAP_MAX, TARGET_NAP_MIN, TRICKLE,
+    TRICKLE_READ, WINDOW,
 };
 use super::overheard::Overheard;
 
@@ -147,6 +148,8 @@ pub(super) struct Paced<S> {
     brake: Brake,
     nap: Option<Pin<Box<Sleep>>>,
     nap_before: Duration,
+    /// Bytes of the last two reads: russh reads a packet's length and its body apart.
+    last_reads: [usize; 2],
     kill: Pin<Box<WaitForCancellationFutureOwned>>,
     killed: bool,
 }
@@ -158,6 +161,7 @@ impl<S> Paced<S> {
             brake,
             nap: None,
             nap_before: Duration::ZERO,
+            last_reads: [0; 2],
             kill: Box::pin(kill.clone().cancelled_owned()),
             killed: false,
         }
@@ -165,6 +169,9 @@ impl<S> Paced<S> {
 
     fn next_nap(&mut self, cx: &mut Context<'_>) -> Option<Duration> {
         match &self.brake {
+            // Naps slow the trickle. What a client had in flight before its window shrank is read at once, or other
+            // channels would wait behind it.
+            Brake::Client(..) if self.last_reads.iter().sum::<usize>() > TRICKLE_READ => None,
             Brake::Client(pressure, _) => pressure.nap_before_client(),
             Brake::Target(gauge) => {
                 gauge.wake.register(cx.waker());
@@ -227,7 +234,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         if let Brake::Client(_, overheard) = &self.brake {
             Overheard::listen(overheard);
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.last_reads = [buf.filled().len() - before, self.last_reads[0]];
+        }
+        polled
     }
 }
 

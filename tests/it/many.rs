@@ -56,9 +56,14 @@ fn every_recorded_download_ends_in_full() {
 fn any_first_byte_of_an_upload_arrives() {
     let stage = Stage::set();
     let mux = Multiplexed::over(&stage);
+    // Control characters of all kinds, and every eighth of the others. More sessions than may be open at once.
+    let is_tried =
+        |byte: &u8| long() || matches!(byte, 0..=0x1f | 0x7f..=0x9f | 0xff) || byte.is_multiple_of(8);
+    let bytes: Vec<u8> = (0..=u8::MAX).filter(is_tried).collect();
+    assert!(bytes.len() > 64);
     // The bytes are sent at once, so they come while the target is being dialled.
-    in_parallel(256, |byte| {
-        let first = u8::try_from(byte).unwrap();
+    in_parallel(u32::try_from(bytes.len()).unwrap(), |number| {
+        let first = bytes[usize::try_from(number).unwrap()];
         let sent = [first, b'-', first, b'\n'];
         let said = mux.ssh("cat").input(sent).run();
         said.ended(0);
