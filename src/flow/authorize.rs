@@ -80,7 +80,11 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     } else if !caller.may_use(&ask.login) {
         Err(Refusal {
             code: RefusalCode::Principal,
-            text: format!("your certificate is not for the login {}; run: caponier login", ask.login),
+            text: format!(
+                "your certificate is not for the login {}; to see what is open to you: ssh {} targets",
+                ask.login,
+                policy::decide::BASTION
+            ),
             reason: format!("certificate {:?} does not name {}", caller.certificate_serial(), ask.login),
         })
     } else {
@@ -100,9 +104,10 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
                     policy_digest: policy.digest.clone(),
                 })
             }
-            Verdict::Refuse(refusal) => Err(named(app, refusal)),
+            Verdict::Refuse(refusal) => Err(refusal),
         }
     };
+    let answer = answer.map_err(|refusal| named(app, refusal));
     if let Err(refusal) = &answer {
         note_refusal(app, caller, &ask, refusal).await?;
     }
