@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 
 use russh::{MethodKind, server};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
 use super::outer::{Outer, Pairing};
 use super::overheard::Overheard;
+use super::places::Place;
 use super::pressure::{Brake, Paced, Pressure};
 use super::shared::Shared;
 use super::{inner, limits, wire};
@@ -25,7 +25,7 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     stream: TcpStream,
     peer: SocketAddr,
-    waiting: OwnedSemaphorePermit,
+    waiting: Place,
     kill: CancellationToken,
 ) {
     let _killed_at_end = kill.clone().drop_guard();

@@ -47,6 +47,8 @@ pub(super) const COMMAND_MAX: usize = 128 * 1024;
 /// Rejected log-in attempts of one connection (an agent full of keys needs some).
 pub(super) const AUTH_ATTEMPTS_MAX: usize = 16;
 
+/// Connections of one network (an IPv4 address, an IPv6 /64) that may be unauthenticated at once.
+pub(super) const UNAUTHENTICATED_OF_ONE_MAX: usize = 24;
 /// Time from the jump channel to the end of the inner handshake.
 pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
 /// Time from a channel to its shell, exec or subsystem request.

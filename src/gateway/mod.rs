@@ -14,6 +14,7 @@ mod jump;
 mod limits;
 mod outer;
 mod overheard;
+mod places;
 mod pressure;
 mod relay;
 mod session;
@@ -46,7 +47,7 @@ pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: 
     let tasks = TaskTracker::new();
     let watcher = tasks.spawn(watch_sign_ins(Arc::clone(&shared), stop.clone()));
     let open = Arc::new(Semaphore::new(shared.app.config.ssh.connections_max));
-    let unauthenticated = Arc::new(Semaphore::new(shared.app.config.ssh.unauthenticated_max));
+    let unauthenticated = Arc::new(places::Places::new(shared.app.config.ssh.unauthenticated_max));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -61,9 +62,9 @@ pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: 
                 continue;
             }
         };
-        let permits =
-            (Arc::clone(&open).try_acquire_owned(), Arc::clone(&unauthenticated).try_acquire_owned());
-        let (Ok(place), Ok(waiting)) = permits else {
+        let (Ok(place), Some(waiting)) =
+            (Arc::clone(&open).try_acquire_owned(), unauthenticated.take(peer.ip()))
+        else {
             tracing::warn!(from = %peer, "connection refused: too many are open");
             continue;
         };

@@ -28,8 +28,10 @@ impl FromRequestParts<App> for From {
 }
 
 fn forwarded(headers: &HeaderMap) -> Vec<&str> {
-    let lines = headers.get_all("x-forwarded-for").iter();
-    lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim).collect()
+    // A hop that is no text is no address: it ends the walk like any other nonsense, and hides nothing beside it.
+    let hops =
+        headers.get_all("x-forwarded-for").iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    hops.map(|hop| std::str::from_utf8(hop).map_or("", str::trim)).collect()
 }
 
 /// Walks from the peer back through the hops as far as each is a trusted proxy. The first address that is not one is

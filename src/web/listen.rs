@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state, map_response};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -40,7 +42,9 @@ const BODY_MAX: usize = 16 * 1024;
 const HEAD_MAX: usize = 32 * 1024;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(10);
-/// A request with its body, its work (which may ask a provider twice) and its answer.
+/// A request's body.
+const BODY: Duration = Duration::from_secs(5);
+/// A request with its work (which may ask a provider twice) and its answer.
 const REQUEST: Duration = Duration::from_secs(45);
 /// A connection may ask again and again for so long.
 const CONNECTION: Duration = Duration::from_secs(120);
@@ -175,6 +179,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_MAX)
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
@@ -214,17 +219,30 @@ fn router(app: App) -> Router {
 /// What is answered when there is too much to do.
 type Busy = fn() -> Response;
 
-/// One of so many at once, and within the time of a request.
+/// One of so many at once, and within the time of a request. The body is read before a turn is taken, so that a client
+/// that sends slowly holds up nobody. The work then outlives the connection: a client that hangs up takes no audit entry
+/// with it.
 async fn within(
     State((gate, busy)): State<(Arc<Semaphore>, Busy)>,
     request: Request,
     next: Next,
 ) -> Response {
-    let worked = timeout(REQUEST, async {
+    let (parts, body) = request.into_parts();
+    let body = match timeout(BODY, to_bytes(body, BODY_MAX)).await {
+        Ok(Ok(body)) => body,
+        // Too large, or broken off: the page or the API says so in its own words.
+        Ok(Err(_)) => Bytes::from_static(&[0; BODY_MAX + 1]),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    let request = Request::from_parts(parts, Body::from(body));
+    let work = tokio::spawn(timeout(REQUEST, async move {
         let Ok(_turn) = gate.acquire().await else { return busy() };
         next.run(request).await
-    });
-    worked.await.unwrap_or_else(|_| busy())
+    }));
+    match work.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) | Err(_) => busy(),
+    }
 }
 
 fn tls(web: &config::Web) -> Result<Option<TlsAcceptor>, ServeError> {

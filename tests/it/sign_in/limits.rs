@@ -120,3 +120,30 @@ async fn a_sign_in_goes_to_the_provider_only_so_often() {
     site.app.clock.advance(Duration::from_secs(600));
     assert_eq!(http.get(begun.url).send().await.unwrap().status(), 404, "and not after its time");
 }
+
+#[tokio::test]
+async fn hanging_up_takes_no_entry_out_of_the_audit_log() {
+    use tokio::io::AsyncWriteExt as _;
+    let site = Site::start().await;
+    let client = site.client();
+    let page = site.page("/v1/sign-in");
+    let address = format!("{}:{}", page.host_str().unwrap(), page.port().unwrap());
+    for _ in 0..20 {
+        let mut request = format!("GET /v1/sign-in HTTP/1.1\r\nhost: {address}\r\n");
+        for (name, value) in client.headers("GET", "/v1/other", "") {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
+        drop(stream);
+    }
+    let refused =
+        async || site.audit().await.iter().filter(|entry| entry.starts_with("credential_refused ")).count();
+    let all = async {
+        while refused().await < 20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), all).await.ok();
+    assert_eq!(refused().await, 20, "an entry for each");
+}
