@@ -39,7 +39,7 @@
 //! | [`gateway`], [`web`], [`jobs`] | doors: SSH, HTTP, the clock |
 //! | [`flow`] (with [`app`], [`config`]) | recipes: the only place that judges and writes; `ls src/flow` lists what the product does |
 //! | [`store`] | rows; all SQL |
-//! | [`identity`], [`policy`], [`ca`], [`recording`], [`audit`] | subjects: pure files, a few named I/O files |
+//! | [`identity`], [`policy`], [`inspect`], [`ca`], [`recording`], [`audit`] | subjects: pure files, a few named I/O files |
 //! | [`names`], [`ids`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
 //!
 //! # What is not there
@@ -67,6 +67,7 @@ pub mod flow;
 pub mod gateway;
 pub mod identity;
 pub mod ids;
+pub mod inspect;
 pub mod jobs;
 pub mod names;
 pub mod policy;
