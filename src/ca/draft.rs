@@ -8,10 +8,10 @@ use std::time::Duration;
 use russh::keys::ssh_key::PublicKey;
 use russh::keys::ssh_key::public::KeyData;
 
-use super::cidr::Cidr;
 use super::subject_key;
 use crate::ids::{SessionId, SignInId};
 use crate::names::{LoginName, TargetName};
+use crate::net::Cidr;
 use crate::time::Timestamp;
 
 /// Longest life of a user certificate, whatever the configuration says.

@@ -39,7 +39,7 @@ pub(crate) const STORE_FILE: &str = "caponier.db";
 /// The folder of the CA keys below `state_dir`.
 pub(crate) const CA_DIR: &str = "ca";
 
-/// `certificates.life`; the upper end is also the signer's own cap.
+/// `certificates.life`, and the range of a role's `certificate_max`; the upper end is also the signer's own cap.
 pub(crate) const CERTIFICATE_LIFE: Bounds<Duration> = secs(5 * MINUTE, 30, 15 * MINUTE);
 /// `certificates.bind_source_address`.
 pub(crate) const BIND_SOURCE_ADDRESS: bool = false;

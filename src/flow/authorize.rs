@@ -6,17 +6,20 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::flow::Caller;
 use crate::names::RoleName;
-use crate::policy::{self, Act, Ask, Refusal, RefusalCode, Target, Terms, Verdict};
+use crate::policy::{
+    self, Act, Allowance, Ask, Circumstances, Recording, Refusal, RefusalCode, Target, Terms, Verdict,
+};
 use crate::store::StoreError;
+use crate::time::Timestamp;
 
 /// Proof: this caller may open this channel at this target, under these terms. Made by [`authorize`] only.
 #[derive(Clone, Debug)]
 pub struct Permit {
     caller: Caller,
     ask: Ask,
-    target: Target,
-    role: RoleName,
+    allowed: Allowance,
     terms: Terms,
+    env_default: Vec<String>,
     policy_digest: String,
 }
 
@@ -33,12 +36,24 @@ impl Permit {
 
     /// Where: address and host key as the policy says, so that nobody looks them up a second time.
     pub fn target(&self) -> &Target {
-        &self.target
+        &self.allowed.target
     }
 
-    /// The role that allowed it.
-    pub fn role(&self) -> &RoleName {
-        &self.role
+    /// The roles that allow it, in the order of the policy, for audit and people.
+    pub fn roles(&self) -> String {
+        let names: Vec<&str> = self.allowed.roles.iter().map(RoleName::as_str).collect();
+        names.join(", ")
+    }
+
+    /// Whether this environment variable may reach the program.
+    pub fn passes(&self, variable: &str) -> bool {
+        let lists = self.allowed.env.iter().map(|own| own.as_ref().unwrap_or(&self.env_default));
+        lists.into_iter().any(|patterns| policy::env_passes(patterns, variable))
+    }
+
+    /// When it must be judged again, because one of the roles closes.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.allowed.until
     }
 
     /// The policy's terms narrowed by the server's limits; `session_max` and `idle_max` are always set.
@@ -68,6 +83,43 @@ pub type Answer = Result<Permit, Refusal>;
 /// Judges one ask: sign-in still live, credential names the login, policy allows. A refusal is audited before it is
 /// answered. An error means that the question could not be answered, which is a no as well.
 pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, StoreError> {
+    let answer = judge(app, caller, ask.clone()).await?;
+    if let Err(refusal) = &answer {
+        note_refusal(app, caller, &ask, refusal).await?;
+    }
+    Ok(answer)
+}
+
+/// Judges an open permit again, after the policy changed or the hours of a role are over. The new permit, or why what
+/// is open must end; that has been written to the audit.
+pub async fn again(app: &App, permit: &Permit) -> Result<Answer, StoreError> {
+    let answer = judge(app, &permit.caller, permit.ask.clone()).await?.and_then(|new| {
+        let moved = new.target().host != permit.target().host
+            || new.target().port != permit.target().port
+            || new.target().host_key != permit.target().host_key;
+        if moved {
+            return Err(Refusal {
+                code: RefusalCode::NoAccess,
+                text: format!("{} is another machine now; connect again", permit.ask.target),
+                reason: format!("the address or the host key of {} has changed", permit.ask.target),
+            });
+        }
+        if new.terms.recording > permit.terms.recording {
+            return Err(Refusal {
+                code: RefusalCode::NoAccess,
+                text: "more of this session must be recorded now; connect again".into(),
+                reason: format!("recording must be {:?} now", new.terms.recording.as_str()),
+            });
+        }
+        Ok(new)
+    });
+    if let Err(refusal) = &answer {
+        note_refusal(app, &permit.caller, &permit.ask, refusal).await?;
+    }
+    Ok(answer)
+}
+
+async fn judge(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, StoreError> {
     let now = app.clock.now();
     let policy = app.policy();
     let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
@@ -88,30 +140,45 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
             reason: format!("certificate {:?} does not name {}", caller.certificate_serial(), ask.login),
         })
     } else {
-        match policy::decide(&policy, caller.identity(), &ask) {
-            Verdict::Allow { target, terms, role } => {
-                let limits = Terms {
-                    session_max: Some(app.config.sessions.max.min(caller.sign_in_expires().since(now))),
-                    idle_max: Some(app.config.sessions.idle),
-                    record_input: app.config.recording.input,
-                };
-                Ok(Permit {
-                    caller: caller.clone(),
-                    ask: ask.clone(),
-                    target,
-                    role,
-                    terms: terms.narrow(&limits),
-                    policy_digest: policy.digest.clone(),
-                })
-            }
+        let at = Circumstances { now, from: caller.from() };
+        match policy::decide(&policy, caller.identity(), &ask, &at) {
+            Verdict::Allow(allowed) => Ok(permit(app, caller, ask, *allowed, &policy.digest, now)),
             Verdict::Refuse(refusal) => Err(refusal),
         }
     };
-    let answer = answer.map_err(|refusal| named(app, refusal));
-    if let Err(refusal) = &answer {
-        note_refusal(app, caller, &ask, refusal).await?;
+    Ok(answer.map_err(|refusal| named(app, refusal)))
+}
+
+fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str, now: Timestamp) -> Permit {
+    let config = &app.config;
+    let limits = Terms {
+        certificate_max: None,
+        session_max: Some(config.sessions.max.min(caller.sign_in_expires().since(now))),
+        idle_max: Some(config.sessions.idle),
+        recording: if config.recording.input { Recording::Input } else { Recording::Nothing },
+    };
+    Permit {
+        caller: caller.clone(),
+        ask,
+        terms: allowed.terms.narrow(&limits),
+        allowed,
+        env_default: config.sessions.env.clone(),
+        policy_digest: digest.to_owned(),
     }
-    Ok(answer)
+}
+
+/// Whether a variable that a client sends may be kept for a later program on this channel. The program's own permit
+/// decides again what of it passes.
+pub fn may_send(app: &App, caller: &Caller, ask: &Ask) -> bool {
+    let Act::Env { name } = &ask.act else { return false };
+    let at = Circumstances { now: app.clock.now(), from: caller.from() };
+    match policy::decide(&app.policy(), caller.identity(), ask, &at) {
+        Verdict::Allow(allowed) => allowed
+            .env
+            .iter()
+            .any(|own| policy::env_passes(own.as_ref().unwrap_or(&app.config.sessions.env), name)),
+        Verdict::Refuse(_) => false,
+    }
 }
 
 /// The policy does not know what this bastion is called.
@@ -142,5 +209,14 @@ pub fn describe(act: &Act) -> String {
         Act::Shell { .. } => "shell".into(),
         Act::Exec { command, .. } => format!("exec: {}", String::from_utf8_lossy(command)),
         Act::Subsystem { name } => format!("subsystem: {name}"),
+        Act::Env { name } => format!("env: {name}"),
+        Act::LocalForward { host, port, .. } => format!("forward: {host}:{port}"),
+        Act::LocalSocket { path } => format!("forward: {path}"),
+        Act::RemoteForward { host, port } => format!("remote forward: {host}:{port}"),
+        Act::RemoteSocket { path } => format!("remote forward: {path}"),
+        Act::Agent => "agent forwarding".into(),
+        Act::X11 => "X11 forwarding".into(),
+        Act::Tun => "tun".into(),
+        Act::Unknown { name } => format!("unknown: {name}"),
     }
 }

@@ -13,7 +13,7 @@ use crate::audit::AuditEvent;
 use crate::ca::{Draft, DraftError, SignerError, draft};
 use crate::ids::SignInId;
 use crate::names::LoginName;
-use crate::policy::{Refusal, RefusalCode, logins_for};
+use crate::policy::{Refusal, RefusalCode, certificate_max, logins_for};
 use crate::store::{CertificateRow, StoreError};
 use crate::time::Timestamp;
 
@@ -78,7 +78,9 @@ pub async fn issue(app: &App, signed: &SignedBy, wish: Wish) -> Result<(Issued, 
             return Err(IssueRefused::Policy(refusal));
         }
     };
-    let life = life(app.config.certificates.life, wish.life, caller.sign_in_expires().since(now))
+    let configured = app.config.certificates.life;
+    let role_max = certificate_max(&app.policy(), caller.identity(), &logins).unwrap_or(configured);
+    let life = life(configured.min(role_max), wish.life, caller.sign_in_expires().since(now))
         .map_err(IssueRefused::Policy)?;
     let draft = Draft::user(
         signed.key(),

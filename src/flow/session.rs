@@ -9,7 +9,7 @@ use crate::audit::AuditEvent;
 use crate::ca::{Draft, DraftError, SignerError};
 use crate::flow::authorize::{Permit, describe};
 use crate::ids::SessionId;
-use crate::policy::Act;
+use crate::policy::{Act, Recording};
 use crate::recording::{Recorder, RecorderError, Start};
 use crate::store::{CertificateRow, SessionRow, StoreError};
 
@@ -189,8 +189,20 @@ fn start_of(app: &App, permit: &Permit, id: &SessionId, terminal: Option<&Termin
     let command = match &permit.ask().act {
         Act::Shell { .. } => None,
         Act::Exec { command, .. } => Some(String::from_utf8_lossy(command).into_owned()),
-        Act::Subsystem { .. } => return None,
+        Act::Subsystem { .. }
+        | Act::Env { .. }
+        | Act::LocalForward { .. }
+        | Act::LocalSocket { .. }
+        | Act::RemoteForward { .. }
+        | Act::RemoteSocket { .. }
+        | Act::Agent
+        | Act::X11
+        | Act::Tun
+        | Act::Unknown { .. } => return None,
     };
+    if permit.terms().recording == Recording::Nothing {
+        return None;
+    }
     let who = permit.caller().identity();
     Some(Start {
         session: id.clone(),
@@ -205,7 +217,7 @@ fn start_of(app: &App, permit: &Permit, id: &SessionId, terminal: Option<&Termin
             who.reference(),
             who.display
         ),
-        input: permit.terms().record_input,
+        input: permit.terms().recording == Recording::Input,
     })
 }
 
@@ -215,6 +227,15 @@ fn row_of(app: &App, permit: &Permit, id: &SessionId, recorder: Option<&Recorder
         Act::Shell { .. } => ("shell", String::new()),
         Act::Exec { command, .. } => ("exec", String::from_utf8_lossy(command).into_owned()),
         Act::Subsystem { name } => (name.as_str(), String::new()),
+        Act::Env { .. }
+        | Act::LocalForward { .. }
+        | Act::LocalSocket { .. }
+        | Act::RemoteForward { .. }
+        | Act::RemoteSocket { .. }
+        | Act::Agent
+        | Act::X11
+        | Act::Tun
+        | Act::Unknown { .. } => ("forward", String::new()),
     };
     SessionRow {
         id: id.clone(),
@@ -249,7 +270,7 @@ fn opened(permit: &Permit, row: &SessionRow, target_serial: u64) -> AuditEvent {
         target: row.target.clone(),
         login: row.login.clone(),
         act: describe(&permit.ask().act),
-        role: permit.role().to_string(),
+        role: permit.roles(),
         policy: permit.policy_digest().into(),
         from: row.from.clone(),
         recording: row.recording.clone(),

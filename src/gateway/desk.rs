@@ -22,7 +22,9 @@ use super::relay::{ClientEnd, read_client};
 use super::session::{self, Run};
 use super::shared::Shared;
 use crate::flow::Caller;
+use crate::flow::authorize::may_send;
 use crate::names::{LoginName, TargetName};
+use crate::policy::{Act, Ask};
 
 /// A terminal as the client asked for it, with what only the target needs.
 #[derive(Clone, Debug)]
@@ -144,9 +146,14 @@ impl Desk {
         }
     }
 
-    /// `env`: true when the variable may pass. The allow-list is the server's.
+    /// `env`: true when the variable may pass.
     pub(super) fn env(&mut self, id: ChannelId, name: &str, value: &str) -> bool {
-        let allowed = self.shared.app.config.sessions.env.iter().any(|pattern| matches(pattern, name));
+        let ask = Ask {
+            target: self.route.target.clone(),
+            login: self.route.login.clone(),
+            act: Act::Env { name: name.into() },
+        };
+        let allowed = may_send(&self.shared.app, &self.route.caller, &ask);
         match self.channels.get_mut(&id) {
             Some(open)
                 if allowed
@@ -181,36 +188,5 @@ impl Desk {
     /// The receive window for the client's channels.
     pub(super) fn window(&self) -> u32 {
         self.pressure.window()
-    }
-}
-
-/// `LC_*` matches what begins with `LC_`; anything else only itself. Names are letters, digits and underscores.
-fn matches(pattern: &str, name: &str) -> bool {
-    let sane =
-        !name.is_empty() && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    sane && match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => name == pattern,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn environment_patterns() {
-        for (pattern, name, expected) in [
-            ("LANG", "LANG", true),
-            ("LANG", "LANGUAGE", false),
-            ("LC_*", "LC_ALL", true),
-            ("LC_*", "LC_", true),
-            ("LC_*", "LD_PRELOAD", false),
-            ("LC_*", "LC_A=B", false),
-            ("*", "", false),
-            ("*", "A B", false),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
     }
 }

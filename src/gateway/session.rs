@@ -11,7 +11,7 @@ use super::pressure::Gauge;
 use super::relay::{ClientEnd, Ending, Relay, Watch};
 use super::shared::Shared;
 use super::upstream::{self, UpstreamError};
-use crate::flow::authorize::authorize;
+use crate::flow::authorize::{Permit, authorize};
 use crate::flow::session::{self as flow, OpenSession, Outcome, Terminal};
 use crate::policy::{Act, Ask};
 
@@ -34,7 +34,8 @@ pub(super) async fn run(run: Run) {
     let permit = match authorize(app, &route.caller, ask).await {
         Ok(Ok(permit)) => permit,
         Ok(Err(refusal)) => {
-            return client.farewell(&format!("{} [{}]", refusal.text, refusal.code.as_str()), 255).await;
+            let text = format!("{} [{}]", refusal.text, refusal.code.as_str());
+            return client.farewell(&text, refusal.exit_status()).await;
         }
         Err(error) => return broken(&client, &shared, &error).await,
     };
@@ -118,7 +119,7 @@ async fn passage(
         Err(error) => return unreachable(session, client, &error).await,
     };
     let (mut read, write) = upstream.channel.split();
-    let early = match timeout(dial, start(&mut read, &write, request)).await {
+    let early = match timeout(dial, start(&mut read, &write, request, session.permit())).await {
         Ok(Ok(early)) => early,
         Ok(Err(what)) => {
             client.farewell(&format!("{} refused {what}", session.permit().target().name), 255).await;
@@ -160,13 +161,14 @@ async fn start(
     read: &mut ChannelReadHalf,
     write: &ChannelWriteHalf<client::Msg>,
     request: &Request,
+    permit: &Permit,
 ) -> Result<Option<ChannelMsg>, &'static str> {
     let gone = "the channel";
     if let Some(PtyRequest { term, columns, rows, width, height, modes }) = &request.pty {
         write.request_pty(true, term, *columns, *rows, *width, *height, modes).await.map_err(|_| gone)?;
         answered(read).await.map_err(|()| "a terminal")?;
     }
-    for (name, value) in &request.env {
+    for (name, value) in request.env.iter().filter(|(name, _)| permit.passes(name)) {
         // Without a reply: a target that does not want the variable ignores it, as with a direct connection.
         write.set_env(false, name.as_str(), value.as_str()).await.map_err(|_| gone)?;
     }

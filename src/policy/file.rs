@@ -1,17 +1,21 @@
-//! Reads and checks the policy file: from text to a [`Policy`] whose every name is parsed and every reference
+//! Reads and checks the policy, one file or a folder of them: from text to a [`Policy`] whose every name is parsed and every reference
 //! resolved, or to every problem found. `target` and `role` read one table each; what a policy means is `decide`'s.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::role::Draft;
 use super::target::Targets;
-use super::{Policy, role, target};
+use super::{Policy, extends, role, target};
 use crate::config::{self, Config, Document, Problem, Section};
-use crate::names::{ProviderName, RoleName};
+use crate::names::ProviderName;
 
-/// Reads the file at `path`; every problem found is reported, not only the first. A policy without roles is legal:
+/// Most files of a policy folder.
+const FILES_MAX: usize = 1000;
+
+/// Reads the file at `path`, or every `*.toml` of the folder there; every problem found is reported, not only the first. A policy without roles is legal:
 /// nobody may do anything.
 pub fn load(path: &Path) -> Result<Policy, Vec<Problem>> {
     read(path, None)
@@ -29,8 +33,9 @@ pub fn check_against(policy: &Policy, config: &Config) -> Vec<Problem> {
     let known: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
     let mut problems = Vec::new();
     for role in &policy.roles {
-        let groups = role.members.groups.iter().map(|group| (group.provider().as_str(), group.to_string()));
-        let subjects = role.members.subjects.iter().map(|subject| {
+        let groups = role.members.iter().flat_map(|layer| &layer.groups);
+        let groups = groups.map(|group| (group.provider().as_str(), group.to_string()));
+        let subjects = role.members.iter().flat_map(|layer| &layer.subjects).map(|subject| {
             let provider = subject.split_once(':').map_or("", |(provider, _)| provider);
             (provider, subject.clone())
         });
@@ -45,25 +50,88 @@ pub fn check_against(policy: &Policy, config: &Config) -> Vec<Problem> {
 }
 
 fn read(path: &Path, providers: Option<&[ProviderName]>) -> Result<Policy, Vec<Problem>> {
-    let text = config::read_text(path).map_err(|problem| vec![problem])?;
-    let doc = Document::new(path, &text);
-    let policy = doc.parse().map(|table| {
-        let mut top = Section::top(&doc, table.get_ref());
-        let targets = read_targets(&mut top);
-        let roles = read_roles(&mut top, &targets, providers);
-        top.finish();
-        let digest = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        Policy { targets: targets.read, roles, digest }
-    });
+    let files = files(path).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let mut texts = Vec::new();
+    for file in files {
+        match config::read_text(&file) {
+            Ok(text) => texts.push((file, text)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let docs: Vec<Document<'_>> = texts.iter().map(|(file, text)| Document::new(file, text)).collect();
+    let tables: Vec<_> = docs.iter().map(Document::parse).collect();
+    let complete = problems.is_empty() && tables.iter().all(Option::is_some);
+    let policy = if complete {
+        let mut tops: Vec<Section<'_>> = docs
+            .iter()
+            .zip(&tables)
+            .filter_map(|(doc, table)| Some(Section::top(doc, table.as_ref()?.get_ref())))
+            .collect();
+        let targets = read_targets(&mut tops);
+        let drafts = read_roles(&mut tops, &targets, providers);
+        let roles = extends::join(drafts, &targets);
+        tops.into_iter().for_each(Section::finish);
+        Some(Policy { targets: targets.read, roles, digest: digest(&texts) })
+    } else {
+        None
+    };
+    let clean = docs.iter().all(Document::is_clean);
+    drop(tables);
+    problems.extend(docs.into_iter().flat_map(Document::into_problems));
     match policy {
-        Some(policy) if doc.is_clean() => Ok(policy),
-        Some(_) | None => Err(doc.into_problems()),
+        Some(policy) if clean && problems.is_empty() => Ok(policy),
+        Some(_) | None => Err(problems),
     }
 }
 
-fn read_targets(top: &mut Section<'_>) -> Targets {
+/// The file itself, or the `*.toml` files of a folder in the order of their names.
+pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let whole = |message| Problem { file: path.to_owned(), line: 0, column: 0, message };
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let meta = std::fs::metadata(path).map_err(|e| whole(format!("cannot be read: {e}")))?;
+    if meta.permissions().mode() & 0o002 != 0 {
+        return Err(whole(format!("everybody may write to this folder: chmod o-w {}", path.display())));
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|e| whole(format!("cannot be read: {e}")))? {
+        let file = entry.map_err(|e| whole(format!("cannot be read: {e}")))?.path();
+        // A leading dot is what editors and half-finished copies have.
+        let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && file.extension().is_some_and(|end| end == "toml") {
+            files.push(file);
+        }
+    }
+    if files.len() > FILES_MAX {
+        return Err(whole(format!("has more than {FILES_MAX} files")));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// One file is named by its bytes alone; of a folder the names count too, because their order does.
+fn digest(texts: &[(PathBuf, String)]) -> String {
+    let mut hash = Sha256::new();
+    match texts {
+        [(_, text)] => hash.update(text.as_bytes()),
+        many => {
+            for (file, text) in many {
+                let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+                for part in [name, text.as_bytes()] {
+                    hash.update((part.len() as u64).to_be_bytes());
+                    hash.update(part);
+                }
+            }
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read_targets(tops: &mut [Section<'_>]) -> Targets {
     let mut targets = Targets::default();
-    for mut section in top.children("target") {
+    for mut section in tops.iter_mut().flat_map(|top| top.children("target")) {
         if let Some(name) = section.text("name")
             && !targets.named.insert(name.value.to_owned())
         {
@@ -80,22 +148,11 @@ fn read_targets(top: &mut Section<'_>) -> Targets {
     targets
 }
 
-fn read_roles(
-    top: &mut Section<'_>,
+fn read_roles<'d>(
+    tops: &mut [Section<'d>],
     targets: &Targets,
     providers: Option<&[ProviderName]>,
-) -> Vec<super::Role> {
-    let mut roles = Vec::new();
-    let mut seen: BTreeSet<RoleName> = BTreeSet::new();
-    for mut section in top.children("role") {
-        if let Some(role) = role::read(&mut section, targets, providers) {
-            if !seen.insert(role.name.clone()) {
-                let place = section.place_of("name").unwrap_or(section.place);
-                section.problem(place, format!("there is a role \"{}\" already", role.name));
-            }
-            roles.push(role);
-        }
-        section.finish();
-    }
-    roles
+) -> Vec<Draft<'d>> {
+    let sections = tops.iter_mut().flat_map(|top| top.children("role"));
+    sections.filter_map(|section| role::read(section, targets, providers)).collect()
 }

@@ -1,9 +1,14 @@
 //! What may pass: the policy file, its checked form, and the one pure function that decides.
 //!
-//! `file` reads and checks (`target` and `role` one table each); `decide` answers. No clock, no disk, no async in `decide`.
+//! `file` reads and checks (`target` and `role` one table each, `extends` what roles take from each other); `decide`
+//! answers. No clock, no disk, no async in `decide`.
 
+pub mod ask;
+mod conditions;
 pub mod decide;
+pub mod extends;
 pub mod file;
+pub mod hours;
 mod role;
 mod target;
 pub mod terms;
@@ -11,19 +16,22 @@ pub mod terms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::{GroupName, LoginName, RoleName, TargetName};
+use crate::net::Cidr;
 
-pub use decide::{Verdict, decide, logins_for, targets_for};
+pub use ask::{Act, Ask, ChannelKind, Circumstances, Refusal, RefusalCode};
+pub use decide::{Allowance, Verdict, certificate_max, decide, logins_for, targets_for};
 pub use file::{check_against, load, load_for};
-pub use terms::Terms;
+pub use hours::Hours;
+pub use terms::{Recording, Terms};
 
-/// A checked policy: what the file said, every name parsed, every reference resolved.
+/// A checked policy: what the files said, every name parsed, every reference resolved.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// By name.
     pub targets: BTreeMap<TargetName, Target>,
-    /// In the order of the file.
+    /// In the order of the files. Templates are not among them: what they say stands in the roles that extend them.
     pub roles: Vec<Role>,
-    /// SHA-256 of the file's bytes in hex, written into sessions and audit entries.
+    /// SHA-256 in hex over the names and bytes of the files, written into sessions and audit entries.
     pub digest: String,
 }
 
@@ -54,21 +62,28 @@ pub enum HostKey {
     Pinned(Vec<String>),
 }
 
-/// A rule of eligibility.
+/// A rule of eligibility. What a role extends stands in it as further layers: a value with layers holds only where
+/// every layer does, so a role can narrow what it extends and nothing else.
 #[derive(Clone, Debug)]
 pub struct Role {
     /// Its name.
     pub name: RoleName,
-    /// Whom it is for.
-    pub members: Members,
-    /// Targets by name.
-    pub target_names: BTreeSet<TargetName>,
-    /// Targets by label: every pair of one map must match; any map of the list suffices.
-    pub target_labels: Vec<BTreeMap<String, String>>,
+    /// The roles it extends, nearest first.
+    pub extends: Vec<RoleName>,
+    /// Whom it is for: somebody in every layer.
+    pub members: Vec<Members>,
+    /// Which targets: those in every layer.
+    pub targets: Vec<Selector>,
     /// Accounts it opens.
     pub logins: BTreeSet<LoginName>,
     /// Channel kinds it opens.
     pub channels: BTreeSet<ChannelKind>,
+    /// Environment variables that may pass: names, `*` only at the end. None: what the configuration says.
+    pub env: Option<Vec<String>>,
+    /// Where the client may connect from: an address in every layer.
+    pub sources: Vec<Vec<Cidr>>,
+    /// When it may be used: a moment in every layer.
+    pub hours: Vec<Hours>,
     /// Limits that an allowed act carries.
     pub terms: Terms,
 }
@@ -82,103 +97,101 @@ pub struct Members {
     pub subjects: BTreeSet<String>,
 }
 
-/// Kinds of channel a role can open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ChannelKind {
-    /// A shell, with or without a terminal.
-    Shell,
-    /// One command.
-    Exec,
-    /// The `sftp` subsystem.
-    Sftp,
+/// Which targets: any that one of the three lists names.
+#[derive(Clone, Debug, Default)]
+pub struct Selector {
+    /// By name.
+    pub names: BTreeSet<TargetName>,
+    /// By pattern: `*` is any run of characters without a dot.
+    pub patterns: Vec<String>,
+    /// By label: every pair of one map must match; any map of the list suffices.
+    pub labels: Vec<BTreeMap<String, String>>,
 }
 
-impl ChannelKind {
-    /// Every kind, in the order people are told of them.
-    pub const ALL: [Self; 3] = [Self::Shell, Self::Exec, Self::Sftp];
-
-    /// The kind as the policy file and refusals write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Shell => "shell",
-            Self::Exec => "exec",
-            Self::Sftp => "sftp",
-        }
+impl Selector {
+    /// Whether it names this target.
+    pub fn names(&self, target: &Target) -> bool {
+        self.names.contains(&target.name)
+            || self.patterns.iter().any(|pattern| matches(pattern, target.name.as_str()))
+            || self.labels.iter().any(|wanted| decide::has_labels(&target.labels, wanted))
     }
 }
 
-/// What somebody wants to do on a target. One per channel; the same type for every door.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// The target's name as the client gave it.
-    pub target: TargetName,
-    /// The account.
-    pub login: LoginName,
-    /// What in particular.
-    pub act: Act,
+/// Whether `name` is what `pattern` describes, where `*` is any run of characters without a dot. Anchored.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        let at = if last { rest.len().checked_sub(part.len()) } else { rest.find(part) };
+        let Some((skipped, tail)) = at.and_then(|at| rest.split_at_checked(at)) else { return false };
+        let Some(after) = tail.strip_prefix(part) else { return false };
+        if skipped.contains('.') {
+            return false;
+        }
+        rest = after;
+    }
+    rest.is_empty()
 }
 
-/// The particular thing asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// A shell (RFC 4254 section 6.5 `shell`).
-    Shell {
-        /// With a pseudo-terminal.
-        pty: bool,
-    },
-    /// One command (`exec`), as the bytes the client sent.
-    Exec {
-        /// The command line.
-        command: Vec<u8>,
-        /// With a pseudo-terminal.
-        pty: bool,
-    },
-    /// A subsystem by name; only `sftp` is known.
-    Subsystem {
-        /// Its name.
-        name: String,
-    },
+/// Whether a list of environment variables (`LC_*`, `LANG`) has `name`. What is not a variable's name is in no list.
+pub fn env_passes(patterns: &[String], name: &str) -> bool {
+    let sane = !name.is_empty()
+        && name.len() <= 128
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    sane && patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    })
 }
 
-/// A no, as an answer: not an error. `code` is stable and documented, `text` is one line for the user and says
-/// what to do next, `reason` is the fuller text for the audit. Unknown and forbidden targets get the same `text`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Stable code, e.g. `no-access`.
-    pub code: RefusalCode,
-    /// One line for the user.
-    pub text: String,
-    /// For the audit only.
-    pub reason: String,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Stable codes of refusals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RefusalCode {
-    /// No role opens this target with this login for this person, or there is no such target.
-    NoAccess,
-    /// A role opens the target, but not this kind of channel.
-    ChannelKind,
-    /// The certificate does not name this login.
-    Principal,
-    /// The sign-in has ended.
-    SignInEnded,
-    /// A limit of the server is reached.
-    Limit,
-    /// A request that this server does not know.
-    Unknown,
-}
+    #[test]
+    fn target_patterns() {
+        for (pattern, name, expect) in [
+            ("web*", "web1", true),
+            ("web*", "web", true),
+            ("web*", "web1.eu", false),
+            ("web*", "xweb1", false),
+            ("web*.eu", "web1.eu", true),
+            ("web*.eu", "web1.eu.eu", false),
+            ("*-db-*", "a-db-b", true),
+            ("*-db-*", "a-db-db-b", true),
+            ("*-db-*", "-db", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "ac", false),
+            ("*.prod", "x.prod", true),
+            ("*.prod", "x.y.prod", false),
+            ("web1", "web1", true),
+            ("web1", "web11", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(matches(pattern, name), expect, "{pattern} {name}");
+        }
+    }
 
-impl RefusalCode {
-    /// The code as users see it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoAccess => "no-access",
-            Self::ChannelKind => "channel-kind",
-            Self::Principal => "principal",
-            Self::SignInEnded => "sign-in-ended",
-            Self::Limit => "limit",
-            Self::Unknown => "unknown-request",
+    #[test]
+    fn environment_patterns() {
+        for (pattern, name, expected) in [
+            ("LANG", "LANG", true),
+            ("LANG", "LANGUAGE", false),
+            ("LC_*", "LC_ALL", true),
+            ("LC_*", "LC_", true),
+            ("LC_*", "LD_PRELOAD", false),
+            ("LC_*", "LC_A=B", false),
+            ("*", "", false),
+            ("*", "A B", false),
+            ("*", "1A", false),
+        ] {
+            assert_eq!(env_passes(&[pattern.to_owned()], name), expected, "{pattern} {name}");
         }
     }
 }

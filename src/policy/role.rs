@@ -1,40 +1,94 @@
-//! Reads one `[[role]]`. A rule that would match everybody, everything or nothing does not load: it is a mistake, and
+//! Reads one `[[role]]` as it stands; `extends` joins it with what it extends, `conditions` reads when and how long it
+//! holds. A rule that would match everybody, everything or nothing does not load: it is a mistake, and
 //! one that is seen only when it is too late.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::target::{self, Targets};
-use super::{ChannelKind, Members, Role, Terms};
-use crate::config::{At, SESSION_IDLE, SESSION_MAX, Section, hint};
+use super::{ChannelKind, Hours, Members, Recording, Selector, conditions};
+use crate::config::{At, Section, hint};
 use crate::names::{GroupName, LoginName, ProviderName, RoleName, TargetName};
+use crate::net::Cidr;
 
-/// Reads the table. `providers`, when known, are those that members may come from.
-pub(super) fn read(
-    section: &mut Section<'_>,
+/// One `[[role]]` as written, before it is joined with what it extends. `None` is "not given".
+#[derive(Debug)]
+pub(super) struct Draft<'d> {
+    /// The table, still open: what joining finds wrong is noted in it.
+    pub(super) section: Section<'d>,
+    pub(super) name: At<RoleName>,
+    /// It is only there to be extended.
+    pub(super) template: bool,
+    pub(super) extends: Option<At<RoleName>>,
+    pub(super) members: Option<Members>,
+    pub(super) targets: Option<Selector>,
+    pub(super) logins: Option<At<Vec<At<LoginName>>>>,
+    pub(super) channels: Option<At<Vec<At<ChannelKind>>>>,
+    pub(super) env: Option<At<Vec<String>>>,
+    pub(super) sources: Option<Vec<Cidr>>,
+    pub(super) hours: Option<Hours>,
+    pub(super) limits: Limits,
+}
+
+/// The terms as written.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    pub(super) certificate_max: Option<At<Duration>>,
+    pub(super) session_max: Option<At<Duration>>,
+    pub(super) idle_max: Option<At<Duration>>,
+    pub(super) recording: Option<At<Recording>>,
+}
+
+/// What a role must say, itself or through what it extends, and how.
+pub(super) const NEEDED: [(&str, &str); 4] = [
+    ("members", "{ groups = [\"PROVIDER:GROUP\"] } or { subjects = [\"PROVIDER:SUBJECT\"] }"),
+    ("targets", "{ names = [\"web1\"] } or { labels = [{ env = \"prod\" }] }"),
+    ("logins", "the accounts it opens, such as [\"deploy\"]"),
+    ("channels", "what it opens, such as [\"shell\", \"exec\", \"sftp\"]"),
+];
+
+/// Reads the table. `providers`, when known, are those that members may come from. `None` when it has no name; that
+/// and everything else wrong has been noted.
+pub(super) fn read<'d>(
+    mut section: Section<'d>,
     targets: &Targets,
     providers: Option<&[ProviderName]>,
-) -> Option<Role> {
+) -> Option<Draft<'d>> {
     section.require("name", "a name of your choice");
-    section.require("members", "{ groups = [\"PROVIDER:GROUP\"] } or { subjects = [\"PROVIDER:SUBJECT\"] }");
-    section.require("targets", "{ names = [\"web1\"] } or { labels = [{ env = \"prod\" }] }");
-    section.require("logins", "the accounts it opens, such as [\"deploy\"]");
-    section.require("channels", "what it opens, of [\"shell\", \"exec\", \"sftp\"]");
-    let name = section.parsed::<RoleName>("name").map(|at| at.value);
-    let members = members(section, providers);
-    let (target_names, target_labels) = selectors(section, targets);
+    let name = section.parsed::<RoleName>("name");
+    let template = section.flag("template").is_some_and(|at| at.value);
+    let extends = section.parsed::<RoleName>("extends");
+    if !template && section.place_of("extends").is_none() {
+        for (key, what) in NEEDED {
+            section.require(key, what);
+        }
+    }
+    let members = section.place_of("members").map(|_| members(&mut section, providers));
+    let selector = section.place_of("targets").map(|_| selector(&mut section, targets));
     let logins = section.names::<LoginName>("logins");
-    not_empty(section, "logins", logins.as_ref());
-    let logins = logins.map(|at| at.value.into_iter().map(|login| login.value).collect());
-    let channels = channels(section);
-    let terms = terms(section);
-    Some(Role {
-        name: name?,
+    not_empty(&section, "logins", logins.as_ref());
+    let channels = channels(&mut section);
+    let env = conditions::env(&mut section);
+    let sources = conditions::sources(&mut section);
+    let hours = conditions::hours(&mut section);
+    let limits = conditions::limits(&mut section);
+    let Some(name) = name else {
+        section.finish();
+        return None;
+    };
+    Some(Draft {
+        section,
+        name,
+        template,
+        extends,
         members,
-        target_names,
-        target_labels,
-        logins: logins.unwrap_or_default(),
+        targets: selector,
+        logins,
         channels,
-        terms,
+        env,
+        sources,
+        hours,
+        limits,
     })
 }
 
@@ -99,9 +153,7 @@ fn subjects(table: &mut Section<'_>) -> Vec<At<String>> {
     subjects
 }
 
-type Selectors = (BTreeSet<TargetName>, Vec<BTreeMap<String, String>>);
-
-fn selectors(section: &mut Section<'_>, targets: &Targets) -> Selectors {
+fn selector(section: &mut Section<'_>, targets: &Targets) -> Selector {
     let given = section.holds("targets", "table");
     let mut table = section.child("targets");
     let names = table.names::<TargetName>("names").map(|at| at.value).unwrap_or_default();
@@ -112,6 +164,7 @@ fn selectors(section: &mut Section<'_>, targets: &Targets) -> Selectors {
             table.problem(name.place, format!("there is no target \"{}\"{hint}", name.value));
         }
     }
+    let patterns = patterns(&mut table, targets);
     let mut maps = Vec::new();
     for map in table.children("labels") {
         let place = map.place;
@@ -129,11 +182,36 @@ fn selectors(section: &mut Section<'_>, targets: &Targets) -> Selectors {
         maps.push(labels);
     }
     let empty = |key| table.place_of(key).is_none() || table.is_empty_array(key);
-    if given && empty("names") && empty("labels") {
-        table.problem(table.place, "the role opens no target: give \"names\" or \"labels\"");
+    if given && empty("names") && empty("labels") && empty("patterns") {
+        table.problem(table.place, "the role opens no target: give \"names\", \"patterns\" or \"labels\"");
     }
     table.finish();
-    (names.into_iter().map(|at| at.value).collect(), maps)
+    Selector { names: names.into_iter().map(|at| at.value).collect(), patterns, labels: maps }
+}
+
+/// Patterns of target names. One that could be anything, or is nothing, is a mistake.
+fn patterns(table: &mut Section<'_>, targets: &Targets) -> Vec<String> {
+    let mut patterns = Vec::new();
+    for text in table.texts("patterns").map(|at| at.value).unwrap_or_default() {
+        let pattern = text.value;
+        let letters = pattern.bytes().filter(u8::is_ascii_alphanumeric).count();
+        let legal = pattern
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-' | b'*'));
+        if !legal || pattern.contains("**") {
+            let message =
+                format!("{pattern:?} is not a pattern: a target's name with * for characters without a dot");
+            table.problem(text.place, message);
+        } else if letters == 0 {
+            table.problem(text.place, format!("{pattern:?} would match every target: say more of the name"));
+        } else if !targets.incomplete
+            && !targets.read.keys().any(|name| super::matches(pattern, name.as_str()))
+        {
+            table.problem(text.place, format!("no target is called {pattern:?}"));
+        }
+        patterns.push(pattern.to_owned());
+    }
+    patterns
 }
 
 /// Why no target has these labels; `None` when one has.
@@ -157,17 +235,16 @@ fn matches_nothing(labels: &BTreeMap<String, String>, targets: &Targets) -> Opti
     Some("no target has all of these labels".into())
 }
 
-fn channels(section: &mut Section<'_>) -> BTreeSet<ChannelKind> {
-    let Some(texts) = section.texts("channels") else { return BTreeSet::new() };
+fn channels(section: &mut Section<'_>) -> Option<At<Vec<At<ChannelKind>>>> {
+    let texts = section.texts("channels")?;
     not_empty(section, "channels", Some(&texts));
-    let mut channels = BTreeSet::new();
+    let mut channels: Vec<At<ChannelKind>> = Vec::new();
     for text in &texts.value {
         match ChannelKind::ALL.into_iter().find(|kind| kind.as_str() == text.value) {
-            Some(kind) => {
-                if !channels.insert(kind) {
-                    section.problem(text.place, format!("{:?} is listed twice", text.value));
-                }
+            Some(kind) if channels.iter().any(|known| known.value == kind) => {
+                section.problem(text.place, format!("{:?} is listed twice", text.value));
             }
+            Some(kind) => channels.push(At { value: kind, place: text.place }),
             None => {
                 let known = ChannelKind::ALL.map(ChannelKind::as_str);
                 let message = format!("unknown channel kind {:?}{}", text.value, hint(text.value, &known));
@@ -175,22 +252,5 @@ fn channels(section: &mut Section<'_>) -> BTreeSet<ChannelKind> {
             }
         }
     }
-    channels
-}
-
-fn terms(section: &mut Section<'_>) -> Terms {
-    let session_max = section.duration("session_max", &SESSION_MAX);
-    let idle_max = section.duration("idle_max", &SESSION_IDLE);
-    if let (Some(session), Some(idle)) = (&session_max, &idle_max)
-        && idle.value > session.value
-    {
-        section
-            .problem(idle.place, "\"idle_max\" is longer than \"session_max\" and would never end a session");
-    }
-    let record_input = section.flag("record_input");
-    Terms {
-        session_max: session_max.map(|at| at.value),
-        idle_max: idle_max.map(|at| at.value),
-        record_input: record_input.is_some_and(|at| at.value),
-    }
+    Some(At { value: channels, place: texts.place })
 }

@@ -5,21 +5,50 @@ use std::time::Duration;
 /// Limits. `None` means "no limit from here", never zero.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Terms {
+    /// Longest life of a user certificate.
+    pub certificate_max: Option<Duration>,
     /// Longest life of a session.
     pub session_max: Option<Duration>,
-    /// Longest silence in both directions.
+    /// Longest silence.
     pub idle_max: Option<Duration>,
-    /// Record what is typed. An obligation: it stands if any of the terms asks for it.
-    pub record_input: bool,
+    /// What must be recorded at least. An obligation: the most that any of the terms asks for.
+    pub recording: Recording,
+}
+
+/// How much of a session is recorded; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Recording {
+    /// Nothing but the session's row and its audit entries.
+    #[default]
+    Nothing,
+    /// What the person saw.
+    Output,
+    /// What was typed as well.
+    Input,
+}
+
+impl Recording {
+    /// Every value, least first.
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::Output, Self::Input];
+
+    /// The word of the policy file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "no",
+            Self::Output => "yes",
+            Self::Input => "input",
+        }
+    }
 }
 
 impl Terms {
     /// The terms that satisfy both.
     pub fn narrow(&self, other: &Self) -> Self {
         Self {
+            certificate_max: min(self.certificate_max, other.certificate_max),
             session_max: min(self.session_max, other.session_max),
             idle_max: min(self.idle_max, other.idle_max),
-            record_input: self.record_input || other.record_input,
+            recording: self.recording.max(other.recording),
         }
     }
 }

@@ -9,11 +9,11 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::ssh_key::{Certificate, HashAlg, PublicKey};
 
-use super::cidr;
 use super::draft::{BACKDATE, EXTENSION_SIGN_IN, OPTION_SOURCE, PRINCIPALS_MAX, USER_LIFE_MAX};
 use super::subject_key::{self, SubjectKeyRefused};
 use crate::ids::SignInId;
 use crate::names::LoginName;
+use crate::net;
 use crate::time::Timestamp;
 
 /// Why a certificate is refused: a stable word for the audit and a sentence.
@@ -230,7 +230,7 @@ fn check_user_options(certificate: &Certificate, from: IpAddr) -> Result<(), Cer
                 format!("the certificate has the critical option {}", shown(name)),
             );
         }
-        match cidr::list_contains(value, from) {
+        match net::list_contains(value, from) {
             Some(true) => {}
             Some(false) => {
                 let from = from.to_canonical();

@@ -4,14 +4,20 @@
 //! the target and the login, and opens the kind of channel. Nothing else allows, so no role means no.
 //!
 //! Limits are the intersection: the terms are narrowed over *every* role that allows this same ask, whatever their
-//! order. A second role therefore never widens a limit and never takes an obligation (`record_input`) away; it only
+//! order. A second role therefore never widens a limit and never takes an obligation (`recording`) away; it only
 //! opens what the first one did not. The verdict is named after the first allowing role in the order of the file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::{Act, Ask, ChannelKind, Policy, Refusal, RefusalCode, Role, Target, Terms};
+use super::hours::Opening;
+use super::{
+    Act, Ask, ChannelKind, Circumstances, Members, Policy, Refusal, RefusalCode, Role, Target, Terms,
+    env_passes,
+};
 use crate::identity::Identity;
 use crate::names::{LoginName, RoleName, TargetName};
+use crate::time::Timestamp;
 
 /// What stands in refusal texts for the name of the bastion, which the policy does not know. A door that knows it may
 /// replace this word.
@@ -21,22 +27,30 @@ pub const BASTION: &str = "BASTION";
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum Verdict {
-    /// Allowed, by these roles, under these terms, at this target (address and host key included, so that
-    /// whoever acts cannot look up another one).
-    Allow {
-        /// The target.
-        target: Target,
-        /// The narrowed terms.
-        terms: Terms,
-        /// The first role that allows it.
-        role: RoleName,
-    },
+    /// Allowed.
+    Allow(Box<Allowance>),
     /// Refused.
     Refuse(Refusal),
 }
 
+/// What is allowed, and how. It carries all that acting needs, so that nobody looks anything up a second time.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    /// The target, address and host key included.
+    pub target: Target,
+    /// The narrowed terms.
+    pub terms: Terms,
+    /// The roles that allow it, in the order of the policy. Never empty.
+    pub roles: Vec<RoleName>,
+    /// Environment variables that may pass, for programs: the lists of the allowing roles; None where one of them
+    /// leaves it to the configuration.
+    pub env: Vec<Option<Vec<String>>>,
+    /// The first moment at which one of the roles closes: to be judged again then.
+    pub until: Option<Timestamp>,
+}
+
 /// Judges one ask. Default deny. Unknown and forbidden targets differ in the `reason` for the audit only.
-pub fn decide(policy: &Policy, who: &Identity, ask: &Ask) -> Verdict {
+pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) -> Verdict {
     let Some(target) = policy.targets.get(&ask.target) else {
         return no_access(ask, format!("there is no target {}", ask.target));
     };
@@ -46,20 +60,144 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask) -> Verdict {
     if opening.is_empty() {
         return no_access(ask, why_not(policy, who, target, &ask.login));
     }
-    let Some(kind) = kind_of(&ask.act) else {
-        return unknown_act(ask);
+    let opening = match here_and_now(ask, opening, at) {
+        Ok(opening) => opening,
+        Err(refusal) => return Verdict::Refuse(refusal),
     };
-    let mut allowing = opening.iter().filter(|role| role.channels.contains(&kind));
-    let Some(first) = allowing.next() else {
-        return wrong_kind(ask, kind, &opening);
-    };
-    let terms = allowing.fold(first.terms.clone(), |terms, role| terms.narrow(&role.terms));
-    Verdict::Allow { target: target.clone(), terms, role: first.name.clone() }
+    match &ask.act {
+        Act::Shell { .. } => by_kind(ask, target, ChannelKind::Shell, &opening, at),
+        Act::Exec { .. } => by_kind(ask, target, ChannelKind::Exec, &opening, at),
+        Act::Subsystem { name } if name == "sftp" => by_kind(ask, target, ChannelKind::Sftp, &opening, at),
+        Act::Env { name } => {
+            // What a role leaves to the configuration, the flow above judges: the policy does not know it.
+            let passes = |role: &&&Role| role.env.as_ref().is_none_or(|env| env_passes(env, name));
+            let allowing: Vec<&Role> = opening.iter().filter(passes).copied().collect();
+            allow(target, &allowing, at).unwrap_or_else(|| {
+                refuse(ask, RefusalCode::Env, "this variable may not pass".into(), "no role passes it".into())
+            })
+        }
+        Act::LocalForward { .. }
+        | Act::LocalSocket { .. }
+        | Act::RemoteForward { .. }
+        | Act::RemoteSocket { .. } => {
+            let text =
+                "forwarding is not allowed to you: ask an administrator for a role that has this forward";
+            refuse(ask, RefusalCode::Forward, text.into(), "no role has forwards".into())
+        }
+        Act::Agent => {
+            let text = "agent forwarding is not allowed to you; ssh -J needs none";
+            refuse(ask, RefusalCode::Agent, text.into(), "no role allows agent forwarding".into())
+        }
+        Act::X11 => refuse(
+            ask,
+            RefusalCode::X11,
+            "X11 forwarding is not allowed to you".into(),
+            "no role allows X11".into(),
+        ),
+        Act::Tun => refuse(
+            ask,
+            RefusalCode::Tun,
+            "network interfaces are never forwarded; use -L, -R or -D".into(),
+            "tun@openssh.com".into(),
+        ),
+        Act::Subsystem { name } => {
+            let text = "this server knows the subsystem sftp only: use sftp, a command or a shell";
+            refuse(ask, RefusalCode::Unknown, text.into(), format!("unknown subsystem {}", shown(name)))
+        }
+        Act::Unknown { name } => refuse(
+            ask,
+            RefusalCode::Unknown,
+            "this server does not know this request".into(),
+            format!("unknown request {}", shown(name)),
+        ),
+    }
+}
+
+/// What the client called something: quoted, cut and without control characters before anybody reads it.
+fn shown(name: &str) -> String {
+    format!("\"{}\"", name.chars().take(64).collect::<String>().escape_debug())
+}
+
+/// The roles of `opening` that hold at this address and this moment.
+fn here_and_now<'p>(ask: &Ask, opening: Vec<&'p Role>, at: &Circumstances) -> Result<Vec<&'p Role>, Refusal> {
+    let (target, login) = (&ask.target, &ask.login);
+    let names = |roles: &[&Role]| roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(", ");
+    let here: Vec<&Role> = opening.iter().filter(|role| is_source(role, at)).copied().collect();
+    if here.is_empty() {
+        return Err(Refusal {
+            code: RefusalCode::Source,
+            text: format!(
+                "{target} as {login} is open to you, but not from {}: connect from a network it is meant for",
+                at.from
+            ),
+            reason: format!("role {} does not have {} among its sources", names(&opening), at.from),
+        });
+    }
+    let now: Vec<&Role> =
+        here.iter().filter(|role| opening_of(role, at) != Opening::Closed).copied().collect();
+    if now.is_empty() {
+        return Err(Refusal {
+            code: RefusalCode::Hours,
+            text: format!(
+                "{target} as {login} is open to you, but not at this time: come back in its hours, or ask an administrator"
+            ),
+            reason: format!("role {} is closed at {}", names(&here), at.now),
+        });
+    }
+    Ok(now)
+}
+
+fn is_source(role: &Role, at: &Circumstances) -> bool {
+    role.sources.iter().all(|layer| layer.iter().any(|range| range.contains(at.from)))
+}
+
+/// The narrowest opening of all layers.
+fn opening_of(role: &Role, at: &Circumstances) -> Opening {
+    role.hours.iter().map(|hours| hours.at(at.now)).fold(Opening::Open, |a, b| match (a, b) {
+        (Opening::Closed, _) | (_, Opening::Closed) => Opening::Closed,
+        (Opening::Until(a), Opening::Until(b)) => Opening::Until(a.min(b)),
+        (Opening::Until(one), Opening::Open) | (Opening::Open, Opening::Until(one)) => Opening::Until(one),
+        (Opening::Open, Opening::Open) => Opening::Open,
+    })
+}
+
+fn by_kind(ask: &Ask, target: &Target, kind: ChannelKind, opening: &[&Role], at: &Circumstances) -> Verdict {
+    let allowing: Vec<&Role> = opening.iter().filter(|role| role.channels.contains(&kind)).copied().collect();
+    allow(target, &allowing, at).unwrap_or_else(|| wrong_kind(ask, kind, opening))
+}
+
+/// Allowed by these roles; none when there is none.
+fn allow(target: &Target, allowing: &[&Role], at: &Circumstances) -> Option<Verdict> {
+    let first = allowing.first()?;
+    let until = allowing.iter().filter_map(|role| match opening_of(role, at) {
+        Opening::Until(end) => Some(end),
+        Opening::Open | Opening::Closed => None,
+    });
+    Some(Verdict::Allow(Box::new(Allowance {
+        target: target.clone(),
+        terms: allowing.iter().fold(first.terms.clone(), |terms, role| terms.narrow(&role.terms)),
+        roles: allowing.iter().map(|role| role.name.clone()).collect(),
+        env: allowing.iter().map(|role| role.env.clone()).collect(),
+        until: until.min(),
+    })))
+}
+
+fn refuse(ask: &Ask, code: RefusalCode, text: String, reason: String) -> Verdict {
+    let reason = format!("{reason} for {} as {}", ask.target, ask.login);
+    Verdict::Refuse(Refusal { code, text, reason })
 }
 
 /// Every login that any role opens for `who` on any target: the principals a certificate may carry.
 pub fn logins_for(policy: &Policy, who: &Identity) -> BTreeSet<LoginName> {
     targets_for(policy, who).into_iter().flat_map(|(_, logins)| logins).collect()
+}
+
+/// The longest life of a certificate of `who` for `logins`, if a role that opens one of them says so: of several the
+/// shortest.
+pub fn certificate_max(policy: &Policy, who: &Identity, logins: &[LoginName]) -> Option<Duration> {
+    let contributing =
+        roles_of(policy, who).filter(|role| logins.iter().any(|login| role.logins.contains(login)));
+    contributing.filter_map(|role| role.terms.certificate_max).min()
 }
 
 /// The targets `who` may reach, each with the logins, for `ssh bastion targets`. In the order of their names.
@@ -91,25 +229,19 @@ fn roles_of<'p>(policy: &'p Policy, who: &'p Identity) -> impl Iterator<Item = &
 /// A provider speaks for its own groups only: a group of another provider in an identity counts for nothing, whoever
 /// put it there.
 fn is_member(role: &Role, who: &Identity) -> bool {
-    role.members.subjects.contains(&who.reference())
-        || who
-            .groups
-            .iter()
-            .any(|group| *group.provider() == who.provider && role.members.groups.contains(group))
+    let in_layer = |members: &Members| {
+        members.subjects.contains(&who.reference())
+            || who
+                .groups
+                .iter()
+                .any(|group| *group.provider() == who.provider && members.groups.contains(group))
+    };
+    !role.members.is_empty() && role.members.iter().all(in_layer)
 }
 
+/// A role without selectors, which no file can say, opens nothing.
 fn opens_target(role: &Role, target: &Target) -> bool {
-    role.target_names.contains(&target.name)
-        || role.target_labels.iter().any(|wanted| has_labels(&target.labels, wanted))
-}
-
-/// The kind of channel that an act needs; none when we do not know the act. `scp` and `rsync` are `exec` here.
-fn kind_of(act: &Act) -> Option<ChannelKind> {
-    match act {
-        Act::Shell { .. } => Some(ChannelKind::Shell),
-        Act::Exec { .. } => Some(ChannelKind::Exec),
-        Act::Subsystem { name } => (name == "sftp").then_some(ChannelKind::Sftp),
-    }
+    !role.targets.is_empty() && role.targets.iter().all(|layer| layer.names(target))
 }
 
 fn no_access(ask: &Ask, reason: String) -> Verdict {
@@ -131,20 +263,6 @@ fn why_not(policy: &Policy, who: &Identity, target: &Target, login: &LoginName) 
     } else {
         format!("no role of {} opens {}", who.reference(), target.name)
     }
-}
-
-fn unknown_act(ask: &Ask) -> Verdict {
-    let name = match &ask.act {
-        Act::Subsystem { name } => name.as_str(),
-        Act::Shell { .. } | Act::Exec { .. } => "",
-    };
-    // The client chose the name: it is quoted, cut and without control characters before anybody reads it.
-    let shown: String = name.chars().take(64).collect::<String>().escape_debug().collect();
-    Verdict::Refuse(Refusal {
-        code: RefusalCode::Unknown,
-        text: "this server knows the subsystem sftp only: use sftp, a command or a shell".into(),
-        reason: format!("unknown subsystem \"{shown}\" for {} as {}", ask.target, ask.login),
-    })
 }
 
 fn wrong_kind(ask: &Ask, kind: ChannelKind, opening: &[&Role]) -> Verdict {

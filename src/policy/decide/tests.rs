@@ -6,8 +6,17 @@ use std::time::Duration;
 use super::*;
 use crate::identity::Kind;
 use crate::names::ProviderName;
-use crate::policy::{HostKey, Members};
+use crate::policy::{HostKey, Members, Recording, Selector};
 use crate::random::Random;
+
+/// A Friday at noon, from an address of the documentation range.
+fn noon() -> Circumstances {
+    Circumstances { now: Timestamp::from_secs(1_795_176_000), from: "192.0.2.7".parse().unwrap() }
+}
+
+fn judged(policy: &Policy, who: &Identity, ask: &Ask) -> Verdict {
+    decide(policy, who, ask, &noon())
+}
 
 fn somebody(provider: &str, subject: &str, groups: &[&str]) -> Identity {
     Identity {
@@ -65,7 +74,7 @@ targets = { names = ["db1"] }
 logins = ["root", "deploy"]
 channels = ["shell"]
 session_max = "1h"
-record_input = true
+recording = "input"
 [[role]]
 name = "stage"
 members = { groups = ["corp:ops", "corp:dev"] }
@@ -84,19 +93,12 @@ channels = ["exec", "sftp"]
 /// what is typed must be recorded; `-` no access; `x` another kind is open.
 fn cell(policy: &Policy, who: &Identity, target: &str, login: &str) -> String {
     let acts = [(shell(), 's'), (exec(), 'e'), (subsystem("sftp"), 'f')];
-    let one = |(act, letter): (Act, char)| match decide(policy, who, &ask(target, login, act)) {
-        Verdict::Allow { terms, .. } if terms.record_input => letter.to_ascii_uppercase(),
-        Verdict::Allow { .. } => letter,
-        Verdict::Refuse(refusal) => match refusal.code {
-            RefusalCode::NoAccess => '-',
-            RefusalCode::ChannelKind => 'x',
-            other @ (RefusalCode::Principal
-            | RefusalCode::SignInEnded
-            | RefusalCode::Limit
-            | RefusalCode::Unknown) => {
-                panic!("{other:?}")
-            }
-        },
+    let one = |(act, letter): (Act, char)| match judged(policy, who, &ask(target, login, act)) {
+        Verdict::Allow(allowed) if allowed.terms.recording == Recording::Input => letter.to_ascii_uppercase(),
+        Verdict::Allow(_) => letter,
+        Verdict::Refuse(refusal) if refusal.code == RefusalCode::NoAccess => '-',
+        Verdict::Refuse(refusal) if refusal.code == RefusalCode::ChannelKind => 'x',
+        Verdict::Refuse(refusal) => panic!("{refusal:?}"),
     };
     acts.map(one).iter().collect()
 }
@@ -163,27 +165,26 @@ fn terms_narrow_over_every_role_that_allows_the_same_ask() {
     let policy = policy(POLICY);
     let ann = somebody("corp", "ann", &["corp:ops"]);
     let mins = |m: u64| Some(Duration::from_secs(60 * m));
-    for (act, session_max, idle_max, record_input) in [
+    for (act, session_max, idle_max, recording) in [
         // Both roles open a shell: the shorter session of the second, the idle limit of the first, and its recording.
-        (shell(), mins(60), mins(30), true),
+        (shell(), mins(60), mins(30), Recording::Input),
         // Only the first role opens exec: the second one's terms are for shells.
-        (exec(), mins(480), mins(30), false),
+        (exec(), mins(480), mins(30), Recording::Output),
     ] {
-        let Verdict::Allow { terms, role, target } =
-            decide(&policy, &ann, &ask("db1", "deploy", act.clone()))
-        else {
+        let Verdict::Allow(allowed) = judged(&policy, &ann, &ask("db1", "deploy", act.clone())) else {
             panic!("{act:?}");
         };
-        assert_eq!(terms, Terms { session_max, idle_max, record_input }, "{act:?}");
-        assert_eq!(role.as_str(), "ops");
+        let Allowance { terms, roles, target, .. } = *allowed;
+        assert_eq!(terms, Terms { certificate_max: None, session_max, idle_max, recording }, "{act:?}");
+        assert_eq!(roles[0].as_str(), "ops");
         assert_eq!(target, policy.targets[&target.name], "the verdict carries the judged target");
     }
 }
 
 fn refusal(policy: &Policy, who: &Identity, ask: &Ask) -> Refusal {
-    match decide(policy, who, ask) {
+    match judged(policy, who, ask) {
         Verdict::Refuse(refusal) => refusal,
-        allow @ Verdict::Allow { .. } => panic!("{allow:?}"),
+        allow @ Verdict::Allow(_) => panic!("{allow:?}"),
     }
 }
 
@@ -273,14 +274,21 @@ fn attacks() {
     // A selector without labels, which no file can say, opens nothing.
     let mut wide = policy.clone();
     for role in &mut wide.roles {
-        role.target_labels = vec![BTreeMap::new()];
-        role.target_names.clear();
+        role.targets = vec![Selector { labels: vec![BTreeMap::new()], ..Selector::default() }];
     }
+    assert_eq!(refusal(&wide, &ops, &web1).code, RefusalCode::NoAccess);
+    wide.roles.iter_mut().for_each(|role| role.targets.clear());
+    assert_eq!(refusal(&wide, &ops, &web1).code, RefusalCode::NoAccess);
+    let mut wide = policy.clone();
+    wide.roles.iter_mut().for_each(|role| role.members.clear());
     assert_eq!(refusal(&wide, &ops, &web1).code, RefusalCode::NoAccess);
     // No role, no access; and an identity without groups is in no group.
     assert_eq!(refusal(&Policy::default(), &ops, &web1).code, RefusalCode::NoAccess);
     assert_eq!(refusal(&policy, &somebody("corp", "olga", &[]), &web1).code, RefusalCode::NoAccess);
 }
+
+/// The kinds that need no rules.
+const KINDS: [ChannelKind; 3] = [ChannelKind::Shell, ChannelKind::Exec, ChannelKind::Sftp];
 
 /// Draws small random policies and people from few names, so that roles overlap often.
 struct Draw(Random);
@@ -296,7 +304,8 @@ impl Draw {
 
     fn terms(&self) -> Terms {
         let time = || (self.below(3) > 0).then(|| Duration::from_secs(self.below(5)));
-        Terms { session_max: time(), idle_max: time(), record_input: self.below(2) == 0 }
+        let recording = Recording::ALL[self.below(3) as usize];
+        Terms { certificate_max: time(), session_max: time(), idle_max: time(), recording }
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
@@ -312,14 +321,21 @@ impl Draw {
         let targets = targets.collect();
         let roles = (0..self.below(5)).map(|number| Role {
             name: format!("r{number}").parse().unwrap(),
-            members: Members {
+            extends: Vec::new(),
+            members: vec![Members {
                 groups: self.some(&["p:g1", "p:g2", "q:g1"]).iter().map(|g| g.parse().unwrap()).collect(),
                 subjects: self.some(&["p:s1", "q:s1"]).into_iter().collect(),
-            },
-            target_names: self.some(&["a", "b", "x"]).iter().map(|t| t.parse().unwrap()).collect(),
-            target_labels: (0..self.below(3)).map(|_| self.labels()).collect(),
+            }],
+            targets: vec![Selector {
+                names: self.some(&["a", "b", "x"]).iter().map(|t| t.parse().unwrap()).collect(),
+                patterns: Vec::new(),
+                labels: (0..self.below(3)).map(|_| self.labels()).collect(),
+            }],
+            env: None,
+            sources: Vec::new(),
+            hours: Vec::new(),
             logins: self.some(&["l1", "l2"]).iter().map(|l| l.parse().unwrap()).collect(),
-            channels: ChannelKind::ALL.into_iter().filter(|_| self.below(2) == 0).collect(),
+            channels: KINDS.into_iter().filter(|_| self.below(2) == 0).collect(),
             terms: self.terms(),
         });
         Policy { targets, roles: roles.collect(), digest: String::new() }
@@ -345,9 +361,9 @@ fn lists_say_exactly_what_decide_allows() {
         let mut decided: BTreeMap<TargetName, BTreeSet<LoginName>> = BTreeMap::new();
         for target in ["a", "b", "c", "d", "x"] {
             for login in ["l1", "l2", "l3"] {
-                let opens = [shell(), exec(), subsystem("sftp")].into_iter().any(|act| {
-                    matches!(decide(&policy, &who, &ask(target, login, act)), Verdict::Allow { .. })
-                });
+                let opens = [shell(), exec(), subsystem("sftp")]
+                    .into_iter()
+                    .any(|act| matches!(judged(&policy, &who, &ask(target, login, act)), Verdict::Allow(_)));
                 if opens {
                     allowed += 1;
                     decided.entry(target.parse().unwrap()).or_default().insert(login.parse().unwrap());
@@ -377,13 +393,12 @@ fn another_role_opens_more_but_never_widens_terms() {
             [("a", "l1", shell()), ("b", "l2", exec()), ("c", "l1", subsystem("sftp"))]
         {
             let ask = ask(target, login, act);
-            let Verdict::Allow { terms: before, role: first, .. } = decide(&fewer, &who, &ask) else {
-                continue;
-            };
-            let Verdict::Allow { terms: after, role, .. } = decide(&policy, &who, &ask) else {
+            let Verdict::Allow(before) = judged(&fewer, &who, &ask) else { continue };
+            let Verdict::Allow(after) = judged(&policy, &who, &ask) else {
                 panic!("a further role took access away");
             };
-            assert_eq!((before.narrow(&after), role), (after, first));
+            assert_eq!(before.terms.narrow(&after.terms), after.terms);
+            assert_eq!(before.roles[0], after.roles[0]);
             compared += 1;
         }
     }
@@ -403,7 +418,7 @@ fn narrowing_is_a_meet() {
         assert_eq!(a.narrow(&Terms::default()), a);
         for one in [&a, &b] {
             assert!(le(ab.session_max, one.session_max) && le(ab.idle_max, one.idle_max), "{a:?} {b:?}");
-            assert!(ab.record_input || !one.record_input);
+            assert!(ab.recording >= one.recording);
         }
     }
 }

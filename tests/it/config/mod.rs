@@ -6,6 +6,7 @@
     reason = "what a test prepares must work, or the test fails"
 )]
 
+mod roles;
 mod rows_of_config;
 mod rows_of_policy;
 
@@ -200,7 +201,6 @@ fn files_that_cannot_be_read() {
     std::fs::write(&binary, b"a = \"\xff\"").unwrap();
     for (path, expect) in [
         (folder.path("nowhere.toml"), "nowhere.toml: cannot be read: No such file or directory (os error 2)"),
-        (folder.path(""), ": is not a file"),
         (loose, "loose.toml: everybody may write to this file: chmod o-w loose.toml"),
         (binary, "binary.toml: cannot be read: stream did not contain valid UTF-8"),
     ] {
@@ -208,6 +208,15 @@ fn files_that_cannot_be_read() {
         let policy = folder.lines(&policy::load(&path).unwrap_err());
         assert_eq!((config, policy), (vec![expect.to_owned()], vec![expect.to_owned()]));
     }
+    // A folder is no configuration; as a policy it is read file by file, and every file must be good.
+    assert_eq!(folder.lines(&Config::load(&folder.path(""), &env()).unwrap_err()), [": is not a file"]);
+    assert_eq!(
+        folder.lines(&policy::load(&folder.path("")).unwrap_err()),
+        [
+            "binary.toml: cannot be read: stream did not contain valid UTF-8",
+            "loose.toml: everybody may write to this file: chmod o-w loose.toml"
+        ]
+    );
 }
 
 #[test]
@@ -367,9 +376,13 @@ fn broken_files_are_refused_and_nothing_crashes() {
         let lines = text.lines().count() + 1;
         let policy = policy::load(&path).map(|policy| {
             for role in &policy.roles {
-                let members = !role.members.groups.is_empty() || !role.members.subjects.is_empty();
-                let targets = !role.target_names.is_empty() || !role.target_labels.is_empty();
-                let labels = role.target_labels.iter().all(|labels| !labels.is_empty());
+                let somebody = |m: &policy::Members| !m.groups.is_empty() || !m.subjects.is_empty();
+                let members = !role.members.is_empty() && role.members.iter().all(somebody);
+                let something = |s: &policy::Selector| {
+                    !s.names.is_empty() || !s.patterns.is_empty() || !s.labels.is_empty()
+                };
+                let targets = !role.targets.is_empty() && role.targets.iter().all(something);
+                let labels = role.targets.iter().flat_map(|s| &s.labels).all(|labels| !labels.is_empty());
                 let rest = !role.logins.is_empty() && !role.channels.is_empty();
                 assert!(
                     members && targets && labels && rest,

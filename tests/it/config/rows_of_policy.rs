@@ -168,7 +168,11 @@ pub(super) const POLICY_ROWS: &[Row<'_>] = &[
             "policy.toml:8:13: unknown key \"group\" in \"members\"; did you mean \"groups\"?",
         ],
     ),
-    ("names = [\"web1\"]", "", &["policy.toml:9:1: the role opens no target: give \"names\" or \"labels\""]),
+    (
+        "names = [\"web1\"]",
+        "",
+        &["policy.toml:9:1: the role opens no target: give \"names\", \"patterns\" or \"labels\""],
+    ),
     (
         "names = [\"web1\"]",
         "names = [\"web2\"]",
@@ -189,7 +193,7 @@ pub(super) const POLICY_ROWS: &[Row<'_>] = &[
     (
         "names = [\"web1\"]",
         "labels = []",
-        &["policy.toml:9:1: the role opens no target: give \"names\" or \"labels\""],
+        &["policy.toml:9:1: the role opens no target: give \"names\", \"patterns\" or \"labels\""],
     ),
     (
         "names = [\"web1\"]",
@@ -232,23 +236,23 @@ pub(super) const POLICY_ROWS: &[Row<'_>] = &[
         &[
             "policy.toml:11:13: unknown channel kind \"shel\"; did you mean \"shell\"?",
             "policy.toml:11:29: \"exec\" is listed twice",
-            "policy.toml:11:37: unknown channel kind \"x11\"; there is: shell, exec, sftp",
+            "policy.toml:11:37: unknown channel kind \"x11\"; there is: shell, exec, sftp, scp, rsync, git",
         ],
     ),
     (
         "channels = [\"shell\", \"exec\"]",
         "",
         &[
-            "policy.toml:6:1: \"channels\" is missing in [[role]] number 1: what it opens, of [\"shell\", \"exec\", \"sftp\"]",
+            "policy.toml:6:1: \"channels\" is missing in [[role]] number 1: what it opens, such as [\"shell\", \"exec\", \"sftp\"]",
         ],
     ),
     (
         "[[role]]",
-        "[[role]]\nsession_max = \"forever\"\nidle_max = 30\nrecord_input = \"yes\"",
+        "[[role]]\nsession_max = \"forever\"\nidle_max = 30\nrecording = \"all\"",
         &[
             "policy.toml:7:15: \"session_max\": \"forever\" is not a time span: write it as \"90s\", \"5m\", \"10h\" or \"1h30m\"",
             "policy.toml:8:12: \"idle_max\" must be a time span as text, such as \"90s\", \"5m\", \"1h30m\"; this is a whole number",
-            "policy.toml:9:16: \"record_input\" must be true or false; this is text",
+            "policy.toml:9:13: unknown recording \"all\"; there is: no, yes, input",
         ],
     ),
     (

@@ -1,5 +1,5 @@
-//! Address ranges as the critical option `source-address` lists them (PROTOCOL.certkeys). Pure. Stricter than
-//! OpenSSH where a text is odd, because what is not understood must not match.
+//! Address ranges as the critical option `source-address` lists them (PROTOCOL.certkeys) and as the policy names
+//! networks. Pure. Stricter than OpenSSH where a text is odd, because what is not understood must not match.
 
 use std::net::IpAddr;
 
@@ -7,21 +7,21 @@ use std::net::IpAddr;
 const LIST_BYTES_MAX: usize = 4096;
 
 /// One range. Addresses of IPv4 inside IPv6 (`::ffff:192.0.2.1`) count as IPv4, in ranges and in what is matched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cidr {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cidr {
     network: IpAddr,
     prefix: u32,
 }
 
 impl Cidr {
     /// The range of exactly one address.
-    pub(super) fn exactly(address: IpAddr) -> Self {
+    pub fn exactly(address: IpAddr) -> Self {
         let network = address.to_canonical();
         Self { network, prefix: width(network) }
     }
 
     /// Reads `ADDRESS` or `ADDRESS/BITS`; bits of the address beyond the prefix must be zero, as OpenSSH wants.
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -43,7 +43,18 @@ impl Cidr {
         (masked(network, prefix) == bits(network)).then_some(Self { network, prefix })
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    /// How many leading bits an address must share with the network.
+    pub fn prefix(&self) -> u32 {
+        self.prefix
+    }
+
+    /// The first address of the range.
+    pub fn network(&self) -> IpAddr {
+        self.network
+    }
+
+    /// Whether the address is in the range.
+    pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         width(address) == width(self.network) && masked(address, self.prefix) == bits(self.network)
     }
@@ -57,7 +68,7 @@ impl std::fmt::Display for Cidr {
 
 /// Whether `from` is in one of the ranges of a comma-separated list. None when the list is empty or any part of it is
 /// malformed: a list we only half understand restricts nothing reliably.
-pub(super) fn list_contains(list: &str, from: IpAddr) -> Option<bool> {
+pub(crate) fn list_contains(list: &str, from: IpAddr) -> Option<bool> {
     if list.len() > LIST_BYTES_MAX {
         return None;
     }

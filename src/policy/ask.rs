@@ -1,0 +1,246 @@
+//! The question and its no: what somebody wants to do, in which circumstances, and how a refusal reads. Every kind of
+//! channel, request and global request that SSH knows is one [`Act`]; there is no other way to ask.
+
+use std::net::IpAddr;
+
+use crate::names::{LoginName, TargetName};
+use crate::time::Timestamp;
+
+/// Kinds of channel a role can open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChannelKind {
+    /// A shell, with or without a terminal.
+    Shell,
+    /// One command.
+    Exec,
+    /// The `sftp` subsystem.
+    Sftp,
+    /// The old `scp -t` and `scp -f`. A role that opens `exec` without command rules opens these as well.
+    Scp,
+    /// `rsync --server`. As `Scp`.
+    Rsync,
+    /// `git-upload-pack`, `git-receive-pack`, `git-upload-archive`. As `Scp`.
+    Git,
+}
+
+impl ChannelKind {
+    /// Every kind, in the order people are told of them.
+    pub const ALL: [Self; 6] = [Self::Shell, Self::Exec, Self::Sftp, Self::Scp, Self::Rsync, Self::Git];
+
+    /// The kind as the policy file and refusals write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Exec => "exec",
+            Self::Sftp => "sftp",
+            Self::Scp => "scp",
+            Self::Rsync => "rsync",
+            Self::Git => "git",
+        }
+    }
+}
+
+/// What somebody wants to do on a target. One per channel or request; the same type for every door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The target's name as the client gave it.
+    pub target: TargetName,
+    /// The account.
+    pub login: LoginName,
+    /// What in particular.
+    pub act: Act,
+}
+
+/// The particular thing asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A shell (RFC 4254 section 6.5 `shell`).
+    Shell {
+        /// With a pseudo-terminal.
+        pty: bool,
+    },
+    /// One command (`exec`), as the bytes the client sent.
+    Exec {
+        /// The command line.
+        command: Vec<u8>,
+        /// With a pseudo-terminal.
+        pty: bool,
+    },
+    /// A subsystem by name; only `sftp` is known.
+    Subsystem {
+        /// Its name.
+        name: String,
+    },
+    /// An environment variable for a later program (RFC 4254 section 6.4 `env`).
+    Env {
+        /// Its name. The value is not judged.
+        name: String,
+    },
+    /// A connection from the target to an address (`direct-tcpip`; `-L`, `-D`, `-W`).
+    LocalForward {
+        /// Host as the client wrote it.
+        host: String,
+        /// TCP port.
+        port: u32,
+        /// What the host is when it is a name: resolved by the door, which has I/O, before it asks.
+        resolved: Vec<IpAddr>,
+    },
+    /// A connection from the target to a unix socket there (`direct-streamlocal@openssh.com`).
+    LocalSocket {
+        /// Path on the target.
+        path: String,
+    },
+    /// A listener on the target (`tcpip-forward`; `-R`).
+    RemoteForward {
+        /// Address to bind there, as the client wrote it.
+        host: String,
+        /// TCP port; 0 lets the target choose.
+        port: u32,
+    },
+    /// A unix socket to listen on at the target (`streamlocal-forward@openssh.com`).
+    RemoteSocket {
+        /// Path on the target.
+        path: String,
+    },
+    /// The client's ssh-agent, for programs on the target (`auth-agent-req@openssh.com`).
+    Agent,
+    /// The client's X server, for programs on the target (`x11-req`).
+    X11,
+    /// A network interface (`tun@openssh.com`). Always refused.
+    Tun,
+    /// A channel type or request that this server does not know. Always refused.
+    Unknown {
+        /// What the client called it.
+        name: String,
+    },
+}
+
+/// What a verdict depends on besides the policy and the person. `now` and the address are arguments, so that every
+/// rule about time and place is a row in a test.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// The moment.
+    pub now: Timestamp,
+    /// The client's address.
+    pub from: IpAddr,
+}
+
+/// A no, as an answer: not an error. `code` is stable and documented, `text` is one line for the user and says
+/// what to do next, `reason` is the fuller text for the audit. Unknown and forbidden targets get the same `text`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable code, e.g. `no-access`.
+    pub code: RefusalCode,
+    /// One line for the user.
+    pub text: String,
+    /// For the audit only.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// What a program that was not started ends with: 126 for a command that was judged and refused, as shells say
+    /// "found, but not executed"; 255 otherwise, as ssh says "it did not come to that".
+    pub fn exit_status(&self) -> u32 {
+        match self.code {
+            RefusalCode::Command | RefusalCode::Opaque | RefusalCode::Review | RefusalCode::File => 126,
+            RefusalCode::NoAccess
+            | RefusalCode::ChannelKind
+            | RefusalCode::Principal
+            | RefusalCode::SignInEnded
+            | RefusalCode::Limit
+            | RefusalCode::Unknown
+            | RefusalCode::Source
+            | RefusalCode::Hours
+            | RefusalCode::Env
+            | RefusalCode::Forward
+            | RefusalCode::Agent
+            | RefusalCode::X11
+            | RefusalCode::Tun => 255,
+        }
+    }
+}
+
+/// Stable codes of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RefusalCode {
+    /// No role opens this target with this login for this person, or there is no such target.
+    NoAccess,
+    /// A role opens the target, but not this kind of channel.
+    ChannelKind,
+    /// The certificate does not name this login.
+    Principal,
+    /// The sign-in has ended.
+    SignInEnded,
+    /// A limit of the server is reached.
+    Limit,
+    /// A request that this server does not know.
+    Unknown,
+    /// A role would open it, but not from this network.
+    Source,
+    /// A role would open it, but not at this time.
+    Hours,
+    /// No rule allows this command, or one denies it.
+    Command,
+    /// The command cannot be read exactly, and the role does not allow such.
+    Opaque,
+    /// The command needs somebody's approval.
+    Review,
+    /// No rule allows this operation on this file, or one denies it.
+    File,
+    /// This environment variable may not pass.
+    Env,
+    /// No rule allows this forward.
+    Forward,
+    /// No role allows agent forwarding.
+    Agent,
+    /// No role allows X11 forwarding.
+    X11,
+    /// Network interfaces are never forwarded.
+    Tun,
+}
+
+impl RefusalCode {
+    /// Every code.
+    pub const ALL: [Self; 17] = [
+        Self::NoAccess,
+        Self::ChannelKind,
+        Self::Principal,
+        Self::SignInEnded,
+        Self::Limit,
+        Self::Unknown,
+        Self::Source,
+        Self::Hours,
+        Self::Command,
+        Self::Opaque,
+        Self::Review,
+        Self::File,
+        Self::Env,
+        Self::Forward,
+        Self::Agent,
+        Self::X11,
+        Self::Tun,
+    ];
+
+    /// The code as users see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoAccess => "no-access",
+            Self::ChannelKind => "channel-kind",
+            Self::Principal => "principal",
+            Self::SignInEnded => "sign-in-ended",
+            Self::Limit => "limit",
+            Self::Unknown => "unknown-request",
+            Self::Source => "source-network",
+            Self::Hours => "hours",
+            Self::Command => "command",
+            Self::Opaque => "opaque-command",
+            Self::Review => "review",
+            Self::File => "file",
+            Self::Env => "env",
+            Self::Forward => "forward",
+            Self::Agent => "agent-forwarding",
+            Self::X11 => "x11-forwarding",
+            Self::Tun => "tun",
+        }
+    }
+}
