@@ -1,6 +1,8 @@
 //! What every flow needs, put together once at start.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::ca::Signer;
 use crate::config::Config;
@@ -14,8 +16,8 @@ use crate::time::Clock;
 pub struct App {
     /// The configuration.
     pub config: Arc<Config>,
-    /// The policy in force.
-    pub policy: Arc<RwLock<Arc<Policy>>>,
+    /// The policy in force. Who subscribes hears of every change; only `flow::reload` sends.
+    pub policy: Arc<watch::Sender<Arc<Policy>>>,
     /// The database.
     pub store: Store,
     /// The CA keys.
@@ -33,6 +35,6 @@ pub struct App {
 impl App {
     /// The policy in force now.
     pub fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(&self.policy.borrow())
     }
 }

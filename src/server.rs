@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -59,7 +60,7 @@ pub async fn assemble(
     let node = node_name(config.ssh.listen.port());
     Ok(App {
         config: Arc::new(config),
-        policy: Arc::new(RwLock::new(Arc::new(policy))),
+        policy: Arc::new(watch::Sender::new(Arc::new(policy))),
         store,
         signer,
         clock,

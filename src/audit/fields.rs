@@ -14,6 +14,8 @@ impl AuditEvent {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::ServerStarted { .. } => "server_started",
+            Self::PolicyLoaded { .. } => "policy_loaded",
+            Self::PolicyRefused { .. } => "policy_refused",
             Self::SignedIn { .. } => "signed_in",
             Self::SignInFailed { .. } => "sign_in_failed",
             Self::SignInEnded { .. } => "sign_in_ended",
@@ -27,10 +29,17 @@ impl AuditEvent {
     }
 
     /// What happened, as a JSON object.
+    #[expect(clippy::too_many_lines, reason = "one arm for each event of a closed list, nothing else")]
     pub fn fields(&self) -> Value {
         match self {
             Self::ServerStarted { version, interrupted } => {
                 json!({ "version": version, "interrupted": interrupted })
+            }
+            Self::PolicyLoaded { digest, replaces, roles, targets } => {
+                json!({ "digest": digest, "replaces": replaces, "roles": roles, "targets": targets })
+            }
+            Self::PolicyRefused { keeps, problems, first } => {
+                json!({ "keeps": keeps, "problems": problems, "first": first })
             }
             Self::SignedIn { sign_in, who, method, key, from } => {
                 let groups: Vec<String> = who.groups.iter().map(ToString::to_string).collect();

@@ -18,6 +18,26 @@ pub enum AuditEvent {
         /// Recordings found open and sealed as interrupted.
         interrupted: usize,
     },
+    /// Another policy holds from here on.
+    PolicyLoaded {
+        /// Digest of the new policy.
+        digest: String,
+        /// Digest of the one before.
+        replaces: String,
+        /// Roles in it, templates not counted.
+        roles: usize,
+        /// Targets in it.
+        targets: usize,
+    },
+    /// The policy's files changed and were refused; the policy before stays in force.
+    PolicyRefused {
+        /// Digest of the policy that stays.
+        keeps: String,
+        /// How many problems were found.
+        problems: usize,
+        /// The first of them, with file and line.
+        first: String,
+    },
     /// Somebody signed in.
     SignedIn {
         /// The new sign-in.
@@ -127,7 +147,7 @@ pub enum AuditEvent {
     SessionClosed {
         /// Which.
         session: SessionId,
-        /// Why: `finished`, `client-gone`, `target-gone`, `idle`, `session-max`, `sign-in-ended`, `recorder`, `drain`,
+        /// Why: `finished`, `client-gone`, `target-gone`, `idle`, `session-max`, `sign-in-ended`, `policy`, `recorder`, `drain`,
         /// `overflow`, `target-refused`, `interrupted`.
         reason: String,
         /// Exit status, when there was one.

@@ -1,16 +1,24 @@
 //! May this caller do this? The one place where doors get a yes.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::flow::Caller;
 use crate::names::RoleName;
 use crate::policy::{
-    self, Act, Allowance, Ask, Circumstances, Recording, Refusal, RefusalCode, Target, Terms, Verdict,
+    self, Act, Allowance, Ask, Circumstances, Policy, Recording, Refusal, RefusalCode, Target, Terms, Verdict,
 };
 use crate::store::StoreError;
 use crate::time::Timestamp;
+
+/// Shortest and longest pause before a permit whose hours end is judged again.
+const SOON: Duration = Duration::from_millis(100);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Proof: this caller may open this channel at this target, under these terms. Made by [`authorize`] only.
 #[derive(Clone, Debug)]
@@ -83,53 +91,91 @@ pub type Answer = Result<Permit, Refusal>;
 /// Judges one ask: sign-in still live, credential names the login, policy allows. A refusal is audited before it is
 /// answered. An error means that the question could not be answered, which is a no as well.
 pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, StoreError> {
-    let answer = judge(app, caller, ask.clone()).await?;
+    let now = app.clock.now();
+    let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
+    let answer = if live {
+        judge(app, caller, ask.clone(), now)
+    } else {
+        Err(Refusal {
+            code: RefusalCode::SignInEnded,
+            text: "your sign-in has ended; run: caponier login".into(),
+            reason: format!("sign-in {} is not live", caller.sign_in()),
+        })
+    };
     if let Err(refusal) = &answer {
         note_refusal(app, caller, &ask, refusal).await?;
     }
     Ok(answer)
 }
 
-/// Judges an open permit again, after the policy changed or the hours of a role are over. The new permit, or why what
-/// is open must end; that has been written to the audit.
-pub async fn again(app: &App, permit: &Permit) -> Result<Answer, StoreError> {
-    let answer = judge(app, &permit.caller, permit.ask.clone()).await?.and_then(|new| {
-        let moved = new.target().host != permit.target().host
-            || new.target().port != permit.target().port
-            || new.target().host_key != permit.target().host_key;
-        if moved {
-            return Err(Refusal {
-                code: RefusalCode::NoAccess,
-                text: format!("{} is another machine now; connect again", permit.ask.target),
-                reason: format!("the address or the host key of {} has changed", permit.ask.target),
-            });
-        }
-        if new.terms.recording > permit.terms.recording {
-            return Err(Refusal {
-                code: RefusalCode::NoAccess,
-                text: "more of this session must be recorded now; connect again".into(),
-                reason: format!("recording must be {:?} now", new.terms.recording.as_str()),
-            });
-        }
-        Ok(new)
-    });
-    if let Err(refusal) = &answer {
-        note_refusal(app, &permit.caller, &permit.ask, refusal).await?;
+/// Judges an open permit again, after the policy changed or the hours of a role are over: the new permit, or why what
+/// is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches them anyway.
+pub fn again(app: &App, permit: &Permit) -> Answer {
+    let new = judge(app, &permit.caller, permit.ask.clone(), app.clock.now())?;
+    let (old_target, new_target) = (permit.target(), new.target());
+    let refusal = |text: &str, reason: String| Refusal {
+        code: RefusalCode::NoAccess,
+        text: format!("{}: {text}; connect again", permit.ask.target),
+        reason,
+    };
+    if (&old_target.host, old_target.port, &old_target.host_key)
+        != (&new_target.host, new_target.port, &new_target.host_key)
+    {
+        let reason = format!("the address or the host key of {} has changed", permit.ask.target);
+        return Err(refusal("this is another machine now", reason));
     }
-    Ok(answer)
+    if new.terms.recording > permit.terms.recording {
+        let reason = format!("recording must be {:?} now", new.terms.recording.as_str());
+        return Err(refusal("more of this session must be recorded now", reason));
+    }
+    Ok(new)
 }
 
-async fn judge(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, StoreError> {
-    let now = app.clock.now();
+/// Waits until the policy, as it is after some change or at some later time, does not allow any more what `permit`
+/// allows; returns why, written to the audit. `changes` must have been subscribed to before the permit was made;
+/// `renewed` hears of every new permit in between.
+pub async fn overruled(
+    app: &App,
+    permit: &Permit,
+    mut changes: watch::Receiver<Arc<Policy>>,
+    renewed: impl Fn(&Permit),
+) -> Refusal {
+    let mut until = permit.until();
+    loop {
+        let closing = async {
+            match until {
+                // Looked at again each minute, because wall clocks can be set.
+                Some(end) => sleep(end.since(app.clock.now()).clamp(SOON, MINUTE)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() {
+                // The server is gone; so are its sessions.
+                std::future::pending::<()>().await;
+            },
+            () = closing => {}
+        }
+        match again(app, permit) {
+            Ok(new) => {
+                until = new.until();
+                renewed(&new);
+            }
+            Err(refusal) => {
+                // What may not go on ends, also when that cannot be written down.
+                if let Err(error) = note_refusal(app, &permit.caller, &permit.ask, &refusal).await {
+                    tracing::error!(%error, "a session ends by policy, and that is missing in the audit log");
+                }
+                return refusal;
+            }
+        }
+    }
+}
+
+/// What the credential and the policy say.
+fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp) -> Answer {
     let policy = app.policy();
-    let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
-    let answer = if !live {
-        Err(Refusal {
-            code: RefusalCode::SignInEnded,
-            text: "your sign-in has ended; run: caponier login".into(),
-            reason: format!("sign-in {} is not live", caller.sign_in()),
-        })
-    } else if !caller.may_use(&ask.login) {
+    let answer = if !caller.may_use(&ask.login) {
         Err(Refusal {
             code: RefusalCode::Principal,
             text: format!(
@@ -146,7 +192,7 @@ async fn judge(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, StoreErro
             Verdict::Refuse(refusal) => Err(refusal),
         }
     };
-    Ok(answer.map_err(|refusal| named(app, refusal)))
+    answer.map_err(|refusal| named(app, refusal))
 }
 
 fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str, now: Timestamp) -> Permit {

@@ -7,6 +7,7 @@ mod desk;
 pub mod end_sign_in;
 pub mod issue;
 pub mod recognise;
+pub mod reload;
 pub mod session;
 pub mod sign_in;
 

@@ -4,7 +4,7 @@
 //! backlog, records, and writes. One task polls all four; nothing is copied, nothing is locked but the backlog's head.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,6 +45,7 @@ pub(super) enum Ending {
     Idle,
     SessionMax,
     SignInEnded,
+    Policy,
     Recorder,
     Drain,
     Overflow,
@@ -58,6 +59,7 @@ impl Ending {
             Self::Idle => "idle",
             Self::SessionMax => "session-max",
             Self::SignInEnded => "sign-in-ended",
+            Self::Policy => "policy",
             Self::Recorder => "recorder",
             Self::Drain => "drain",
             Self::Overflow => "overflow",
@@ -71,6 +73,7 @@ impl Ending {
             Self::Idle => Some("session closed: nothing was sent for too long"),
             Self::SessionMax => Some("session closed: its longest time is over"),
             Self::SignInEnded => Some("session closed: your sign-in has ended; run: caponier login"),
+            Self::Policy => Some("session closed: the policy does not allow it any more"),
             Self::Recorder => Some("session closed: it can no longer be recorded; tell your administrator"),
             Self::Drain => Some("session closed: the bastion is stopping; connect again"),
             Self::Overflow => Some("session closed: one side sends and the other does not read"),
@@ -172,6 +175,9 @@ pub(super) struct Watch {
     pub(super) at_deadline: Ending,
     pub(super) idle: Duration,
     pub(super) sign_in_ended: CancellationToken,
+    /// Cancelled when the policy does not allow it any more; `objection` then says why.
+    pub(super) overruled: CancellationToken,
+    pub(super) objection: Arc<OnceLock<String>>,
     pub(super) recorder_failed: CancellationToken,
     pub(super) drain: CancellationToken,
 }
@@ -261,10 +267,11 @@ impl<'a> Relay<'a> {
                 }
             }
         };
-        self.finish(ending).await
+        self.finish(ending, watch.objection.get()).await
     }
 
-    async fn finish(self, ending: Result<(), Ending>) -> Outcome {
+    /// `objection` is what the user is told of an end by policy.
+    async fn finish(self, ending: Result<(), Ending>, objection: Option<&String>) -> Outcome {
         // The target first: whatever the client does, nothing more runs there on its behalf.
         // A target that reads nothing cannot keep us: its connection is cut when this session's is dropped.
         if !matches!(timeout(TARGET_FAREWELL, self.target.close()).await, Ok(Ok(()))) {
@@ -289,7 +296,8 @@ impl<'a> Relay<'a> {
             // Clients close as soon as they have the exit status.
             Err(Ending::ClientGone) if exit.is_known() => counts("finished", exit.status),
             Err(ending) => {
-                if let Some(text) = ending.text() {
+                let objection = objection.filter(|_| ending == Ending::Policy).map(String::as_str);
+                if let Some(text) = objection.or_else(|| ending.text()) {
                     if let Some(recorder) = self.recorder
                         && let Err(error) = recorder.marker(text)
                     {
@@ -305,6 +313,7 @@ impl<'a> Relay<'a> {
     async fn watch(&self, watch: &Watch, overflowed: &CancellationToken) -> Ending {
         tokio::select! {
             () = watch.sign_in_ended.cancelled() => Ending::SignInEnded,
+            () = watch.overruled.cancelled() => Ending::Policy,
             () = watch.recorder_failed.cancelled() => Ending::Recorder,
             () = watch.drain.cancelled() => Ending::Drain,
             () = overflowed.cancelled() => Ending::Overflow,

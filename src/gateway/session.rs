@@ -11,7 +11,7 @@ use super::pressure::Gauge;
 use super::relay::{ClientEnd, Ending, Relay, Watch};
 use super::shared::Shared;
 use super::upstream::{self, UpstreamError};
-use crate::flow::authorize::{Permit, authorize};
+use crate::flow::authorize::{Permit, authorize, overruled};
 use crate::flow::session::{self as flow, OpenSession, Outcome, Terminal};
 use crate::policy::{Act, Ask};
 
@@ -29,8 +29,9 @@ pub(super) async fn run(run: Run) {
     let Run { shared, route, request, client } = run;
     let app = &shared.app;
     let ask = Ask { target: route.target.clone(), login: route.login.clone(), act: act(&request) };
-    // Watching begins before judging, so that no end of the sign-in falls between the two.
+    // Watching begins before judging, so that no end of the sign-in and no other policy falls between the two.
     let sign_in = shared.watch_sign_in(route.caller.sign_in());
+    let changes = app.policy.subscribe();
     let permit = match authorize(app, &route.caller, ask).await {
         Ok(Ok(permit)) => permit,
         Ok(Err(refusal)) => {
@@ -58,11 +59,25 @@ pub(super) async fn run(run: Run) {
         at_deadline: if longest >= sign_in_left { Ending::SignInEnded } else { Ending::SessionMax },
         idle: session.permit().idle_max(),
         sign_in_ended: sign_in.ended.clone(),
+        overruled: CancellationToken::new(),
+        objection: Arc::default(),
         recorder_failed,
         drain: shared.drain.clone(),
     };
     tracing::info!(session.id = %session.id(), target = %route.target, login = %route.login, "session opened");
-    let outcome = passage(&shared, &session, &request, &client, watch).await;
+    let (overrule, objection) = (watch.overruled.clone(), Arc::clone(&watch.objection));
+    let judging = async {
+        let refusal = overruled(app, session.permit(), changes, |_| {}).await;
+        let text = format!("session closed: {} [{}]", refusal.text, refusal.code.as_str());
+        if objection.set(text).is_ok() {
+            overrule.cancel();
+        }
+        std::future::pending().await
+    };
+    let outcome = tokio::select! {
+        outcome = passage(&shared, &session, &request, &client, watch) => outcome,
+        never = judging => never,
+    };
     tracing::info!(session.id = %session.id(), reason = outcome.reason, "session closed");
     if let Err(error) = flow::close(app, session, outcome).await {
         tracing::error!(%error, "a session could not be closed in order; the next start seals it as interrupted");
@@ -108,6 +123,10 @@ async fn passage(
         () = watch.sign_in_ended.cancelled() => {
             client.farewell("your sign-in has ended; run: caponier login", 255).await;
             return ended("sign-in-ended");
+        }
+        () = watch.overruled.cancelled() => {
+            client.farewell(watch.objection.get().map_or("no longer allowed", String::as_str), 255).await;
+            return ended("policy");
         }
         () = watch.drain.cancelled() => {
             client.farewell("the bastion is stopping; connect again", 255).await;

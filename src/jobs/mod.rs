@@ -1,4 +1,6 @@
-//! The clock's door: what happens because time has passed.
+//! The clock's door: what happens because time has passed, or because somebody changed a file meanwhile.
+
+mod policy;
 
 use std::time::Duration;
 
@@ -11,6 +13,10 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// Runs until `stop`.
 pub async fn run(app: App, stop: CancellationToken) {
+    tokio::join!(sweep(&app, &stop), policy::watch(app.clone(), stop.clone()));
+}
+
+async fn sweep(app: &App, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

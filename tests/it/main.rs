@@ -22,6 +22,7 @@ mod passage;
 mod postgres;
 mod readme;
 mod recording;
+mod reload;
 mod sign_in;
 mod stall;
 mod store;

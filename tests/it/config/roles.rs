@@ -118,11 +118,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "extends = \"base\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { patterns = [\"*\", \"wbe*\", \"a**b\"] }",
-        &[
-            "\"*\" would match every target",
-            "no target is called \"wbe*\"",
-            "\"a**b\" is not a pattern",
-        ],
+        &["\"*\" would match every target", "no target is called \"wbe*\"", "\"a**b\" is not a pattern"],
     ),
     (
         "extends = \"base\"\nmembers = { groups = [\"corp:dev\"] }\nenv = [\"*\", \"A-B\"]",

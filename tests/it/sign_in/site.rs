@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -28,6 +28,7 @@ use russh::keys::ssh_key::encoding::Encode as _;
 use russh::keys::ssh_key::{Algorithm, HashAlg, PrivateKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
@@ -76,7 +77,7 @@ impl Site {
         let config = load(dir.path(), &url, &provider, tls, extra);
         init::init(&config.ca.dir, None, &random).unwrap();
         let app = App {
-            policy: Arc::new(RwLock::new(Arc::new(policy::file::load(&config.policy_file).unwrap()))),
+            policy: Arc::new(watch::Sender::new(Arc::new(policy::file::load(&config.policy_file).unwrap()))),
             store: Store::open(config.store_url.expose()).await.unwrap(),
             signer: Signer::open(&config.ca).await.unwrap(),
             config: Arc::new(config),

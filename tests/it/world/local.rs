@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use caponier::app::App;
@@ -21,6 +21,7 @@ use caponier::time::Clock;
 use russh::keys::ssh_key::PublicKey;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::keys::Key;
@@ -61,7 +62,7 @@ impl Local {
         let certificate = runtime.block_on(signer.sign(&draft, &random, clock.now())).unwrap();
         let web1 = sshd.certificate(&certificate.to_openssh().unwrap()).start();
         let app = App {
-            policy: Arc::new(RwLock::new(Arc::new(policy(dir.path(), web1.port)))),
+            policy: Arc::new(watch::Sender::new(Arc::new(policy(dir.path(), web1.port)))),
             config: Arc::new(config),
             store,
             signer,
