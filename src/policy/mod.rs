@@ -2,6 +2,7 @@
 //!
 //! `file` reads and checks (`target` and `role` one table each); `decide` answers. No clock, no disk, no async in `decide`.
 
+pub mod commands;
 pub mod decide;
 pub mod file;
 mod role;
