@@ -5,6 +5,7 @@
 
 pub mod ask;
 mod conditions;
+pub mod commands;
 pub mod decide;
 pub mod extends;
 pub mod file;
