@@ -80,6 +80,9 @@ impl AuditEvent {
                 login,
                 act,
                 role,
+                rule,
+                assurance,
+                sent,
                 policy,
                 from,
                 recording,
@@ -89,7 +92,8 @@ impl AuditEvent {
                     "session": session.as_str(), "sign_in": sign_in.as_str(),
                     "client_serial": client_serial.map(|serial| serial.to_string()),
                     "target_serial": target_serial.to_string(), "target": target, "login": login, "act": act,
-                    "role": role, "policy": policy, "from": from, "recording": recording,
+                    "role": role, "rule": rule, "assurance": assurance, "sent": sent, "policy": policy, "from": from,
+                    "recording": recording,
                 }),
             ),
             Self::SessionClosed { session, reason, exit_status, bytes_in, bytes_out, recording_sha256 } => {
@@ -269,6 +273,9 @@ mod tests {
                 login: "root".into(),
                 act: "shell".into(),
                 role: "ops".into(),
+                rule: Some("web: restart".into()),
+                assurance: Some("enforced"),
+                sent: None,
                 policy: "ab".into(),
                 from: "192.0.2.1".into(),
                 recording: Some("a.cast".into()),
@@ -277,7 +284,7 @@ mod tests {
             with_alice(json!({
                 "session": SESSION, "sign_in": SIGN_IN, "client_serial": null,
                 "target_serial": "1152921504606846976", "target": "web1", "login": "root", "act": "shell",
-                "role": "ops", "policy": "ab", "from": "192.0.2.1", "recording": "a.cast",
+                "role": "ops", "rule": "web: restart", "assurance": "enforced", "sent": null, "policy": "ab", "from": "192.0.2.1", "recording": "a.cast",
             })),
         );
         check(

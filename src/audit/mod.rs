@@ -134,8 +134,14 @@ pub enum AuditEvent {
         login: String,
         /// What: `shell`, `exec: ...`, `sftp`.
         act: String,
-        /// The role that allowed it.
+        /// The roles that allow it, comma-separated.
         role: String,
+        /// The command rule that allowed it, where one did.
+        rule: Option<String>,
+        /// How sure that rule's verdict is: `enforced` or `detected`.
+        assurance: Option<&'static str>,
+        /// The command line that the target gets, where it is not the client's byte for byte.
+        sent: Option<String>,
         /// Digest of the policy that allowed it.
         policy: String,
         /// The client's address.

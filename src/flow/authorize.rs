@@ -11,7 +11,8 @@ use crate::audit::AuditEvent;
 use crate::flow::Caller;
 use crate::names::RoleName;
 use crate::policy::{
-    self, Act, Allowance, Ask, Circumstances, Policy, Recording, Refusal, RefusalCode, Target, Terms, Verdict,
+    self, Act, Allowance, Ask, Circumstances, CommandPass, Policy, Recording, Refusal, RefusalCode, Target,
+    Terms, Verdict,
 };
 use crate::store::StoreError;
 use crate::time::Timestamp;
@@ -57,6 +58,11 @@ impl Permit {
     pub fn passes(&self, variable: &str) -> bool {
         let lists = self.allowed.env.iter().map(|own| own.as_ref().unwrap_or(&self.env_default));
         lists.into_iter().any(|patterns| policy::env_passes(patterns, variable))
+    }
+
+    /// For a command: what is sent to the target, and the rule behind it.
+    pub fn command(&self) -> Option<&CommandPass> {
+        self.allowed.command.as_ref()
     }
 
     /// When it must be judged again, because one of the roles closes.

@@ -261,6 +261,10 @@ fn row_of(app: &App, permit: &Permit, id: &SessionId, recorder: Option<&Recorder
 
 fn opened(permit: &Permit, row: &SessionRow, target_serial: u64) -> AuditEvent {
     let caller = permit.caller();
+    let pass = permit.command();
+    let rule = pass.and_then(|pass| pass.rule.as_ref());
+    let sent =
+        pass.filter(|pass| !matches!(&permit.ask().act, Act::Exec { command, .. } if *command == pass.send));
     AuditEvent::SessionOpened {
         session: row.id.clone(),
         who: caller.identity().clone(),
@@ -271,6 +275,9 @@ fn opened(permit: &Permit, row: &SessionRow, target_serial: u64) -> AuditEvent {
         login: row.login.clone(),
         act: describe(&permit.ask().act),
         role: permit.roles(),
+        rule: rule.map(|(rule, _)| rule.clone()),
+        assurance: rule.map(|(_, assurance)| assurance.as_str()),
+        sent: sent.map(|pass| String::from_utf8_lossy(&pass.send).into_owned()),
         policy: permit.policy_digest().into(),
         from: row.from.clone(),
         recording: row.recording.clone(),

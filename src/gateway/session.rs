@@ -193,7 +193,11 @@ async fn start(
     }
     match &request.program {
         Program::Shell => write.request_shell(true).await.map_err(|_| gone)?,
-        Program::Exec(command) => write.exec(true, command.clone()).await.map_err(|_| gone)?,
+        Program::Exec(command) => {
+            // What was judged is what is sent; it differs from what the client sent in its quoting.
+            let judged = permit.command().map_or(command, |pass| &pass.send);
+            write.exec(true, judged.clone()).await.map_err(|_| gone)?;
+        }
         Program::Subsystem(name) => write.request_subsystem(true, name.as_str()).await.map_err(|_| gone)?,
     }
     answered(read).await.map_err(|()| match &request.program {

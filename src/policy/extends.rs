@@ -3,10 +3,11 @@
 //! hold as well. What would widen is refused where it stands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::role::{Draft, Limits, NEEDED};
 use super::target::Targets;
-use super::{ChannelKind, Hours, Members, Recording, Role, Selector, Terms};
+use super::{ChannelKind, CommandSet, Hours, Members, Recording, Role, Selector, Terms};
 use crate::config::{At, hint, show_duration};
 use crate::names::{LoginName, RoleName};
 use crate::net::Cidr;
@@ -22,6 +23,7 @@ struct Joined {
     targets: Vec<Selector>,
     logins: Option<BTreeSet<LoginName>>,
     channels: Option<BTreeSet<ChannelKind>>,
+    commands: Vec<Arc<CommandSet>>,
     env: Option<Vec<String>>,
     sources: Vec<Vec<Cidr>>,
     hours: Vec<Hours>,
@@ -107,6 +109,7 @@ fn joined(drafts: &[Draft<'_>], by_name: &BTreeMap<&RoleName, usize>, at: usize)
 fn narrow(joined: &mut Joined, draft: &Draft<'_>) {
     joined.members.extend(draft.members.clone());
     joined.targets.extend(draft.targets.clone());
+    joined.commands.extend(draft.commands.as_ref().map(|set| Arc::clone(&set.value)));
     joined.sources.extend(draft.sources.clone());
     joined.hours.extend(draft.hours.clone());
     let base = joined.extends.first().cloned();
@@ -202,6 +205,29 @@ fn covered(wide: &[String], pattern: &str) -> bool {
     })
 }
 
+/// Rules that a channel of the same role would walk around. Such a role does not load: its rules would be a promise
+/// that nobody keeps.
+fn unenforceable(draft: &Draft<'_>, joined: &Joined) {
+    let section = &draft.section;
+    let Some(channels) = &joined.channels else { return };
+    if joined.commands.is_empty() {
+        return;
+    }
+    let place =
+        section.place_of("commands").or_else(|| section.place_of("channels")).unwrap_or(section.place);
+    if channels.contains(&ChannelKind::Shell) {
+        let message = "command rules hold for \"exec\" only, and this role gives a shell too, where whatever is typed \
+                       runs: take \"shell\" out of its channels, or give the shell in a role of its own for others";
+        section.problem(place, message);
+    }
+    if !channels.contains(&ChannelKind::Exec) {
+        section.problem(
+            place,
+            "command rules are for \"exec\", which this role does not open: add it, or leave them out",
+        );
+    }
+}
+
 /// The role, and what is missing or left empty by the joining.
 fn finished(draft: &Draft<'_>, joined: Joined, targets: &Targets) -> Role {
     let section = &draft.section;
@@ -228,6 +254,7 @@ fn finished(draft: &Draft<'_>, joined: Joined, targets: &Targets) -> Role {
             section.problem(place, message);
         }
     }
+    unenforceable(draft, &joined);
     Role {
         name: name.clone(),
         extends: joined.extends,
@@ -235,6 +262,7 @@ fn finished(draft: &Draft<'_>, joined: Joined, targets: &Targets) -> Role {
         targets: joined.targets,
         logins: joined.logins.unwrap_or_default(),
         channels: joined.channels.unwrap_or_default(),
+        commands: joined.commands,
         env: joined.env,
         sources: joined.sources,
         hours: joined.hours,

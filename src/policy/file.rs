@@ -3,12 +3,13 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::role::Draft;
+use super::role::{Draft, Sets};
 use super::target::Targets;
-use super::{Policy, extends, role, target};
+use super::{Policy, commands, extends, role, target};
 use crate::config::{self, Config, Document, Problem, Section};
 use crate::names::ProviderName;
 
@@ -69,7 +70,8 @@ fn read(path: &Path, providers: Option<&[ProviderName]>) -> Result<Policy, Vec<P
             .filter_map(|(doc, table)| Some(Section::top(doc, table.as_ref()?.get_ref())))
             .collect();
         let targets = read_targets(&mut tops);
-        let drafts = read_roles(&mut tops, &targets, providers);
+        let sets = read_sets(&mut tops);
+        let drafts = read_roles(&mut tops, &targets, &sets, providers);
         let roles = extends::join(drafts, &targets);
         tops.into_iter().for_each(Section::finish);
         Some(Policy { targets: targets.read, roles, digest: digest(&texts) })
@@ -148,11 +150,28 @@ fn read_targets(tops: &mut [Section<'_>]) -> Targets {
     targets
 }
 
+fn read_sets(tops: &mut [Section<'_>]) -> Sets {
+    let mut sets = Sets::default();
+    for mut section in tops.iter_mut().flat_map(|top| top.children("commands")) {
+        if let Some(name) = section.text("name")
+            && !sets.named.insert(name.value.to_owned())
+        {
+            section.problem(name.place, format!("there are [[commands]] called {:?} already", name.value));
+        }
+        if let Some(set) = commands::read(&mut section) {
+            sets.read.entry(set.name.clone()).or_insert_with(|| Arc::new(set));
+        }
+        section.finish();
+    }
+    sets
+}
+
 fn read_roles<'d>(
     tops: &mut [Section<'d>],
     targets: &Targets,
+    sets: &Sets,
     providers: Option<&[ProviderName]>,
 ) -> Vec<Draft<'d>> {
     let sections = tops.iter_mut().flat_map(|top| top.children("role"));
-    sections.filter_map(|section| role::read(section, targets, providers)).collect()
+    sections.filter_map(|section| role::read(section, targets, sets, providers)).collect()
 }

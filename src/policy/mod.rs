@@ -4,8 +4,8 @@
 //! answers. No clock, no disk, no async in `decide`.
 
 pub mod ask;
-mod conditions;
 pub mod commands;
+mod conditions;
 pub mod decide;
 pub mod extends;
 pub mod file;
@@ -15,12 +15,15 @@ mod target;
 pub mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::inspect::command::Dialect;
 use crate::names::{GroupName, LoginName, RoleName, TargetName};
 use crate::net::Cidr;
 
 pub use ask::{Act, Ask, ChannelKind, Circumstances, Refusal, RefusalCode};
-pub use decide::{Allowance, Verdict, certificate_max, decide, logins_for, targets_for};
+pub use commands::CommandSet;
+pub use decide::{Allowance, CommandPass, Verdict, certificate_max, decide, logins_for, targets_for};
 pub use file::{check_against, load, load_for};
 pub use hours::Hours;
 pub use terms::{Recording, Terms};
@@ -49,6 +52,8 @@ pub struct Target {
     pub labels: BTreeMap<String, String>,
     /// How its host key is known. There is no trust on first use.
     pub host_key: HostKey,
+    /// What it makes of command lines.
+    pub dialect: Dialect,
 }
 
 /// How a target proves who it is.
@@ -79,6 +84,8 @@ pub struct Role {
     pub logins: BTreeSet<LoginName>,
     /// Channel kinds it opens.
     pub channels: BTreeSet<ChannelKind>,
+    /// Command rules for `exec`: every set must allow. Empty: every command.
+    pub commands: Vec<Arc<CommandSet>>,
     /// Environment variables that may pass: names, `*` only at the end. None: what the configuration says.
     pub env: Option<Vec<String>>,
     /// Where the client may connect from: an address in every layer.

@@ -3,10 +3,11 @@
 //! one that is seen only when it is too late.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::{self, Targets};
-use super::{ChannelKind, Hours, Members, Recording, Selector, conditions};
+use super::{ChannelKind, CommandSet, Hours, Members, Recording, Selector, conditions};
 use crate::config::{At, Section, hint};
 use crate::names::{GroupName, LoginName, ProviderName, RoleName, TargetName};
 use crate::net::Cidr;
@@ -24,10 +25,20 @@ pub(super) struct Draft<'d> {
     pub(super) targets: Option<Selector>,
     pub(super) logins: Option<At<Vec<At<LoginName>>>>,
     pub(super) channels: Option<At<Vec<At<ChannelKind>>>>,
+    pub(super) commands: Option<At<Arc<CommandSet>>>,
     pub(super) env: Option<At<Vec<String>>>,
     pub(super) sources: Option<Vec<Cidr>>,
     pub(super) hours: Option<Hours>,
     pub(super) limits: Limits,
+}
+
+/// The command sets of the files.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    /// Those that are right.
+    pub(super) read: BTreeMap<String, Arc<CommandSet>>,
+    /// Every name given, also of those that are wrong.
+    pub(super) named: BTreeSet<String>,
 }
 
 /// The terms as written.
@@ -52,6 +63,7 @@ pub(super) const NEEDED: [(&str, &str); 4] = [
 pub(super) fn read<'d>(
     mut section: Section<'d>,
     targets: &Targets,
+    sets: &Sets,
     providers: Option<&[ProviderName]>,
 ) -> Option<Draft<'d>> {
     section.require("name", "a name of your choice");
@@ -68,6 +80,16 @@ pub(super) fn read<'d>(
     let logins = section.names::<LoginName>("logins");
     not_empty(&section, "logins", logins.as_ref());
     let channels = channels(&mut section);
+    let commands = section.text("commands").and_then(|text| {
+        let set = sets.read.get(text.value).cloned();
+        if set.is_none() && !sets.named.contains(text.value) {
+            let known: Vec<&str> = sets.read.keys().map(String::as_str).collect();
+            let message =
+                format!("there are no [[commands]] called {:?}{}", text.value, hint(text.value, &known));
+            section.problem(text.place, message);
+        }
+        Some(At { value: set?, place: text.place })
+    });
     let env = conditions::env(&mut section);
     let sources = conditions::sources(&mut section);
     let hours = conditions::hours(&mut section);
@@ -85,6 +107,7 @@ pub(super) fn read<'d>(
         targets: selector,
         logins,
         channels,
+        commands,
         env,
         sources,
         hours,

@@ -7,7 +7,8 @@ use russh::keys::ssh_key::PublicKey;
 use russh::keys::ssh_key::public::KeyData;
 
 use super::{HostKey, Target};
-use crate::config::{At, Section, is_host_name};
+use crate::config::{At, Section, hint, is_host_name};
+use crate::inspect::command::Dialect;
 use crate::names::TargetName;
 
 /// Port of a target when the address names none.
@@ -44,8 +45,20 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Target> {
     });
     let labels = labels(section.child("labels"));
     let host_key = host_key(section, name.as_ref());
+    let dialect = match section.text("dialect") {
+        None => Some(Dialect::Posix),
+        Some(text) => match text.value {
+            "posix" => Some(Dialect::Posix),
+            "none" => Some(Dialect::None),
+            other => {
+                let message = format!("unknown dialect {other:?}{}", hint(other, &["posix", "none"]));
+                section.problem(text.place, message);
+                None
+            }
+        },
+    };
     let (host, port) = address?;
-    Some(Target { name: name?, host, port, labels, host_key: host_key? })
+    Some(Target { name: name?, host, port, labels, host_key: host_key?, dialect: dialect? })
 }
 
 /// `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`. A bare IPv6 address is refused: its end may be a port.

@@ -11,6 +11,7 @@
 mod ca;
 mod canary;
 mod client;
+mod commands;
 mod config;
 mod credentials;
 mod ending;

@@ -27,7 +27,6 @@ use std::collections::BTreeSet;
 
 use rule::Rule;
 
-#[expect(unused_imports, reason = "the policy file reads `[[commands]]` from its next change on")]
 pub(in crate::policy) use read::read;
 pub use read::read_sets;
 

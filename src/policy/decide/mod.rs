@@ -7,9 +7,12 @@
 //! order. A second role therefore never widens a limit and never takes an obligation (`recording`) away; it only
 //! opens what the first one did not. The verdict is named after the first allowing role in the order of the file.
 
+mod exec;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::commands::Assurance;
 use super::hours::Opening;
 use super::{
     Act, Ask, ChannelKind, Circumstances, Members, Policy, Refusal, RefusalCode, Role, Target, Terms,
@@ -42,11 +45,22 @@ pub struct Allowance {
     pub terms: Terms,
     /// The roles that allow it, in the order of the policy. Never empty.
     pub roles: Vec<RoleName>,
+    /// For a command: what is sent, and why it may be.
+    pub command: Option<CommandPass>,
     /// Environment variables that may pass, for programs: the lists of the allowing roles; None where one of them
     /// leaves it to the configuration.
     pub env: Vec<Option<Vec<String>>>,
     /// The first moment at which one of the roles closes: to be judged again then.
     pub until: Option<Timestamp>,
+}
+
+/// A command that may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandPass {
+    /// The text for the target: ours where the line was judged word for word, the client's otherwise.
+    pub send: Vec<u8>,
+    /// The rule that allows it and how sure that is; none where a role allows every command.
+    pub rule: Option<(String, Assurance)>,
 }
 
 /// Judges one ask. Default deny. Unknown and forbidden targets differ in the `reason` for the audit only.
@@ -66,7 +80,7 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) ->
     };
     match &ask.act {
         Act::Shell { .. } => by_kind(ask, target, ChannelKind::Shell, &opening, at),
-        Act::Exec { .. } => by_kind(ask, target, ChannelKind::Exec, &opening, at),
+        Act::Exec { command, .. } => exec::judge(ask, target, command, &opening, at),
         Act::Subsystem { name } if name == "sftp" => by_kind(ask, target, ChannelKind::Sftp, &opening, at),
         Act::Env { name } => {
             // What a role leaves to the configuration, the flow above judges: the policy does not know it.
@@ -177,6 +191,7 @@ fn allow(target: &Target, allowing: &[&Role], at: &Circumstances) -> Option<Verd
         target: target.clone(),
         terms: allowing.iter().fold(first.terms.clone(), |terms, role| terms.narrow(&role.terms)),
         roles: allowing.iter().map(|role| role.name.clone()).collect(),
+        command: None,
         env: allowing.iter().map(|role| role.env.clone()).collect(),
         until: until.min(),
     })))

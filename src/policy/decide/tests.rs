@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::identity::Kind;
+use crate::inspect::command::Dialect;
 use crate::names::ProviderName;
 use crate::policy::{HostKey, Members, Recording, Selector};
 use crate::random::Random;
@@ -316,7 +317,17 @@ impl Draw {
         let targets = self.some(&["a", "b", "c", "d"]).into_iter().map(|name| {
             let name: TargetName = name.parse().unwrap();
             let host_key = HostKey::Ca { principal: name.to_string() };
-            (name.clone(), Target { name, host: "h".into(), port: 22, labels: self.labels(), host_key })
+            (
+                name.clone(),
+                Target {
+                    name,
+                    host: "h".into(),
+                    port: 22,
+                    labels: self.labels(),
+                    host_key,
+                    dialect: Dialect::Posix,
+                },
+            )
         });
         let targets = targets.collect();
         let roles = (0..self.below(5)).map(|number| Role {
@@ -331,6 +342,7 @@ impl Draw {
                 patterns: Vec::new(),
                 labels: (0..self.below(3)).map(|_| self.labels()).collect(),
             }],
+            commands: Vec::new(),
             env: None,
             sources: Vec::new(),
             hours: Vec::new(),

@@ -1,0 +1,97 @@
+//! Whether a command may run. Roles without command rules allow every command. Rules of several roles meet like this:
+//! a deny rule that matches denies, a review rule that matches holds, whatever other roles say; beyond that it is
+//! enough that one role allows. A default alone ("no rule matches") takes nothing away from another role.
+
+use super::{CommandPass, Verdict, allow, refuse, wrong_kind};
+use crate::inspect::command::Reading;
+use crate::policy::commands::{self, Finding};
+use crate::policy::{Ask, ChannelKind, Circumstances, RefusalCode, Role, Target};
+
+/// What one role says of the command: none where it has no rules.
+struct Said<'p> {
+    role: &'p Role,
+    finding: Option<Finding>,
+}
+
+pub(super) fn judge(
+    ask: &Ask,
+    target: &Target,
+    command: &[u8],
+    opening: &[&Role],
+    at: &Circumstances,
+) -> Verdict {
+    let reading = Reading::of(command, target.dialect);
+    let roles = opening.iter().filter(|role| role.channels.contains(&ChannelKind::Exec));
+    let said: Vec<Said<'_>> = roles.map(|role| Said { role, finding: strictest(role, &reading) }).collect();
+    if said.is_empty() {
+        return wrong_kind(ask, ChannelKind::Exec, opening);
+    }
+    let findings = || said.iter().filter_map(|said| said.finding.as_ref());
+    let explicit = findings().filter(|finding| finding.explicit).max_by_key(|finding| finding.verdict);
+    if let Some(against) = explicit.filter(|finding| finding.verdict != commands::Verdict::Allow) {
+        return refused(ask, &reading, against);
+    }
+    let allows = |said: &&Said<'_>| {
+        said.finding.as_ref().is_none_or(|finding| finding.verdict == commands::Verdict::Allow)
+    };
+    let allowing: Vec<&Role> = said.iter().filter(allows).map(|said| said.role).collect();
+    match allow(target, &allowing, at) {
+        Some(Verdict::Allow(mut allowance)) => {
+            allowance.command = Some(pass(&reading, &said));
+            Verdict::Allow(allowance)
+        }
+        Some(refuse @ Verdict::Refuse(_)) => refuse,
+        None => match findings().min_by_key(|finding| finding.verdict) {
+            Some(against) => refused(ask, &reading, against),
+            None => wrong_kind(ask, ChannelKind::Exec, opening),
+        },
+    }
+}
+
+/// All sets of a role must allow: the strictest of them speaks, and of equals one whose rule matched.
+fn strictest(role: &Role, reading: &Reading) -> Option<Finding> {
+    let findings = role.commands.iter().map(|set| set.judge(reading));
+    findings.max_by_key(|finding| (finding.verdict, finding.explicit))
+}
+
+/// What is sent: our own text wherever a rule judged the words, so that what was checked is what runs.
+fn pass(reading: &Reading, said: &[Said<'_>]) -> CommandPass {
+    let allowing = said.iter().filter_map(|said| said.finding.as_ref());
+    let by_rule =
+        allowing.filter(|finding| finding.verdict == commands::Verdict::Allow).min_by_key(|finding| {
+            // A matching rule is a better reason than a default.
+            !finding.explicit
+        });
+    let ruled = said.iter().any(|said| said.finding.is_some());
+    let verbatim = by_rule.is_some_and(|finding| finding.verbatim);
+    let send = match reading.text() {
+        Some(text) if ruled && !verbatim => text.as_bytes().to_vec(),
+        Some(_) | None => reading.raw().to_vec(),
+    };
+    CommandPass { send, rule: by_rule.map(|finding| (finding.rule.clone(), finding.assurance)) }
+}
+
+fn refused(ask: &Ask, reading: &Reading, against: &Finding) -> Verdict {
+    let rule = &against.rule;
+    let why = against.message.as_deref().unwrap_or(&against.why);
+    let (code, text) = match (against.verdict, reading.opaque()) {
+        (commands::Verdict::Review, _) => (
+            RefusalCode::Review,
+            format!(
+                "command needs approval by rule \"{rule}\" ({why}), and approvals are not there yet: ask an administrator"
+            ),
+        ),
+        (_, Some(_)) if !against.explicit => (
+            RefusalCode::Opaque,
+            format!(
+                "command refused by \"{rule}\": {why}; write it in plain words, or ask an administrator to pin the line"
+            ),
+        ),
+        _ => (
+            RefusalCode::Command,
+            format!("command refused by rule \"{rule}\": {why}; ask an administrator if you need it"),
+        ),
+    };
+    let reason = format!("{} ({}): {}", rule, against.assurance.as_str(), against.why);
+    refuse(ask, code, text, reason)
+}
