@@ -8,6 +8,7 @@
     reason = "all of this binary is tests; clippy.toml frees only functions marked #[test]"
 )]
 
+mod ansible;
 mod ca;
 mod canary;
 mod client;
