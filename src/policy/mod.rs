@@ -1,7 +1,8 @@
 //! What may pass: the policy file, its checked form, and the one pure function that decides.
 //!
-//! `file` reads and checks (`target` and `role` one table each); `decide` answers. No clock, no disk, no async in `decide`.
+//! `file` reads and checks (`target` and `role` one table each, `clients` what is too much for one member); `decide` answers. No clock, no disk, no async in `decide`.
 
+mod clients;
 pub mod decide;
 pub mod file;
 mod role;
