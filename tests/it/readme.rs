@@ -118,6 +118,7 @@ fn the_readme_leads_to_a_first_real_host() {
     let login = Running::start(&mut walk.shell(&line), b"");
     let mut browser = Browser::start();
     browser.goto(&page_of(&login));
+    browser.click("Continue");
     browser.sign_in_at_provider("engineer");
     login.finish(PATIENCE).ok();
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fake::{CODE, Fake, Twist, USER_CODE};
-use russh::keys::ssh_key::PublicKey;
+use russh::keys::ssh_key::{HashAlg, PublicKey};
 use serde_json::Value;
 
 use crate::world::bastion::Laptop;
@@ -104,6 +104,8 @@ fn login_over_loopback_writes_everything() {
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it listens no more");
     assert!(said.contains("Signed in as Ada [31mLovelace (corp:ada)") && said.contains("ssh db1"), "{said}");
     assert!(!said.contains('\u{1b}'));
+    let key = PublicKey::from_openssh(&fs::read_to_string(file(&laptop, "id.pub")).unwrap()).unwrap();
+    assert!(said.contains(&key.fingerprint(HashAlg::Sha256).to_string()), "to compare: {said}");
 
     assert_eq!(mode(&file(&laptop, "")), 0o700);
     for name in ["client.json", "id", "id.pub", "id-cert.pub", "known_hosts", "ssh_config"] {
