@@ -223,6 +223,12 @@ impl Config {
         load::load(path, env)
     }
 
+    /// Where this provider sends browsers back to: the redirect URI to register there. Each has its own, so that an
+    /// answer of one provider cannot be passed off as that of another (RFC 9700 section 4.4.2.2).
+    pub fn redirect_uri(&self, provider: &ProviderName) -> String {
+        format!("{}/callback/{provider}", self.web.public_url.as_str().trim_end_matches('/'))
+    }
+
     /// The effective values, defaults included, as tables and keys of the file; secrets are `(secret)`.
     pub fn view(&self) -> serde_json::Value {
         view::view(self)

@@ -28,7 +28,7 @@ pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/", get(landing))
         .route("/sign-in/{id}", get(sign_in).post(sign_in_with))
-        .route("/callback", get(callback))
+        .route("/callback/{provider}", get(callback))
         .route("/device", get(device).post(device_code))
         .route("/confirm/{id}", get(confirm).post(confirmed))
         .fallback(async || message(StatusCode::NOT_FOUND, "Not found", "There is no such page here."))
@@ -170,9 +170,10 @@ struct CallbackQuery {
     iss: Option<String>,
 }
 
-/// `GET /callback`: back from the provider.
+/// `GET /callback/{provider}`: back from the provider.
 async fn callback(
     State(app): State<App>,
+    Path(provider): Path<String>,
     From(from): From,
     headers: HeaderMap,
     query: Result<Query<CallbackQuery>, axum::extract::rejection::QueryRejection>,
@@ -182,7 +183,8 @@ async fn callback(
     if fields.into_iter().flatten().any(|field| field.len() > FIELD_MAX) {
         return refused(&app, &SignInRefused::NotFound);
     }
-    let returned = Returned { state: query.state, code: query.code, error: query.error, issuer: query.iss };
+    let CallbackQuery { state, code, error, iss: issuer } = query;
+    let returned = Returned { provider, state, code, error, issuer };
     match come_back(&app, returned, cookie(&app, &headers), from).await {
         Ok(Back::ToClient(url)) => to_client(&url),
         Ok(Back::Confirm(id)) => {

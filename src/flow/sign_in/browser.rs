@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use url::Url;
 
-use super::begin::{configured, page};
+use super::begin::configured;
 use super::confirm::check_form;
 use super::{
     Event, HANDOFF_LIFE, Handoff, LEAVES_MAX, Mode, Pending, SignInRefused, Stay, hash, same, user_code,
@@ -45,9 +45,11 @@ pub enum Opened {
     Leave(Leaving),
 }
 
-/// The query of the provider's redirect (OpenID Connect Core 3.1.2.5, RFC 9207).
+/// The provider's redirect (OpenID Connect Core 3.1.2.5, RFC 9207).
 #[derive(Clone, Debug, Default)]
 pub struct Returned {
+    /// The provider whose address it came to.
+    pub provider: String,
     /// `state`
     pub state: String,
     /// `code`
@@ -142,7 +144,8 @@ async fn leave(
     let cookie = cookie_or_new(app, cookie);
     let state = app.random.token();
     let state_hash = hash(&state);
-    let to = app.desk.oidc.leave(provider, &back_to(app)?, &Trip::new(&cookie, &state), now).await?;
+    let to =
+        app.desk.oidc.leave(provider, &back_to(app, provider)?, &Trip::new(&cookie, &state), now).await?;
     let stay = Stay {
         provider: provider.name.clone(),
         cookie_hash: hash(&cookie),
@@ -162,9 +165,10 @@ pub(super) fn cookie_or_new(app: &App, cookie: Option<&str>) -> String {
     cookie.filter(|cookie| is_token(cookie)).map_or_else(|| app.random.token(), str::to_owned)
 }
 
-/// The one redirect address to register at every provider.
-fn back_to(app: &App) -> Result<Url, SignInRefused> {
-    page(app, "/callback")
+/// The redirect address that is registered at this provider.
+fn back_to(app: &App, provider: &config::Provider) -> Result<Url, SignInRefused> {
+    let uri = app.config.redirect_uri(&provider.name);
+    Url::parse(&uri).map_err(|e| SignInRefused::BadRequest(e.to_string()))
 }
 
 fn is_token(text: &str) -> bool {
@@ -224,6 +228,12 @@ async fn verify(
     let provider = app.config.providers.iter().find(|p| p.name == stay.provider).ok_or_else(|| {
         failed("the provider is no longer configured", "this provider is no longer used here; begin again")
     })?;
+    if returned.provider != stay.provider.as_str() {
+        return Err(failed(
+            "the answer came to the address of another provider",
+            "the answer came from another identity provider; begin again",
+        ));
+    }
     if returned.issuer.as_ref().is_some_and(|issuer| *issuer != provider.issuer) {
         return Err(failed(
             "the answer names another issuer (iss)",
@@ -245,7 +255,7 @@ async fn verify(
             return Err(failed("no code", "the identity provider's answer is incomplete; begin again"));
         }
     };
-    let back = back_to(app).map_err(|e| failed(&e.to_string(), "begin again"))?;
+    let back = back_to(app, provider).map_err(|e| failed(&e.to_string(), "begin again"))?;
     let trip = Trip::new(cookie, &returned.state);
     match app.desk.oidc.exchange(provider, &back, code, &trip, now).await {
         Ok(token) => Ok(token.identity().clone()),

@@ -306,7 +306,7 @@ fn the_shipped_examples_fit_each_other() {
     assert_eq!(
         said,
         "ok: caponier.toml (1 provider)\nok: policy.toml (3 targets, 3 roles)\n\
-         the redirect URI to register at each provider: https://bastion.example.com/callback\n"
+         the redirect URI to register at corp: https://bastion.example.com/callback/corp\n"
     );
     assert_eq!(code, 0);
 }
@@ -345,7 +345,7 @@ fn check_reports_both_files_at_once() {
     assert_eq!(
         said,
         "ok: caponier.toml (1 provider)\nok: policy.toml (0 targets, 0 roles)\n\
-         the redirect URI to register at each provider: https://bastion.example.com/callback\n\
+         the redirect URI to register at corp: https://bastion.example.com/callback/corp\n\
          note: policy.toml has no role, so nobody may do anything yet\n"
     );
     assert_eq!(code, 0);

@@ -127,7 +127,7 @@ async fn the_address_of_a_sign_in_does_nothing_until_a_person_has_seen_who_asks(
 
 /// The provider's redirect back to us, not followed.
 async fn callback_url(site: &Site, browser: &mut Browser, begun: &Url) -> Url {
-    let callback = site.page("/callback").to_string();
+    let callback = site.page("/callback/corp").to_string();
     let page = browser.sign_in(begun, Some(&callback)).await.unwrap();
     assert!(page.url.as_str().starts_with(&callback), "{}", page.url);
     page.url
@@ -189,6 +189,14 @@ async fn answers_of_two_attempts_cannot_be_mixed() {
     let mixed_up = with(&callback, "iss", "https://evil.example");
     assert!(browser.go_until(&mixed_up, HANDOFF).await.unwrap().url.as_str().contains("?error="));
     assert!(site.last_audit().await.contains("iss"));
+    // The answer of one provider at the address of another: refused, whatever else it says.
+    let begun = victim.begin().await;
+    let mut elsewhere = callback_url(&site, &mut browser, &begun.url).await;
+    elsewhere.set_path("/callback/other");
+    assert!(browser.go_until(&elsewhere, HANDOFF).await.unwrap().url.as_str().contains("?error="));
+    assert!(site.last_audit().await.contains("address of another provider"));
+    elsewhere.set_path("/callback");
+    assert_eq!(browser.go(&elsewhere).await.unwrap().status, 404);
 }
 
 #[tokio::test]
@@ -308,7 +316,8 @@ async fn names_from_outside_are_shown_as_text() {
     assert_eq!(page.text.matches("&lt;script&gt;").count(), 2, "person and machine: {}", page.text);
     let typed = browser.send(&site.page("/device"), &[("code", nasty)]).await.unwrap();
     let asked = browser.go(&site.page("/device?code=%22%3E%3Cscript%3E")).await.unwrap();
-    let failed = browser.go(&site.page("/callback?error=%3Cscript%3E&state=%3Cscript%3E")).await.unwrap();
+    let failed =
+        browser.go(&site.page("/callback/corp?error=%3Cscript%3E&state=%3Cscript%3E")).await.unwrap();
     for page in [page, typed, asked, failed] {
         for bad in ["<script", "<img", "\u{202e}"] {
             assert!(!page.text.contains(bad), "{bad} in {}", page.text);
