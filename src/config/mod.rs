@@ -16,7 +16,7 @@ mod store_url;
 mod units;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::names::ProviderName;
+use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
 pub(crate) use defaults::{SESSION_IDLE, SESSION_MAX};
@@ -75,8 +75,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// `[sign_in]`: how long a sign-in lasts (default 10 h).
     pub sign_in_life: Duration,
-    /// `[sign_in] admins`: `provider:subject` or group references that may end other people's sign-ins.
-    pub admins: Vec<String>,
+    /// `[sign_in] admins`: who may end other people's sign-ins.
+    pub admins: Admins,
     /// `[sessions]`
     pub sessions: Sessions,
     /// `[recording]`
@@ -85,6 +85,15 @@ pub struct Config {
     pub policy_file: PathBuf,
     /// `[log]`: `text` or `json`.
     pub log_json: bool,
+}
+
+/// `[sign_in] admins`. Nobody by default.
+#[derive(Clone, Debug, Default)]
+pub struct Admins {
+    /// Everybody in one of these groups.
+    pub groups: BTreeSet<GroupName>,
+    /// These people.
+    pub subjects: BTreeSet<SubjectName>,
 }
 
 /// `[ssh]`: the SSH door.

@@ -5,6 +5,8 @@ use super::Caller;
 use super::recognise::{RequestRefused, SignedBy, burn, sign_in_of};
 use crate::app::App;
 use crate::audit::AuditEvent;
+use crate::config::Admins;
+use crate::identity::Identity;
 use crate::ids::SignInId;
 use crate::names::GroupName;
 use crate::store::{Store, StoreError, Tx};
@@ -105,9 +107,45 @@ async fn end_signed(
 
 /// Whether the configuration names this person, or a group of theirs, as admin.
 pub fn is_admin(app: &App, caller: &Caller) -> bool {
-    let who = caller.identity();
-    let reference = who.reference();
-    app.config.admins.iter().any(|admin| {
-        *admin == reference || admin.parse::<GroupName>().is_ok_and(|group| who.groups.contains(&group))
-    })
+    is_named(&app.config.admins, caller.identity())
+}
+
+/// A provider speaks for its own groups only. A subject is never taken for a group, nor the other way round.
+fn is_named(admins: &Admins, who: &Identity) -> bool {
+    let own_group = |group: &&GroupName| *group.provider() == who.provider;
+    who.groups.iter().filter(own_group).any(|group| admins.groups.contains(group))
+        || admins.subjects.iter().any(|one| *one.provider() == who.provider && one.subject() == who.subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::identity::Kind;
+
+    #[test]
+    fn a_subject_is_no_group_and_a_group_is_no_subject() {
+        let who = |provider: &str, subject: &str, groups: &[&str]| Identity {
+            kind: Kind::Person,
+            provider: provider.parse().unwrap(),
+            issuer: "https://id.example".into(),
+            subject: subject.into(),
+            display: "Ann".into(),
+            groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        };
+        let group = Admins { groups: BTreeSet::from(["corp:ops".parse().unwrap()]), ..Admins::default() };
+        let subject = Admins { subjects: BTreeSet::from(["corp:ops".parse().unwrap()]), ..Admins::default() };
+        let rows = [
+            (&group, who("corp", "ann", &["corp:ops"]), true),
+            (&group, who("corp", "ops", &[]), false),
+            (&group, who("other", "ann", &["corp:ops"]), false),
+            (&subject, who("corp", "ops", &[]), true),
+            (&subject, who("corp", "ann", &["corp:ops"]), false),
+            (&subject, who("other", "ops", &[]), false),
+        ];
+        for (admins, who, expect) in rows {
+            assert_eq!(is_named(admins, &who), expect, "{admins:?} {who:?}");
+        }
+    }
 }

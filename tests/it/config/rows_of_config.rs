@@ -452,11 +452,18 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
     ),
     (
         "[ssh]",
-        "[sign_in]\nadmins = [\"crop:ops\", \"corp\", \"corp:ann\"]\n[ssh]",
+        "[sign_in.admins]\ngroups = [\"crop:ops\", \"corp\", \"corp:ann\"]\nsubjects = [\"crop:ann\", \"corp:\"]\n[ssh]",
         &[
             "caponier.toml:3:11: there is no provider \"crop\"; did you mean \"corp\"?",
             "caponier.toml:3:23: \"corp\" is not a valid group: PROVIDER:GROUP, the group 1 to 256 bytes without control characters",
+            "caponier.toml:4:13: there is no provider \"crop\"; did you mean \"corp\"?",
+            "caponier.toml:4:25: \"corp:\" is not a valid subject: PROVIDER:SUBJECT, the subject 1 to 256 bytes without control characters",
         ],
+    ),
+    (
+        "[ssh]",
+        "[sign_in]\nadmins = [\"corp:ops\"]\n[ssh]",
+        &["caponier.toml:3:10: \"admins\" must be a table, { ... }; this is an array"],
     ),
     // Several at once, in the order of the file.
     (

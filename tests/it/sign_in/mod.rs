@@ -196,7 +196,7 @@ async fn a_key_has_one_sign_in_and_everybody_hears_when_it_ends() {
 
 #[tokio::test]
 async fn only_admins_end_the_sign_ins_of_others() {
-    let extra = "[sign_in]\nadmins = [\"corp:reviewers\"]\n";
+    let extra = "[sign_in]\nadmins = { groups = [\"corp:reviewers\"], subjects = [\"corp:auditors\"] }\n";
     let site = Site::start_with(extra, "http").await;
     let (engineer, auditor, reviewer) = (site.client(), site.client(), site.client());
     let id = engineer.login("engineer").await["sign_in"].as_str().unwrap().to_owned();
