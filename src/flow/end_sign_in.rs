@@ -70,11 +70,27 @@ async fn write_end(
     Ok(true)
 }
 
-/// Ends the sign-in of the key that signed the request.
+/// Ends the sign-in of the key that signed the request: the one that is live when it is written down, also if another
+/// took the place of the one before a moment ago.
 pub async fn end_own(app: &App, signed: &SignedBy) -> Result<SignInId, EndRefused> {
-    let own = sign_in_of(app, signed).await?;
-    end_signed(app, signed, &own.id, &own.who.reference(), "logged out").await?;
+    let now = app.clock.now();
+    let mut tx = begin_signed(app, signed).await?;
+    let own = tx.end_sign_ins_of_key(signed.fingerprint(), now).await?;
+    let Some(own) = own.into_iter().next() else { return Err(RequestRefused::NotSignedIn.into()) };
+    let (sign_in, by) = (own.id.clone(), own.who.reference());
+    tx.commit(now, AuditEvent::SignInEnded { sign_in, by, reason: "logged out".to_owned() }).await?;
+    app.desk.tell_ended(&own.id);
     Ok(own.id)
+}
+
+/// A transaction in which the request is used up.
+async fn begin_signed(app: &App, signed: &SignedBy) -> Result<Tx, EndRefused> {
+    let mut tx = app.store.begin().await?;
+    match burn(&mut tx, signed).await {
+        Err(StoreError::Conflict) => return Err(EndRefused::Replay),
+        burned => burned?,
+    }
+    Ok(tx)
 }
 
 /// Ends somebody's sign-in, asked for by a signed request: one's own, or anybody's by an admin.
@@ -87,22 +103,9 @@ pub async fn end_other(app: &App, signed: &SignedBy, id: &SignInId) -> Result<()
         return Err(EndRefused::NotFound);
     }
     let reason = if own { "ended by its owner" } else { "ended by an admin" };
-    end_signed(app, signed, id, &asking.who.reference(), reason).await
-}
-
-async fn end_signed(
-    app: &App,
-    signed: &SignedBy,
-    id: &SignInId,
-    by: &str,
-    reason: &str,
-) -> Result<(), EndRefused> {
-    let mut tx = app.store.begin().await?;
-    match burn(&mut tx, signed).await {
-        Err(StoreError::Conflict) => return Err(EndRefused::Replay),
-        burned => burned?,
-    }
-    if end_in(app, tx, id, by, reason).await? { Ok(()) } else { Err(EndRefused::NotFound) }
+    let tx = begin_signed(app, signed).await?;
+    let ended = end_in(app, tx, id, &asking.who.reference(), reason).await?;
+    if ended { Ok(()) } else { Err(EndRefused::NotFound) }
 }
 
 /// Whether the configuration names this person, or a group of theirs, as admin.

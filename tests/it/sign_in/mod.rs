@@ -188,10 +188,29 @@ async fn a_key_has_one_sign_in_and_everybody_hears_when_it_ends() {
     let live = site.app.store.sign_ins(site.app.clock.now()).await.unwrap();
     assert_eq!(live.len(), 1);
     assert_eq!(live[0].id.as_str(), second["sign_in"].as_str().unwrap());
-    assert!(site.audit().await.iter().any(|entry| entry.contains("replaced by")));
+    let replaced = format!("\"replaced\":[\"{}\"]", first["sign_in"].as_str().unwrap());
+    assert!(site.last_audit().await.contains(&replaced), "{}", site.last_audit().await);
     assert!(end(&site.app, &live[0].id, "admin", "lost laptop").await.unwrap());
     assert_eq!(ended.recv().await.unwrap(), live[0].id);
     assert!(!end(&site.app, &live[0].id, "admin", "again").await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_sign_ins_that_finish_at_once_one_is_left() {
+    let site = Site::start().await;
+    let client = site.client();
+    for _ in 0..5 {
+        let (one, two) = (handed(&site, &client).await, handed(&site, &client).await);
+        let (first, second) = tokio::join!(client.finish(&one.0, &one.1), client.finish(&two.0, &two.1));
+        assert_eq!((first.0.as_u16(), second.0.as_u16()), (200, 200), "{first:?} {second:?}");
+        assert_eq!(site.app.store.sign_ins(site.app.clock.now()).await.unwrap().len(), 1);
+    }
+    // Whatever is live when the person leaves, ends.
+    let third = handed(&site, &client).await;
+    let (finished, left) =
+        tokio::join!(client.finish(&third.0, &third.1), client.call("DELETE", "/v1/sign-in", &Value::Null));
+    assert_eq!((finished.0.as_u16(), left.0.as_u16()), (200, 204), "{finished:?} {left:?}");
+    assert!(site.app.store.sign_ins(site.app.clock.now()).await.unwrap().len() <= 1);
 }
 
 #[tokio::test]
