@@ -40,7 +40,7 @@
 //! | [`flow`] (with [`app`], [`config`]) | recipes: the only place that judges and writes; `ls src/flow` lists what the product does |
 //! | [`store`] | rows; all SQL |
 //! | [`identity`], [`policy`], [`inspect`], [`ca`], [`recording`], [`audit`] | subjects: pure files, a few named I/O files |
-//! | [`names`], [`mod@pattern`], [`ids`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
+//! | [`names`], [`mod@pattern`], [`place`], [`ids`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
 //!
 //! # What is not there
 //!
@@ -71,6 +71,7 @@ pub mod inspect;
 pub mod jobs;
 pub mod names;
 pub mod pattern;
+pub mod place;
 pub mod policy;
 pub mod random;
 pub mod recording;

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::identity::oidc::Oidc;
 use crate::ids::SignInId;
+use crate::place::area;
 use crate::time::Timestamp;
 
 /// Addresses remembered at once in each bucket list.
@@ -82,21 +83,15 @@ fn lock(buckets: &Mutex<Buckets>) -> std::sync::MutexGuard<'_, Buckets> {
     buckets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What stands for everybody together where an address is wanted.
+const EVERYBODY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
 fn take(buckets: &Mutex<Buckets>, from: Option<IpAddr>, now: Timestamp) -> bool {
-    lock(buckets).take(area(from), now)
+    lock(buckets).take(from.map_or(EVERYBODY, area), now)
 }
 
 fn give_back(buckets: &Mutex<Buckets>, from: Option<IpAddr>) {
-    lock(buckets).give_back(area(from));
-}
-
-/// One customer has one IPv4 address, or one /64 of IPv6. `None` is everybody together.
-fn area(from: Option<IpAddr>) -> IpAddr {
-    match from.map(|ip| ip.to_canonical()) {
-        None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        Some(IpAddr::V4(ip)) => IpAddr::V4(ip),
-        Some(IpAddr::V6(ip)) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
-    }
+    lock(buckets).give_back(from.map_or(EVERYBODY, area));
 }
 
 /// Token buckets, one for each address: `burst` at once, then one each `refill`.
@@ -170,14 +165,5 @@ mod tests {
         let one_more = IpAddr::from([250, 0, 0, 1]);
         assert!(!buckets.take(one_more, now));
         assert!(buckets.take(one_more, now.plus(Duration::from_secs(11))));
-    }
-
-    #[test]
-    fn one_customer_is_one_area() {
-        let ip = |text: &str| Some(text.parse().unwrap());
-        assert_eq!(area(ip("2001:db8::1")), area(ip("2001:db8::ffff:1")));
-        assert_ne!(area(ip("2001:db8::1")), area(ip("2001:db8:0:1::1")));
-        assert_eq!(area(ip("::ffff:192.0.2.1")), area(ip("192.0.2.1")));
-        assert_ne!(area(ip("192.0.2.1")), area(ip("192.0.2.2")));
     }
 }
