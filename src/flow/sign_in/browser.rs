@@ -109,13 +109,14 @@ pub async fn enter_code(
     from: IpAddr,
 ) -> Result<Opened, SignInRefused> {
     let now = app.clock.now();
-    if !app.desk.may_guess(from, now) {
-        return Err(SignInRefused::Limit("too many codes were tried; wait some minutes"));
-    }
     let unknown = || {
         SignInRefused::BadRequest("That code is unknown or has expired. Look again, or begin again.".into())
     };
+    // What cannot be a code is no guess, and costs nobody a try.
     let code = user_code::read(typed).ok_or_else(unknown)?;
+    if !app.desk.may_guess(from, now) {
+        return Err(SignInRefused::Limit("too many codes were tried; wait some minutes"));
+    }
     let row = app.store.pending_by_user_code(&hash(&code), now).await?.ok_or_else(unknown)?;
     app.desk.guessed(from);
     leave(app, Pending::from_row(row)?, provider, cookie, Some(&code), now).await

@@ -17,6 +17,9 @@ async fn user_codes_cannot_be_guessed_for_long() {
     let (_, code) = client.begin_device("box").await;
     let mut browser = Browser::of("engineer").unwrap();
     let device = site.page("/device");
+    for nonsense in ["", "AAAA-AAAA", "BBBB", "' OR 1=1"].into_iter().cycle().take(30) {
+        assert_eq!(browser.send(&device, &[("code", nonsense)]).await.unwrap().status, 400, "no guess");
+    }
     for _ in 0..10 {
         assert_eq!(browser.send(&device, &[("code", "BBBB-BBBB")]).await.unwrap().status, 400);
     }
