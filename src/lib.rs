@@ -40,7 +40,7 @@
 //! | [`flow`] (with [`app`], [`config`]) | recipes: the only place that judges and writes; `ls src/flow` lists what the product does |
 //! | [`store`] | rows; all SQL |
 //! | [`identity`], [`policy`], [`inspect`], [`ca`], [`recording`], [`audit`] | subjects: pure files, a few named I/O files |
-//! | [`names`], [`ids`], [`net`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
+//! | [`names`], [`mod@pattern`], [`place`], [`ids`], [`net`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
 //!
 //! # What is not there
 //!
@@ -71,6 +71,8 @@ pub mod inspect;
 pub mod jobs;
 pub mod names;
 pub mod net;
+pub mod pattern;
+pub mod place;
 pub mod policy;
 pub mod random;
 pub mod recording;

@@ -164,6 +164,53 @@ impl fmt::Debug for GroupName {
     }
 }
 
+/// A person or job as one provider calls it: `corp:ann`, the form of `Identity::reference`. It looks like a group and is
+/// none: whoever may choose names on one side must not become somebody on the other, so they stand in different lists.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubjectName {
+    provider: ProviderName,
+    subject: Box<str>,
+}
+
+impl SubjectName {
+    /// The provider that speaks of this subject.
+    pub fn provider(&self) -> &ProviderName {
+        &self.provider
+    }
+
+    /// The subject, byte for byte as in the provider's tokens.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+}
+
+impl FromStr for SubjectName {
+    type Err = BadName;
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let (provider, subject) = text.split_once(':').unwrap_or_default();
+        if subject.is_empty() || subject.len() > 256 || subject.chars().any(char::is_control) {
+            return Err(BadName {
+                kind: "subject",
+                rule: "PROVIDER:SUBJECT, the subject 1 to 256 bytes without control characters",
+                text: text.chars().take(64).collect(),
+            });
+        }
+        Ok(Self { provider: provider.parse()?, subject: subject.into() })
+    }
+}
+
+impl fmt::Display for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.provider, self.subject)
+    }
+}
+
+impl fmt::Debug for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +232,10 @@ mod tests {
             assert!(bad.parse::<TargetName>().is_err(), "{bad:?}");
         }
         assert!("ops".parse::<GroupName>().is_err());
+        for bad in ["ops", "corp:", ":ann", "corp:a\nb"] {
+            assert!(bad.parse::<SubjectName>().is_err(), "{bad:?}");
+        }
+        assert_eq!("corp:a:b".parse::<SubjectName>().unwrap().subject(), "a:b");
         assert_eq!("corp:team:ops".parse::<GroupName>().unwrap().to_string(), "corp:team:ops");
     }
 }

@@ -41,12 +41,14 @@ impl AuditEvent {
             Self::PolicyRefused { keeps, problems, first } => {
                 json!({ "keeps": keeps, "problems": problems, "first": first })
             }
-            Self::SignedIn { sign_in, who, method, key, from } => {
+            Self::SignedIn { sign_in, who, method, key, replaced, from } => {
+                let replaced: Vec<&str> = replaced.iter().map(|id| id.as_str()).collect();
                 let groups: Vec<String> = who.groups.iter().map(ToString::to_string).collect();
                 with(
                     who,
                     json!({
-                        "sign_in": sign_in.as_str(), "groups": groups, "method": method, "key": key, "from": from,
+                        "sign_in": sign_in.as_str(), "groups": groups, "method": method, "key": key,
+                        "replaced": replaced, "from": from,
                     }),
                 )
             }
@@ -186,12 +188,13 @@ mod tests {
                 who: alice(),
                 method: "device",
                 key: Some("SHA256:x".into()),
+                replaced: vec![sign_in()],
                 from: "192.0.2.1".into(),
             },
             "signed_in",
             with_alice(json!({
                 "sign_in": SIGN_IN, "groups": ["corp:db", "corp:ops"], "method": "device", "key": "SHA256:x",
-                "from": "192.0.2.1",
+                "replaced": [SIGN_IN], "from": "192.0.2.1",
             })),
         );
         check(

@@ -48,6 +48,8 @@ pub enum AuditEvent {
         method: &'static str,
         /// SHA-256 fingerprint of the bound SSH key; none when bound to one SSH connection.
         key: Option<String>,
+        /// Live sign-ins of the same key, which ended with this one.
+        replaced: Vec<SignInId>,
         /// The client's address.
         from: String,
     },

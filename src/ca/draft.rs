@@ -26,7 +26,7 @@ pub const TARGET_HOST_LIFE_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
 pub const BACKDATE: Duration = Duration::from_secs(60);
 
 /// Most principals a certificate may name, as in OpenSSH.
-pub const PRINCIPALS_MAX: usize = 256;
+pub const PRINCIPALS_MAX: usize = crate::pattern::LOGINS_MAX;
 /// Longest key id, in bytes.
 pub const KEY_ID_BYTES_MAX: usize = 512;
 

@@ -67,6 +67,8 @@ fn check(
     };
     let policy_file = config.policy_file.display();
     if format.json {
+        let uri = |one: &config::Provider| (one.name.to_string(), config.redirect_uri(&one.name));
+        let uris: BTreeMap<String, String> = config.providers.iter().map(uri).collect();
         let counts = json!({
             "ok": true,
             "config": path,
@@ -75,7 +77,7 @@ fn check(
             "providers": config.providers.len(),
             "targets": policy.targets.len(),
             "roles": policy.roles.len(),
-            "redirect_uri": redirect_uri(&config),
+            "redirect_uris": uris,
             "problems": [],
         });
         writeln!(out, "{counts:#}")?;
@@ -84,16 +86,14 @@ fn check(
     writeln!(out, "ok: {} ({})", path.display(), count(config.providers.len(), "provider"))?;
     let (targets, roles) = (count(policy.targets.len(), "target"), count(policy.roles.len(), "role"));
     writeln!(out, "ok: {policy_file} ({targets}, {roles})")?;
-    writeln!(out, "the redirect URI to register at each provider: {}", redirect_uri(&config))?;
+    for provider in &config.providers {
+        let uri = config.redirect_uri(&provider.name);
+        writeln!(out, "the redirect URI to register at {}: {uri}", provider.name)?;
+    }
     if policy.roles.is_empty() {
         writeln!(out, "note: {policy_file} has no role, so nobody may do anything yet")?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Where providers send browsers back to.
-fn redirect_uri(config: &Config) -> String {
-    format!("{}/callback", config.web.public_url.as_str().trim_end_matches('/'))
 }
 
 /// Both files, or every problem of both.

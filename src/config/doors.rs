@@ -9,6 +9,7 @@ use super::files;
 use super::load::Surroundings;
 use super::section::Section;
 use super::{Ssh, Web, defaults};
+use crate::pattern::{self, PATTERNS_MAX};
 
 /// Reads `[ssh]`.
 pub(super) fn ssh(top: &mut Section<'_>) -> Option<Ssh> {
@@ -74,6 +75,12 @@ fn host_names(section: &mut Section<'_>) -> Option<Vec<String>> {
             section.problem(name.place, message);
         } else if names.value.iter().take(index).any(|other| other.value == name.value) {
             section.problem(name.place, format!("{:?} is listed twice", name.value));
+        } else if index == 0 && !pattern::is_bastion_name(name.value) {
+            let message = format!(
+                "{:?} comes first, but ssh configurations cannot call a host so: put a name or an IPv4 address first",
+                name.value
+            );
+            section.problem(name.place, message);
         }
     }
     Some(names.value.iter().map(|name| name.value.to_owned()).collect())
@@ -96,23 +103,25 @@ pub(crate) fn is_host_name(text: &str) -> bool {
 }
 
 fn client_patterns(section: &mut Section<'_>) -> Vec<String> {
-    let patterns = section.texts("client_patterns").map(|at| at.value).unwrap_or_default();
-    for pattern in &patterns {
+    let Some(patterns) = section.texts("client_patterns") else { return Vec::new() };
+    if patterns.value.len() > PATTERNS_MAX {
+        let message = format!(
+            "{} patterns: clients take at most {PATTERNS_MAX}; write patterns with wildcards",
+            patterns.value.len()
+        );
+        section.problem(patterns.place, message);
+    }
+    for pattern in &patterns.value {
         let text = pattern.value;
-        let known = |b: u8| {
-            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_' | b'*' | b'?')
-        };
-        if text.is_empty() || text.starts_with('-') || text.len() > 253 || !text.bytes().all(known) {
-            let message = format!("{text:?} is not a host pattern: a-z 0-9 . - _ and the wildcards * and ?");
-            section.problem(pattern.place, message);
-        } else if !text.bytes().any(|b| b.is_ascii_alphanumeric()) {
-            let message = format!(
-                "{text:?} would send every host through the bastion: write a pattern like \"*.corp.example\""
-            );
-            section.problem(pattern.place, message);
+        match pattern::check(text) {
+            Ok(()) if text.bytes().any(|b| b.is_ascii_uppercase()) => {
+                section.problem(pattern.place, format!("{text:?}: host patterns are written in lower case"));
+            }
+            Ok(()) => {}
+            Err(why) => section.problem(pattern.place, format!("{text:?} is {why}")),
         }
     }
-    patterns.iter().map(|pattern| pattern.value.to_owned()).collect()
+    patterns.value.iter().map(|pattern| pattern.value.to_owned()).collect()
 }
 
 /// Reads `[web]`.

@@ -16,7 +16,7 @@ mod store_url;
 mod units;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::names::ProviderName;
+use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
 pub(crate) use defaults::{CERTIFICATE_LIFE, SESSION_IDLE, SESSION_MAX};
@@ -75,8 +75,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// `[sign_in]`: how long a sign-in lasts (default 10 h).
     pub sign_in_life: Duration,
-    /// `[sign_in] admins`: `provider:subject` or group references that may end other people's sign-ins.
-    pub admins: Vec<String>,
+    /// `[sign_in] admins`: who may end other people's sign-ins.
+    pub admins: Admins,
     /// `[sessions]`
     pub sessions: Sessions,
     /// `[recording]`
@@ -85,6 +85,15 @@ pub struct Config {
     pub policy_file: PathBuf,
     /// `[log]`: `text` or `json`.
     pub log_json: bool,
+}
+
+/// `[sign_in] admins`. Nobody by default.
+#[derive(Clone, Debug, Default)]
+pub struct Admins {
+    /// Everybody in one of these groups.
+    pub groups: BTreeSet<GroupName>,
+    /// These people.
+    pub subjects: BTreeSet<SubjectName>,
 }
 
 /// `[ssh]`: the SSH door.
@@ -221,6 +230,12 @@ impl Config {
     /// Reads and checks the file; `env` is the environment (for `*_env` keys). Every problem is reported.
     pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
         load::load(path, env)
+    }
+
+    /// Where this provider sends browsers back to: the redirect URI to register there. Each has its own, so that an
+    /// answer of one provider cannot be passed off as that of another (RFC 9700 section 4.4.2.2).
+    pub fn redirect_uri(&self, provider: &ProviderName) -> String {
+        format!("{}/callback/{provider}", self.web.public_url.as_str().trim_end_matches('/'))
     }
 
     /// The effective values, defaults included, as tables and keys of the file; secrets are `(secret)`.

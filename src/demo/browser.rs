@@ -87,13 +87,20 @@ impl Browser {
         self.navigate(Method::GET, url.clone(), None, Some(until)).await
     }
 
+    /// Opens the page of a loopback sign-in and goes on by its first button, as far as [`Browser::go_until`] would.
+    /// A page without a form is the answer itself.
+    pub async fn sign_in(&mut self, url: &Url, until: Option<&str>) -> Result<Page, BrowserError> {
+        let page = self.go(url).await?;
+        let (Some(csrf), Some(provider)) = (page.field("csrf"), page.field("provider")) else {
+            return Ok(page);
+        };
+        let form = filled(&[("csrf", &csrf), ("provider", &provider)]);
+        self.navigate(Method::POST, page.url, Some(form), until).await
+    }
+
     /// Sends a form to `url` and goes on to where that leads.
     pub async fn send(&mut self, url: &Url, form: &[(&str, &str)]) -> Result<Page, BrowserError> {
-        let mut body = url::form_urlencoded::Serializer::new(String::new());
-        for (name, value) in form {
-            body.append_pair(name, value);
-        }
-        self.navigate(Method::POST, url.clone(), Some(body.finish()), None).await
+        self.navigate(Method::POST, url.clone(), Some(filled(form)), None).await
     }
 
     async fn navigate(
@@ -155,6 +162,11 @@ impl Browser {
     }
 }
 
+fn filled(form: &[(&str, &str)]) -> String {
+    let mut body = url::form_urlencoded::Serializer::new(String::new());
+    body.extend_pairs(form).finish()
+}
+
 impl Page {
     /// The address of a redirect or refresh.
     fn leads_to(&self) -> Option<Url> {
@@ -178,7 +190,7 @@ impl Page {
 /// the result to the client's port. Returns the last page.
 pub async fn sign_in_without_browser(url: &str, person: &str) -> Result<Page, BrowserError> {
     let url = Url::parse(url).map_err(|_| BrowserError::Elsewhere(url.to_owned()))?;
-    let page = Browser::of(person)?.go(&url).await?;
+    let page = Browser::of(person)?.sign_in(&url, None).await?;
     if page.status.is_success() {
         return Ok(page);
     }

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::identity::oidc::Oidc;
 use crate::ids::SignInId;
+use crate::place::{area, wide_area};
 use crate::time::Timestamp;
 
 /// Addresses remembered at once in each bucket list.
@@ -23,8 +24,7 @@ pub struct Desk {
     pub(super) oidc: Oidc,
     ended: broadcast::Sender<SignInId>,
     begins: Mutex<Buckets>,
-    guesses: Mutex<Buckets>,
-    all_guesses: Mutex<Buckets>,
+    guesses: Mutex<Guesses>,
     refusals: Mutex<Buckets>,
 }
 
@@ -35,8 +35,7 @@ impl Default for Desk {
             oidc: Oidc::default(),
             ended: broadcast::channel(ENDED_BACKLOG).0,
             begins: Mutex::new(Buckets::new(30, secs(5))),
-            guesses: Mutex::new(Buckets::new(10, secs(30))),
-            all_guesses: Mutex::new(Buckets::new(200, secs(1))),
+            guesses: Mutex::default(),
             refusals: Mutex::new(Buckets::new(60, secs(1))),
         }
     }
@@ -58,44 +57,73 @@ impl Desk {
 
     /// Whether one more sign-in may begin from there.
     pub(super) fn may_begin(&self, from: IpAddr, now: Timestamp) -> bool {
-        take(&self.begins, Some(from), now)
+        lock(&self.begins).take(area(from), now)
     }
 
     /// Whether one more user code may be tried from there. A right code gives its try back by [`Desk::guessed`].
     pub(super) fn may_guess(&self, from: IpAddr, now: Timestamp) -> bool {
-        take(&self.guesses, Some(from), now) && take(&self.all_guesses, None, now)
+        lock(&self.guesses).take(from, now)
     }
 
     /// The code was right: that was no guess.
     pub(super) fn guessed(&self, from: IpAddr) {
-        give_back(&self.guesses, Some(from));
-        give_back(&self.all_guesses, None);
+        lock(&self.guesses).give_back(from);
     }
 
     /// Whether one more refusal from there is written down, so that nobody can fill the audit log.
     pub(super) fn may_be_refused(&self, from: IpAddr, now: Timestamp) -> bool {
-        take(&self.refusals, Some(from), now)
+        lock(&self.refusals).take(area(from), now)
     }
 }
 
-fn lock(buckets: &Mutex<Buckets>) -> std::sync::MutexGuard<'_, Buckets> {
+fn lock<T>(buckets: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     buckets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn take(buckets: &Mutex<Buckets>, from: Option<IpAddr>, now: Timestamp) -> bool {
-    lock(buckets).take(area(from), now)
+/// What stands for everybody together where an address is wanted.
+const EVERYBODY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// Guesses at user codes: by one customer, by one wider network, and by everybody. The last is a backstop far above what
+/// people do, so that a single network cannot use it up and so lock everybody out: 50 guesses a second against 20^8 codes.
+struct Guesses {
+    wide: Buckets,
+    one: Buckets,
+    all: Buckets,
 }
 
-fn give_back(buckets: &Mutex<Buckets>, from: Option<IpAddr>) {
-    lock(buckets).give_back(area(from));
+impl Default for Guesses {
+    fn default() -> Self {
+        Self {
+            wide: Buckets::new(60, Duration::from_secs(10)),
+            one: Buckets::new(10, Duration::from_secs(30)),
+            all: Buckets::new(5000, Duration::from_millis(20)),
+        }
+    }
 }
 
-/// One customer has one IPv4 address, or one /64 of IPv6. `None` is everybody together.
-fn area(from: Option<IpAddr>) -> IpAddr {
-    match from.map(|ip| ip.to_canonical()) {
-        None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        Some(IpAddr::V4(ip)) => IpAddr::V4(ip),
-        Some(IpAddr::V6(ip)) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+impl Guesses {
+    /// One from each or none from any. The wide one is asked first: a network without any left adds no more areas to the
+    /// list of those.
+    fn take(&mut self, from: IpAddr, now: Timestamp) -> bool {
+        if !self.wide.take(wide_area(from), now) {
+            return false;
+        }
+        if !self.one.take(area(from), now) {
+            self.wide.give_back(wide_area(from));
+            return false;
+        }
+        if !self.all.take(EVERYBODY, now) {
+            self.one.give_back(area(from));
+            self.wide.give_back(wide_area(from));
+            return false;
+        }
+        true
+    }
+
+    fn give_back(&mut self, from: IpAddr) {
+        self.wide.give_back(wide_area(from));
+        self.one.give_back(area(from));
+        self.all.give_back(EVERYBODY);
     }
 }
 
@@ -161,6 +189,25 @@ mod tests {
     }
 
     #[test]
+    fn one_network_guesses_so_often_and_locks_nobody_else_out() {
+        let mut guesses = Guesses::default();
+        let now = Timestamp::from_secs(1000);
+        let six = |site: u16, net: u16| IpAddr::from([0x2001, 0xdb8, site, net, 0, 0, 0, 1]);
+        let tries = |guesses: &mut Guesses, site: u16| {
+            (0..1000).map(|n| six(site, n)).filter(|from| guesses.take(*from, now)).count()
+        };
+        assert_eq!((0..20).filter(|_| guesses.take(six(1, 1), now)).count(), 10, "one customer");
+        assert_eq!(tries(&mut guesses, 1), 50, "one /48, with the ten before");
+        assert_eq!(guesses.one.full_at.len(), 51, "those refused for their network are not listed");
+        assert!(guesses.take(six(2, 1), now), "nobody else is locked out");
+        guesses.give_back(six(1, 1));
+        assert!(guesses.take(six(1, 1), now));
+        let many = (3..200).map(|site| tries(&mut guesses, site)).sum::<usize>();
+        assert_eq!(many, 5000 - 61, "there is an end to what all together may try");
+        assert!(guesses.take(six(201, 1), now.plus(Duration::from_millis(20))));
+    }
+
+    #[test]
     fn the_list_of_addresses_has_an_end() {
         let mut buckets = Buckets::new(1, Duration::from_secs(10));
         let now = Timestamp::from_secs(1000);
@@ -170,14 +217,5 @@ mod tests {
         let one_more = IpAddr::from([250, 0, 0, 1]);
         assert!(!buckets.take(one_more, now));
         assert!(buckets.take(one_more, now.plus(Duration::from_secs(11))));
-    }
-
-    #[test]
-    fn one_customer_is_one_area() {
-        let ip = |text: &str| Some(text.parse().unwrap());
-        assert_eq!(area(ip("2001:db8::1")), area(ip("2001:db8::ffff:1")));
-        assert_ne!(area(ip("2001:db8::1")), area(ip("2001:db8:0:1::1")));
-        assert_eq!(area(ip("::ffff:192.0.2.1")), area(ip("192.0.2.1")));
-        assert_ne!(area(ip("192.0.2.1")), area(ip("192.0.2.2")));
     }
 }

@@ -5,6 +5,8 @@ use super::Caller;
 use super::recognise::{RequestRefused, SignedBy, burn, sign_in_of};
 use crate::app::App;
 use crate::audit::AuditEvent;
+use crate::config::Admins;
+use crate::identity::Identity;
 use crate::ids::SignInId;
 use crate::names::GroupName;
 use crate::store::{Store, StoreError, Tx};
@@ -68,11 +70,27 @@ async fn write_end(
     Ok(true)
 }
 
-/// Ends the sign-in of the key that signed the request.
+/// Ends the sign-in of the key that signed the request: the one that is live when it is written down, also if another
+/// took the place of the one before a moment ago.
 pub async fn end_own(app: &App, signed: &SignedBy) -> Result<SignInId, EndRefused> {
-    let own = sign_in_of(app, signed).await?;
-    end_signed(app, signed, &own.id, &own.who.reference(), "logged out").await?;
+    let now = app.clock.now();
+    let mut tx = begin_signed(app, signed).await?;
+    let own = tx.end_sign_ins_of_key(signed.fingerprint(), now).await?;
+    let Some(own) = own.into_iter().next() else { return Err(RequestRefused::NotSignedIn.into()) };
+    let (sign_in, by) = (own.id.clone(), own.who.reference());
+    tx.commit(now, AuditEvent::SignInEnded { sign_in, by, reason: "logged out".to_owned() }).await?;
+    app.desk.tell_ended(&own.id);
     Ok(own.id)
+}
+
+/// A transaction in which the request is used up.
+async fn begin_signed(app: &App, signed: &SignedBy) -> Result<Tx, EndRefused> {
+    let mut tx = app.store.begin().await?;
+    match burn(&mut tx, signed).await {
+        Err(StoreError::Conflict) => return Err(EndRefused::Replay),
+        burned => burned?,
+    }
+    Ok(tx)
 }
 
 /// Ends somebody's sign-in, asked for by a signed request: one's own, or anybody's by an admin.
@@ -85,29 +103,52 @@ pub async fn end_other(app: &App, signed: &SignedBy, id: &SignInId) -> Result<()
         return Err(EndRefused::NotFound);
     }
     let reason = if own { "ended by its owner" } else { "ended by an admin" };
-    end_signed(app, signed, id, &asking.who.reference(), reason).await
-}
-
-async fn end_signed(
-    app: &App,
-    signed: &SignedBy,
-    id: &SignInId,
-    by: &str,
-    reason: &str,
-) -> Result<(), EndRefused> {
-    let mut tx = app.store.begin().await?;
-    match burn(&mut tx, signed).await {
-        Err(StoreError::Conflict) => return Err(EndRefused::Replay),
-        burned => burned?,
-    }
-    if end_in(app, tx, id, by, reason).await? { Ok(()) } else { Err(EndRefused::NotFound) }
+    let tx = begin_signed(app, signed).await?;
+    let ended = end_in(app, tx, id, &asking.who.reference(), reason).await?;
+    if ended { Ok(()) } else { Err(EndRefused::NotFound) }
 }
 
 /// Whether the configuration names this person, or a group of theirs, as admin.
 pub fn is_admin(app: &App, caller: &Caller) -> bool {
-    let who = caller.identity();
-    let reference = who.reference();
-    app.config.admins.iter().any(|admin| {
-        *admin == reference || admin.parse::<GroupName>().is_ok_and(|group| who.groups.contains(&group))
-    })
+    is_named(&app.config.admins, caller.identity())
+}
+
+/// A provider speaks for its own groups only. A subject is never taken for a group, nor the other way round.
+fn is_named(admins: &Admins, who: &Identity) -> bool {
+    let own_group = |group: &&GroupName| *group.provider() == who.provider;
+    who.groups.iter().filter(own_group).any(|group| admins.groups.contains(group))
+        || admins.subjects.iter().any(|one| *one.provider() == who.provider && one.subject() == who.subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::identity::Kind;
+
+    #[test]
+    fn a_subject_is_no_group_and_a_group_is_no_subject() {
+        let who = |provider: &str, subject: &str, groups: &[&str]| Identity {
+            kind: Kind::Person,
+            provider: provider.parse().unwrap(),
+            issuer: "https://id.example".into(),
+            subject: subject.into(),
+            display: "Ann".into(),
+            groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        };
+        let group = Admins { groups: BTreeSet::from(["corp:ops".parse().unwrap()]), ..Admins::default() };
+        let subject = Admins { subjects: BTreeSet::from(["corp:ops".parse().unwrap()]), ..Admins::default() };
+        let rows = [
+            (&group, who("corp", "ann", &["corp:ops"]), true),
+            (&group, who("corp", "ops", &[]), false),
+            (&group, who("other", "ann", &["corp:ops"]), false),
+            (&subject, who("corp", "ops", &[]), true),
+            (&subject, who("corp", "ann", &["corp:ops"]), false),
+            (&subject, who("other", "ops", &[]), false),
+        ];
+        for (admins, who, expect) in rows {
+            assert_eq!(is_named(admins, &who), expect, "{admins:?} {who:?}");
+        }
+    }
 }

@@ -2,12 +2,13 @@
 //! source can close the door for everybody.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits::UNAUTHENTICATED_OF_ONE_MAX;
+use crate::place::area as network;
 
 /// The places.
 pub(super) struct Places {
@@ -50,14 +51,6 @@ impl Drop for Place {
                 taken.remove(&self.network);
             }
         }
-    }
-}
-
-/// Whoever has one IPv6 address has its whole /64.
-fn network(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

@@ -25,7 +25,7 @@ pub fn load(path: &Path) -> Result<Policy, Vec<Problem>> {
 /// As [`load`], and members of a provider that `config` does not have are problems at their place in the file.
 pub fn load_for(path: &Path, config: &Config) -> Result<Policy, Vec<Problem>> {
     let known: Vec<ProviderName> = config.providers.iter().map(|provider| provider.name.clone()).collect();
-    read(path, Some(&known))
+    super::clients::check(path, read(path, Some(&known))?, config)
 }
 
 /// What of a policy does not fit the configuration: members of unknown providers, whom nobody could ever be.

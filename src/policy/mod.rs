@@ -1,9 +1,10 @@
 //! What may pass: the policy file, its checked form, and the one pure function that decides.
 //!
-//! `file` reads and checks (`target` and `role` one table each, `extends` what roles take from each other); `decide`
-//! answers. No clock, no disk, no async in `decide`.
+//! `file` reads and checks (`target` and `role` one table each, `extends` what roles take from each other, `clients`
+//! what is too much for one member); `decide` answers. No clock, no disk, no async in `decide`.
 
 pub mod ask;
+mod clients;
 pub mod commands;
 mod conditions;
 pub mod decide;

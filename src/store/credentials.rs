@@ -76,6 +76,27 @@ impl Tx {
     }
 }
 
+impl Tx {
+    /// Waits until no other transaction is at this key's sign-ins, and keeps them out until this one is over. Two at once
+    /// would not see each other's new row; both write this one, so the second waits for the first (PostgreSQL; SQLite has
+    /// one writer anyway). No request can have such a nonce: it is no base64url.
+    pub(super) async fn take_turn_of_key(
+        &mut self,
+        key_fingerprint: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO request_nonce (key_fingerprint, nonce, expires) VALUES ($1, '(turn)', $2) \
+             ON CONFLICT (key_fingerprint, nonce) DO UPDATE SET expires = excluded.expires",
+        )
+        .bind(text(NONCE, "key_fingerprint", key_fingerprint)?)
+        .bind(millis(NONCE, "expires", now)?)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+}
+
 impl Store {
     /// Deletes void pending rows and old nonces; returns how many.
     pub async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {

@@ -144,6 +144,26 @@ impl Tx {
                 .await?;
         Ok(changed.rows_affected() == 1)
     }
+
+    /// Ends every live sign-in of this key and gives them as they were before; until this transaction is over nobody else
+    /// can do so. Whoever then inserts one has the only live one of the key.
+    pub async fn end_sign_ins_of_key(
+        &mut self,
+        fingerprint: &str,
+        now: Timestamp,
+    ) -> Result<Vec<SignIn>, StoreError> {
+        self.take_turn_of_key(fingerprint, now).await?;
+        let rows = sqlx::query(
+            "UPDATE sign_in SET ended = $2 WHERE key_fingerprint = $1 AND ended IS NULL AND expires > $2 \
+             RETURNING id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, \
+             client, created, expires, ended",
+        )
+        .bind(fingerprint)
+        .bind(millis(TABLE, "ended", now)?)
+        .fetch_all(self.connection())
+        .await?;
+        rows.iter().map(|row| Ok(SignIn { ended: None, ..read(row)? })).collect()
+    }
 }
 
 fn read(row: &AnyRow) -> Result<SignIn, StoreError> {

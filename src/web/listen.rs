@@ -29,10 +29,11 @@ use super::address::Peer;
 use super::{html, pages, v1};
 use crate::app::App;
 use crate::config;
+use crate::place::area;
 
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 512;
-/// Connections at once of one peer, unless it is a trusted proxy.
+/// Connections at once of one peer (IPv6: of its /64), unless it is a trusted proxy.
 const CONNECTIONS_OF_ONE_MAX: usize = 64;
 /// Requests worked on at once, pages and API each.
 const REQUESTS_MAX: usize = 64;
@@ -112,39 +113,40 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> 
     Ok(())
 }
 
-/// The connections that are open, by peer.
+/// The connections that are open, by area.
 #[derive(Clone, Default)]
 struct Slots(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// One open connection.
 struct Slot {
     slots: Slots,
-    peer: IpAddr,
+    area: IpAddr,
 }
 
 impl Slots {
-    /// A slot for `peer`, of which it may have `of_one_max`; none when it, or everybody together, has too many.
+    /// A slot for `peer`, of whose area there may be `of_one_max`; none when it, or everybody together, has too many.
     fn take(&self, peer: IpAddr, of_one_max: usize) -> Option<Slot> {
+        let area = area(peer);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if open.values().sum::<usize>() >= CONNECTIONS_MAX {
             return None;
         }
-        let mine = open.entry(peer).or_default();
+        let mine = open.entry(area).or_default();
         if *mine >= of_one_max {
             return None;
         }
         *mine += 1;
-        Some(Slot { slots: self.clone(), peer })
+        Some(Slot { slots: self.clone(), area })
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = self.slots.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mine) = open.get_mut(&self.peer) {
+        if let Some(mine) = open.get_mut(&self.area) {
             *mine = mine.saturating_sub(1);
             if *mine == 0 {
-                open.remove(&self.peer);
+                open.remove(&self.area);
             }
         }
     }
@@ -282,6 +284,10 @@ mod tests {
         held.extend((0..CONNECTIONS_MAX).filter_map(|_| slots.take(b, usize::MAX)));
         assert_eq!(held.len(), CONNECTIONS_MAX);
         assert!(slots.take(a, 3).is_none(), "nor all peers together more than the cap");
+        held.clear();
+        let six = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        held.extend((0..10).filter_map(|n| slots.take(six(n), 3)));
+        assert_eq!(held.len(), 3, "one /64 is one peer");
         held.clear();
         assert!(slots.0.lock().unwrap().is_empty());
     }

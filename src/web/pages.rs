@@ -1,5 +1,7 @@
 //! The pages for signing in. They work without JavaScript and on a phone. What they do is `flow::sign_in`'s matter.
 
+use std::net::IpAddr;
+
 use axum::Router;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, Query, State};
@@ -10,11 +12,12 @@ use serde::Deserialize;
 use url::Url;
 
 use super::address::From;
+use super::cookie::{cookie, is_same_site, with_cookie};
 use super::html::Html;
 use crate::app::App;
 use crate::flow::sign_in::{
-    Back, Choice, ConfirmView, Decision, Leaving, Opened, Returned, SignInRefused, come_back, decide,
-    enter_code, look, open,
+    Back, BeforeView, Choice, ConfirmView, Decision, Leaving, Opened, Returned, SignInRefused, come_back,
+    decide, enter_code, look, look_before, open,
 };
 use crate::ids::PendingId;
 
@@ -25,7 +28,7 @@ pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/", get(landing))
         .route("/sign-in/{id}", get(sign_in).post(sign_in_with))
-        .route("/callback", get(callback))
+        .route("/callback/{provider}", get(callback))
         .route("/device", get(device).post(device_code))
         .route("/confirm/{id}", get(confirm).post(confirmed))
         .fallback(async || message(StatusCode::NOT_FOUND, "Not found", "There is no such page here."))
@@ -59,36 +62,67 @@ async fn landing(State(app): State<App>) -> Response {
         .page(StatusCode::OK, "SSH bastion")
 }
 
-/// `GET /sign-in/{id}`: where `caponier login` sends the browser.
-async fn sign_in(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+/// `GET /sign-in/{id}`: where `caponier login` sends the browser. It shows who asks; nothing happens yet.
+async fn sign_in(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    From(from): From,
+    headers: HeaderMap,
+) -> Response {
     let Ok(id) = id.parse::<PendingId>() else { return refused(&app, &SignInRefused::NotFound) };
-    match open(&app, &id, None, cookie(&app, &headers)).await {
-        Ok(Opened::Choose(choices)) => choose(&choices, None),
-        // No form led here, so a redirect meets no `form-action`.
-        Ok(Opened::Leave(leaving)) => {
-            let to = [(header::LOCATION, leaving.to.as_str())];
-            with_cookie(&app, &leaving.cookie, (StatusCode::SEE_OTHER, to).into_response())
-        }
+    match look_before(&app, &id, cookie(&app, &headers)).await {
+        Ok(view) => with_cookie(&app, &view.cookie, before_form(&view, from)),
         Err(why) => refused(&app, &why),
     }
 }
 
+fn before_form(view: &BeforeView, browser: IpAddr) -> Response {
+    let mut html = Html::default().raw("<p>A program wants to sign in as you:</p><dl>");
+    html = row(html, "The machine calls itself", "client", &view.client);
+    html = row(html, "It asked from", "from", &view.from.to_string());
+    html = row(html, "Its SSH key", "key", &view.key);
+    html = html.raw("</dl><p>Your terminal shows the same key.</p>");
+    if view.from != browser {
+        html = html
+            .raw("<p class=\"bad\" id=\"warning\" role=\"alert\">It asked from another address than the one of this browser, ")
+            .text(&browser.to_string())
+            .raw(", although it should be a program on this very machine. Go on only if you know why.</p>");
+    }
+    html = html
+        .raw("<form method=\"post\"><input type=\"hidden\" name=\"csrf\" value=\"")
+        .text(&view.csrf)
+        .raw("\">");
+    html = match view.choices.as_slice() {
+        [only] => html.raw("<button name=\"provider\" value=\"").text(&only.name).raw("\">Continue</button>"),
+        several => buttons(html.raw("<p>Who knows you?</p>"), several),
+    };
+    html.raw("</form><p class=\"soft\">If you did not run <code>caponier login</code> a moment ago, close this page: somebody else is asking.</p>")
+        .page(StatusCode::OK, "Sign in")
+}
+
+fn row(html: Html, name: &'static str, id: &'static str, value: &str) -> Html {
+    let html = html.raw("<div><dt>").raw(name).raw("</dt><dd id=\"").raw(id);
+    html.raw("\">").text(value).raw("</dd></div>")
+}
+
 #[derive(Deserialize)]
-struct ProviderForm {
-    provider: String,
+struct BeforeForm {
+    #[serde(default)]
+    csrf: String,
+    provider: Option<String>,
 }
 
 async fn sign_in_with(
     State(app): State<App>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    form: Result<Form<ProviderForm>, FormRejection>,
+    form: Result<Form<BeforeForm>, FormRejection>,
 ) -> Response {
     let (Ok(id), Ok(Form(form)), true) = (id.parse::<PendingId>(), form, is_same_site(&app, &headers)) else {
         return refused(&app, &SignInRefused::NotFound);
     };
-    match open(&app, &id, Some(&form.provider), cookie(&app, &headers)).await {
-        Ok(Opened::Choose(choices)) => choose(&choices, None),
+    match open(&app, &id, form.provider.as_deref(), cookie(&app, &headers), &form.csrf).await {
+        Ok(Opened::Choose(_)) => refused(&app, &SignInRefused::BadRequest("choose who knows you".into())),
         Ok(Opened::Leave(leaving)) => off(&app, &leaving),
         Err(why) => refused(&app, &why),
     }
@@ -100,15 +134,14 @@ fn choose(choices: &[Choice], code: Option<&str>) -> Response {
     if let Some(code) = code {
         html = html.raw("<input type=\"hidden\" name=\"code\" value=\"").text(code).raw("\">");
     }
-    for choice in choices {
-        html = html
-            .raw("<button name=\"provider\" value=\"")
-            .text(&choice.name)
-            .raw("\">")
-            .text(&choice.title)
-            .raw("</button>");
-    }
-    html.raw("</form>").page(StatusCode::OK, "Sign in")
+    buttons(html, choices).raw("</form>").page(StatusCode::OK, "Sign in")
+}
+
+fn buttons(html: Html, choices: &[Choice]) -> Html {
+    choices.iter().fold(html, |html, choice| {
+        let html = html.raw("<button name=\"provider\" value=\"").text(&choice.name).raw("\">");
+        html.text(&choice.title).raw("</button>")
+    })
 }
 
 /// Off to the provider, by a navigation of its own (see `html::guard` on `form-action`).
@@ -137,9 +170,10 @@ struct CallbackQuery {
     iss: Option<String>,
 }
 
-/// `GET /callback`: back from the provider.
+/// `GET /callback/{provider}`: back from the provider.
 async fn callback(
     State(app): State<App>,
+    Path(provider): Path<String>,
     From(from): From,
     headers: HeaderMap,
     query: Result<Query<CallbackQuery>, axum::extract::rejection::QueryRejection>,
@@ -149,7 +183,8 @@ async fn callback(
     if fields.into_iter().flatten().any(|field| field.len() > FIELD_MAX) {
         return refused(&app, &SignInRefused::NotFound);
     }
-    let returned = Returned { state: query.state, code: query.code, error: query.error, issuer: query.iss };
+    let CallbackQuery { state, code, error, iss: issuer } = query;
+    let returned = Returned { provider, state, code, error, issuer };
     match come_back(&app, returned, cookie(&app, &headers), from).await {
         Ok(Back::ToClient(url)) => to_client(&url),
         Ok(Back::Confirm(id)) => {
@@ -237,11 +272,7 @@ async fn confirm(
     }
 }
 
-fn confirm_form(view: &ConfirmView, browser: std::net::IpAddr) -> Response {
-    let row = |html: Html, name: &'static str, id: &'static str, value: &str| {
-        let html = html.raw("<div><dt>").raw(name).raw("</dt><dd id=\"").raw(id);
-        html.raw("\">").text(value).raw("</dd></div>")
-    };
+fn confirm_form(view: &ConfirmView, browser: IpAddr) -> Response {
     let mut html = Html::default()
         .raw("<p>Does your terminal show exactly this code?</p><p class=\"code\" id=\"code\">")
         .text(&view.code)
@@ -334,35 +365,4 @@ fn sentence(text: &str) -> String {
     let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     let dot = if text.ends_with('.') { "" } else { "." };
     format!("{first}{}{dot}", chars.as_str())
-}
-
-/// The browser's cookie. `__Host-` keeps other hosts of the same domain from setting it.
-fn cookie_name(app: &App) -> &'static str {
-    if app.config.web.public_url.scheme() == "https" { "__Host-caponier" } else { "caponier" }
-}
-
-fn cookie<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == cookie_name(app)).map(|(_, value)| value)
-}
-
-fn with_cookie(app: &App, value: &str, mut response: Response) -> Response {
-    let name = cookie_name(app);
-    let secure = if name.starts_with("__Host-") { "; Secure" } else { "" };
-    let line = format!("{name}={value}; Path=/; Max-Age=900; HttpOnly; SameSite=Lax{secure}");
-    if let Ok(line) = HeaderValue::from_str(&line) {
-        response.headers_mut().append(header::SET_COOKIE, line);
-    }
-    response
-}
-
-/// Whether a form was sent by our own page, as far as the browser tells (Fetch Metadata; `Origin` is `null` under our
-/// own referrer policy). A second lock: the first are the cookie and the token of the form.
-fn is_same_site(app: &App, headers: &HeaderMap) -> bool {
-    let said = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let ours = app.config.web.public_url.origin().ascii_serialization();
-    let site = said("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
-    let origin = said("origin").is_none_or(|origin| origin == "null" || origin == ours);
-    site && origin
 }

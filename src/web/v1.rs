@@ -26,13 +26,12 @@ use crate::identity::Identity;
 use crate::identity::proof::{HEADER_KEY, HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIME, ProofRefused, Shown};
 use crate::ids::SignInId;
 use crate::names::LoginName;
+use crate::pattern::LOGINS_MAX;
 use crate::policy::targets_for;
 use crate::store::SignIn;
 
 /// Seconds between the polls of a device sign-in.
 const POLL_SECS: u64 = 2;
-/// Most logins that a wish may name; a certificate holds no more.
-const WISHED_LOGINS_MAX: usize = 256;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -215,8 +214,8 @@ async fn certificate(
 
 fn wish(asked: CertificateRequest) -> Result<Wish, ApiError> {
     let bad = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "bad-request", message);
-    if asked.principals.as_ref().is_some_and(|names| names.len() > WISHED_LOGINS_MAX) {
-        return Err(bad(format!("at most {WISHED_LOGINS_MAX} principals")));
+    if asked.principals.as_ref().is_some_and(|names| names.len() > LOGINS_MAX) {
+        return Err(bad(format!("at most {LOGINS_MAX} principals")));
     }
     let parsed = asked
         .principals

@@ -61,7 +61,7 @@ fn the_readme_leads_to_a_first_real_host() {
     let dir = scratch();
     let (ssh_port, web_port) = (free_port(), free_port());
     let url = format!("http://127.0.0.1:{web_port}");
-    let provider = Provider::start(&[&format!("{url}/callback")]);
+    let provider = Provider::start(&[&format!("{url}/callback/corp")]);
     let sshd = Sshd::new();
     let binaries = Path::new(CAPONIER).parent().unwrap().display().to_string();
     let at = |name: &str| dir.path().join(name).display().to_string();
@@ -118,6 +118,7 @@ fn the_readme_leads_to_a_first_real_host() {
     let login = Running::start(&mut walk.shell(&line), b"");
     let mut browser = Browser::start();
     browser.goto(&page_of(&login));
+    browser.click("Continue");
     browser.sign_in_at_provider("engineer");
     login.finish(PATIENCE).ok();
 

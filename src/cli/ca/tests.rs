@@ -55,7 +55,7 @@ fn desk(source: impl FnOnce(&Path) -> CaSource) -> Desk {
         certificates: config::Certificates { life: Duration::from_secs(300), bind_source_address: true },
         providers: vec![],
         sign_in_life: hour,
-        admins: vec![],
+        admins: config::Admins::default(),
         sessions: config::Sessions { max: hour, idle: hour, env: vec![], dial: hour },
         recording: config::Recording { dir: dir.path().into(), input: false, exec_output_max: 1 },
         policy_file: dir.path().join("policy.toml"),

@@ -20,7 +20,6 @@ use super::{EXIT_NOT_SIGNED_IN, HomeArgs, NotSignedIn, certificate};
 use crate::cli::Environment;
 use crate::cli::terminal::{plain, say};
 use crate::time::{Clock, Timestamp};
-use crate::web::api::CertificateAnswer;
 
 /// How long after a failed renewal nobody asks again while the certificate still works.
 const PAUSE_WHILE_VALID: Duration = Duration::from_secs(15);
@@ -181,6 +180,7 @@ fn is_in_agent(key: &PublicKey, env: &Environment) -> bool {
 }
 
 /// Gets a new certificate and writes it; settings too if they changed. Gives lines to tell about changes.
+/// The certificate comes first and by itself: settings that are no good must not keep anybody from working.
 fn renew(home: &Home, state: &State, env: &Environment, now: Timestamp) -> anyhow::Result<Vec<String>> {
     let sign_in = state.sign_in.as_ref().ok_or_else(NotSignedIn::never)?;
     if sign_in.expires() <= now {
@@ -194,9 +194,15 @@ fn renew(home: &Home, state: &State, env: &Environment, now: Timestamp) -> anyho
     let api = Api::new(server_url(&state.server)?, state.ca_pem.as_deref())?;
     let issued = crate::cli::runtime()?.block_on(api.certificate(&key)).map_err(explain)?;
     let certificate = certificate::accept(&issued.certificate, key.public(), Clock::System.now())?;
-    let settings = Settings::check(&issued.ssh)?;
     home.write(home::CERTIFICATE, &format!("{}\n", certificate.to_openssh()?))?;
-    refresh(home, state, &settings, &issued, env)
+    match Settings::check(&issued.ssh) {
+        Ok(settings) => refresh(home, state, &settings, env),
+        Err(why) => {
+            let mut changes = refresh(home, state, &Settings::check(&state.ssh)?, env)?;
+            changes.push(format!("{why}; your ssh configuration stays as it was"));
+            Ok(changes)
+        }
+    }
 }
 
 fn explain(error: ApiError) -> anyhow::Error {
@@ -208,7 +214,6 @@ fn refresh(
     home: &Home,
     state: &State,
     settings: &Settings,
-    issued: &CertificateAnswer,
     env: &Environment,
 ) -> anyhow::Result<Vec<String>> {
     let wire = settings.to_wire();
@@ -224,6 +229,7 @@ fn refresh(
     let mut after = state.clone();
     after.ssh = wire;
     after.save(home)?;
+    let (before, after) = (&state.ssh, &after.ssh);
     let mut changes = Vec::new();
     let mut list = |what: &str, from: &[String], to: &[String]| {
         let more: Vec<&str> = to.iter().filter(|p| !from.contains(p)).map(String::as_str).collect();
@@ -231,12 +237,12 @@ fn refresh(
             changes.push(format!("{what}: {}", plain(&more.join(", "), 400)));
         }
     };
-    list("now reached through the bastion", &state.ssh.patterns, &issued.ssh.patterns);
-    list("no longer reached through the bastion", &issued.ssh.patterns, &state.ssh.patterns);
-    if (&state.ssh.host, state.ssh.port) != (&issued.ssh.host, issued.ssh.port) {
+    list("now reached through the bastion", &before.patterns, &after.patterns);
+    list("no longer reached through the bastion", &after.patterns, &before.patterns);
+    if (&before.host, before.port) != (&after.host, after.port) {
         changes.push(format!("the bastion is now {} port {}", settings.host(), settings.port()));
     }
-    if state.ssh.host_ca != settings.host_ca() {
+    if before.host_ca != after.host_ca {
         changes.push("the bastion's host CA has changed".to_owned());
     }
     Ok(changes)

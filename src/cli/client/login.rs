@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use russh::keys::ssh_key::{Algorithm, Certificate, LineEnding, PrivateKey, PublicKey};
+use russh::keys::ssh_key::{Algorithm, Certificate, Fingerprint, HashAlg, LineEnding, PrivateKey, PublicKey};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
@@ -188,7 +188,11 @@ async fn by_loopback(args: &Args, env: &Environment, api: &Api, key: &Key) -> an
     } else {
         say("Your browser opens. If it does not, open this address:");
     }
-    say(format_args!("\n    {url}\n\nWaiting for the sign-in ({} at most) ...", span(patience.as_secs())));
+    say(format_args!(
+        "\n    {url}\n\nIt shows the key that you sign in:\n\n    {}\n\nWaiting for the sign-in ({} at most) ...",
+        fingerprint(key),
+        span(patience.as_secs())
+    ));
     let arrival =
         listener.wait(patience).await?.context("nobody signed in within that time; run it again")?;
     let code = match &arrival.brought {
@@ -235,7 +239,8 @@ async fn by_device(args: &Args, env: &Environment, api: &Api, key: &Key) -> anyh
     let patience = patience(&begun);
     say(format_args!(
         "On any machine with a browser, open\n\n    {url}\n\nand enter the code\n\n    {code}\n\n\
-         Waiting for the confirmation ({} at most) ...",
+         The page shows the key that you sign in:\n\n    {}\n\nWaiting for the confirmation ({} at most) ...",
+        fingerprint(key),
         span(patience.as_secs())
     ));
     let request = FinishRequest { id: begun.id.clone(), code: None, verifier: None };
@@ -268,6 +273,11 @@ async fn poll(
         Ok(answer) => answer,
         Err(_) => bail!("nobody signed in within that time; run it again"),
     }
+}
+
+/// As the server's page shows it, to compare.
+fn fingerprint(key: &Key) -> Fingerprint {
+    key.public().fingerprint(HashAlg::Sha256)
 }
 
 fn patience(begun: &BeginAnswer) -> Duration {

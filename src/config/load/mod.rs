@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::document::{self, At, Document, Place, hint};
 use super::section::Section;
-use super::{Config, Problem, Recording, Sessions, defaults};
+use super::{Admins, Config, Problem, Recording, Sessions, defaults};
 use super::{ca, doors, provider, store_url};
-use crate::names::GroupName;
+use crate::names::{GroupName, SubjectName};
 
 /// The surroundings that a configuration refers to.
 #[derive(Clone, Copy, Debug)]
@@ -148,20 +148,31 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     })
 }
 
-fn sign_in(top: &mut Section<'_>, providers: &[String]) -> (Duration, Vec<String>) {
+fn sign_in(top: &mut Section<'_>, providers: &[String]) -> (Duration, Admins) {
     let mut section = top.child("sign_in");
     let life = section.duration("life", &defaults::SIGN_IN_LIFE);
-    let mut admins = Vec::new();
-    for admin in section.names::<GroupName>("admins").map(|a| a.value).unwrap_or_default() {
-        let known: Vec<&str> = providers.iter().map(String::as_str).collect();
-        let named = admin.value.provider().as_str();
-        if !known.contains(&named) {
-            section.problem(admin.place, format!("there is no provider {named:?}{}", hint(named, &known)));
-        }
-        admins.push(admin.value.to_string());
-    }
+    let admins = admins(section.child("admins"), providers);
     section.finish();
     (life.map_or(defaults::SIGN_IN_LIFE.default, |at| at.value), admins)
+}
+
+/// The form of a role's members, so that nobody has to guess whether a name is a person or a group.
+fn admins(mut table: Section<'_>, providers: &[String]) -> Admins {
+    let groups = table.names::<GroupName>("groups").map(|at| at.value).unwrap_or_default();
+    let subjects = table.names::<SubjectName>("subjects").map(|at| at.value).unwrap_or_default();
+    let named = groups.iter().map(|group| (group.place, group.value.provider()));
+    for (place, named) in named.chain(subjects.iter().map(|one| (one.place, one.value.provider()))) {
+        let known: Vec<&str> = providers.iter().map(String::as_str).collect();
+        let named = named.as_str();
+        if !known.contains(&named) {
+            table.problem(place, format!("there is no provider {named:?}{}", hint(named, &known)));
+        }
+    }
+    table.finish();
+    Admins {
+        groups: groups.into_iter().map(|at| at.value).collect(),
+        subjects: subjects.into_iter().map(|at| at.value).collect(),
+    }
 }
 
 fn sessions(top: &mut Section<'_>) -> Sessions {

@@ -1,14 +1,14 @@
-//! The browser's part: leaving for a provider, coming back, and, in device and ssh mode, the person's yes or no.
-//! A browser is known by its cookie; how pages look is the web door's matter.
+//! The browser's way: leaving for a provider and coming back. What the person is shown and asked on the way is in
+//! `confirm`. A browser is known by its cookie; how pages look is the web door's matter.
 
 use std::net::IpAddr;
 
 use url::Url;
 
-use super::begin::{configured, page};
+use super::begin::configured;
+use super::confirm::check_form;
 use super::{
-    Event, HANDOFF_LIFE, Handoff, LEAVES_MAX, Mode, Pending, SignInRefused, State, Stay, hash, same,
-    user_code,
+    Event, HANDOFF_LIFE, Handoff, LEAVES_MAX, Mode, Pending, SignInRefused, Stay, hash, same, user_code,
 };
 use crate::app::App;
 use crate::audit::AuditEvent;
@@ -45,9 +45,11 @@ pub enum Opened {
     Leave(Leaving),
 }
 
-/// The query of the provider's redirect (OpenID Connect Core 3.1.2.5, RFC 9207).
+/// The provider's redirect (OpenID Connect Core 3.1.2.5, RFC 9207).
 #[derive(Clone, Debug, Default)]
 pub struct Returned {
+    /// The provider whose address it came to.
+    pub provider: String,
     /// `state`
     pub state: String,
     /// `code`
@@ -69,52 +71,33 @@ pub enum Back {
     Failed(String),
 }
 
-/// What the person compares before confirming.
-#[derive(Clone, Debug)]
-pub struct ConfirmView {
-    /// Who was signed in.
-    pub who: Identity,
-    /// The code that stands at the client.
-    pub code: String,
-    /// What the client machine calls itself; none in ssh mode.
-    pub client: Option<String>,
-    /// Where the client asked from.
-    pub from: IpAddr,
-    /// Fingerprint of the client's key; none in ssh mode.
-    pub key: Option<String>,
-    /// The form's token against cross-site requests.
-    pub csrf: String,
-}
-
-/// The person's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Sign that client in.
-    Confirm,
-    /// Do not.
-    Deny,
-}
-
 /// The configured providers.
 pub fn choices(app: &App) -> Vec<Choice> {
     let choice = |p: &config::Provider| Choice { name: p.name.to_string(), title: p.title.clone() };
     app.config.providers.iter().map(choice).collect()
 }
 
-/// Opens a loopback sign-in by its address. Device and ssh sign-ins have no address: their code must be typed.
+/// Goes on with a loopback sign-in, by the form that [`super::look_before`] made. Device and ssh sign-ins have no
+/// address: their code must be typed.
 pub async fn open(
     app: &App,
     id: &PendingId,
     provider: Option<&str>,
     cookie: Option<&str>,
+    csrf_shown: &str,
 ) -> Result<Opened, SignInRefused> {
     let now = app.clock.now();
+    let pending = loopback(app, id, now).await?;
+    let cookie = cookie.filter(|cookie| is_token(cookie)).ok_or(SignInRefused::OtherBrowser)?;
+    check_form(csrf_shown, cookie, id)?;
+    leave(app, pending, provider, Some(cookie), None, now).await
+}
+
+/// The loopback sign-in that has this address.
+pub(super) async fn loopback(app: &App, id: &PendingId, now: Timestamp) -> Result<Pending, SignInRefused> {
     let row = app.store.pending(id, now).await?.ok_or(SignInRefused::NotFound)?;
     let pending = Pending::from_row(row)?;
-    if !matches!(pending.mode, Mode::Loopback { .. }) {
-        return Err(SignInRefused::NotFound);
-    }
-    leave(app, pending, provider, cookie, None, now).await
+    if matches!(pending.mode, Mode::Loopback { .. }) { Ok(pending) } else { Err(SignInRefused::NotFound) }
 }
 
 /// Opens a device or ssh sign-in by the code that somebody typed at `from`.
@@ -126,13 +109,14 @@ pub async fn enter_code(
     from: IpAddr,
 ) -> Result<Opened, SignInRefused> {
     let now = app.clock.now();
-    if !app.desk.may_guess(from, now) {
-        return Err(SignInRefused::Limit("too many codes were tried; wait some minutes"));
-    }
     let unknown = || {
         SignInRefused::BadRequest("That code is unknown or has expired. Look again, or begin again.".into())
     };
+    // What cannot be a code is no guess, and costs nobody a try.
     let code = user_code::read(typed).ok_or_else(unknown)?;
+    if !app.desk.may_guess(from, now) {
+        return Err(SignInRefused::Limit("too many codes were tried; wait some minutes"));
+    }
     let row = app.store.pending_by_user_code(&hash(&code), now).await?.ok_or_else(unknown)?;
     app.desk.guessed(from);
     leave(app, Pending::from_row(row)?, provider, cookie, Some(&code), now).await
@@ -158,11 +142,11 @@ async fn leave(
     if pending.leaves >= LEAVES_MAX {
         return Err(SignInRefused::Limit("this sign-in went to the provider too often; begin again"));
     }
-    // One cookie serves several sign-ins of a browser. A value that we would not make is not taken up.
-    let cookie = cookie.filter(|c| is_token(c)).map_or_else(|| app.random.token(), str::to_owned);
+    let cookie = cookie_or_new(app, cookie);
     let state = app.random.token();
     let state_hash = hash(&state);
-    let to = app.desk.oidc.leave(provider, &back_to(app)?, &Trip::new(&cookie, &state), now).await?;
+    let to =
+        app.desk.oidc.leave(provider, &back_to(app, provider)?, &Trip::new(&cookie, &state), now).await?;
     let stay = Stay {
         provider: provider.name.clone(),
         cookie_hash: hash(&cookie),
@@ -177,9 +161,15 @@ async fn leave(
     Ok(Opened::Leave(Leaving { to, cookie }))
 }
 
-/// The one redirect address to register at every provider.
-fn back_to(app: &App) -> Result<Url, SignInRefused> {
-    page(app, "/callback")
+/// One cookie serves several sign-ins of a browser. A value that we would not make is not taken up.
+pub(super) fn cookie_or_new(app: &App, cookie: Option<&str>) -> String {
+    cookie.filter(|cookie| is_token(cookie)).map_or_else(|| app.random.token(), str::to_owned)
+}
+
+/// The redirect address that is registered at this provider.
+fn back_to(app: &App, provider: &config::Provider) -> Result<Url, SignInRefused> {
+    let uri = app.config.redirect_uri(&provider.name);
+    Url::parse(&uri).map_err(|e| SignInRefused::BadRequest(e.to_string()))
 }
 
 fn is_token(text: &str) -> bool {
@@ -213,7 +203,7 @@ pub async fn come_back(
     }
 }
 
-async fn advance(
+pub(super) async fn advance(
     app: &App,
     pending: &mut Pending,
     event: Event,
@@ -239,6 +229,12 @@ async fn verify(
     let provider = app.config.providers.iter().find(|p| p.name == stay.provider).ok_or_else(|| {
         failed("the provider is no longer configured", "this provider is no longer used here; begin again")
     })?;
+    if returned.provider != stay.provider.as_str() {
+        return Err(failed(
+            "the answer came to the address of another provider",
+            "the answer came from another identity provider; begin again",
+        ));
+    }
     if returned.issuer.as_ref().is_some_and(|issuer| *issuer != provider.issuer) {
         return Err(failed(
             "the answer names another issuer (iss)",
@@ -260,7 +256,7 @@ async fn verify(
             return Err(failed("no code", "the identity provider's answer is incomplete; begin again"));
         }
     };
-    let back = back_to(app).map_err(|e| failed(&e.to_string(), "begin again"))?;
+    let back = back_to(app, provider).map_err(|e| failed(&e.to_string(), "begin again"))?;
     let trip = Trip::new(cookie, &returned.state);
     match app.desk.oidc.exchange(provider, &back, code, &trip, now).await {
         Ok(token) => Ok(token.identity().clone()),
@@ -305,7 +301,7 @@ fn to_client(port: u16, name: &str, value: &str) -> Result<Url, SignInRefused> {
     Url::parse_with_params(&base, [(name, value)]).map_err(|e| SignInRefused::BadRequest(e.to_string()))
 }
 
-async fn fail(
+pub(super) async fn fail(
     app: &App,
     mut pending: Pending,
     stay: &Stay,
@@ -345,65 +341,4 @@ pub(super) async fn note_failure(
         app.store.note(now, failure(stay, reason, from)).await?;
     }
     Ok(())
-}
-
-/// What the person is to confirm, for the browser that was at the provider and for no other.
-pub async fn look(app: &App, id: &PendingId, cookie: Option<&str>) -> Result<ConfirmView, SignInRefused> {
-    let (pending, cookie) = identified_here(app, id, cookie, app.clock.now()).await?;
-    let csrf = csrf(cookie, id);
-    let State::Identified { stay, who, .. } = pending.state else { return Err(SignInRefused::NotFound) };
-    let sealed = stay.sealed_code.as_deref();
-    let code = sealed.and_then(|sealed| user_code::unseal(sealed, cookie, &stay.state_hash));
-    Ok(ConfirmView {
-        who,
-        code: code.ok_or(SignInRefused::NotFound)?,
-        client: pending.key.is_some().then_some(pending.client),
-        from: pending.from,
-        key: pending.key,
-        csrf,
-    })
-}
-
-async fn identified_here<'a>(
-    app: &App,
-    id: &PendingId,
-    cookie: Option<&'a str>,
-    now: Timestamp,
-) -> Result<(Pending, &'a str), SignInRefused> {
-    let row = app.store.pending(id, now).await?.ok_or(SignInRefused::NotFound)?;
-    let pending = Pending::from_row(row)?;
-    let ours = |cookie: &&str| matches!(&pending.state, State::Identified { stay, .. } if same(&hash(cookie), &stay.cookie_hash));
-    match cookie.filter(ours) {
-        Some(cookie) if !matches!(pending.mode, Mode::Loopback { .. }) => Ok((pending, cookie)),
-        _ => Err(SignInRefused::NotFound),
-    }
-}
-
-/// Known to the page and to nobody else: derived from the cookie, which other sites cannot read.
-fn csrf(cookie: &str, id: &PendingId) -> String {
-    hash(&format!("caponier csrf\n{cookie}\n{id}"))
-}
-
-/// Takes the person's answer.
-pub async fn decide(
-    app: &App,
-    id: &PendingId,
-    cookie: Option<&str>,
-    csrf_shown: &str,
-    decision: Decision,
-    from: IpAddr,
-) -> Result<(), SignInRefused> {
-    let now = app.clock.now();
-    let (mut pending, cookie) = identified_here(app, id, cookie, now).await?;
-    if !same(csrf_shown, &csrf(cookie, id)) {
-        return Err(SignInRefused::BadRequest("this form was not made by this site; begin again".into()));
-    }
-    match decision {
-        Decision::Confirm => advance(app, &mut pending, Event::Confirm, now).await,
-        Decision::Deny => {
-            let stay = pending.stay().cloned().ok_or(SignInRefused::NotFound)?;
-            let text = "the sign-in was denied in the browser".to_owned();
-            fail(app, pending, &stay, "denied in the browser", text, from, now).await.map(|_| ())
-        }
-    }
 }

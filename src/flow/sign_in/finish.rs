@@ -69,7 +69,8 @@ pub async fn finish(app: &App, signed: &SignedBy, shown: Finish) -> Result<Finis
     settle(app, pending, who, Some(signed), now).await.map(|made| Finished::Done(Box::new(made)))
 }
 
-/// Makes the sign-in: one transaction with the step of the pending row, the nonce and the audit entry.
+/// Makes the sign-in: one transaction with the step of the pending row, the nonce, the end of older sign-ins of the same
+/// key and the audit entry. A key has at most one live sign-in at any time.
 pub(super) async fn settle(
     app: &App,
     mut pending: Pending,
@@ -90,7 +91,6 @@ pub(super) async fn settle(
         expires: now.plus(app.config.sign_in_life),
         ended: None,
     };
-    end_older(app, &sign_in).await?;
     let mut tx = app.store.begin().await?;
     if let Some(signed) = signed {
         match burn(&mut tx, signed).await {
@@ -101,6 +101,10 @@ pub(super) async fn settle(
     if !tx.step_pending(before, &pending.to_row()?).await? {
         return Err(SignInRefused::NotFound);
     }
+    let replaced: Vec<SignInId> = match &sign_in.key_fingerprint {
+        Some(key) => tx.end_sign_ins_of_key(key, now).await?.into_iter().map(|older| older.id).collect(),
+        None => Vec::new(),
+    };
     tx.insert_sign_in(&sign_in).await?;
     tx.commit(
         now,
@@ -109,22 +113,11 @@ pub(super) async fn settle(
             who,
             method: pending.mode.word(),
             key: pending.key,
+            replaced: replaced.clone(),
             from: from.to_string(),
         },
     )
     .await?;
+    replaced.iter().for_each(|older| app.desk.tell_ended(older));
     Ok(sign_in)
-}
-
-/// A key has at most one live sign-in. The older one is ended first: should the new one then fail, the person signs in
-/// once more, and no forgotten sign-in stays behind.
-async fn end_older(app: &App, new: &SignIn) -> Result<(), SignInRefused> {
-    const AT_MOST: usize = 16;
-    let Some(key) = &new.key_fingerprint else { return Ok(()) };
-    for _ in 0..AT_MOST {
-        let Some(older) = app.store.sign_in_by_key(key, new.created).await? else { break };
-        let reason = format!("replaced by {} with the same key", new.id);
-        crate::flow::end_sign_in::end(app, &older.id, &new.who.reference(), &reason).await?;
-    }
-    Ok(())
 }

@@ -7,15 +7,17 @@
 //!                                    └──────┘ leave again
 //! ```
 //! From every state before `Done` it can be `Denied`. `step` is the whole table; `begin` (command line), `ssh`,
-//! `browser` and `finish` are the four who move it. A row holds only hashes of what is secret (`row`): the browser's
+//! `browser` with `confirm`, and `finish` are those who move it. A row holds only hashes of what is secret (`row`): the browser's
 //! cookie, the OAuth `state`, the code of the loopback redirect and the user code are in nobody's database.
 //!
 //! What keeps attacks out: the cookie set when the browser leaves must come back (login CSRF); `state` is used once;
-//! the loopback code is short-lived, works once, and only with the verifier and a request signed by the SSH key that
-//! began; in device and ssh mode a person compares code, machine and address, and confirms.
+//! before a loopback sign-in leaves, a person sees machine, address and key, and goes on by a form of ours; the loopback
+//! code is short-lived, works once, and only with the verifier and a request signed by the SSH key that began; in device
+//! and ssh mode a person compares code, machine and address, and confirms.
 
 mod begin;
 mod browser;
+mod confirm;
 mod finish;
 mod row;
 mod ssh;
@@ -32,10 +34,8 @@ use crate::store::StoreError;
 use crate::time::Timestamp;
 
 pub use begin::{Begin, Begun, begin};
-pub use browser::{
-    Back, Choice, ConfirmView, Decision, Leaving, Opened, Returned, choices, come_back, decide, enter_code,
-    look, open,
-};
+pub use browser::{Back, Choice, Leaving, Opened, Returned, choices, come_back, enter_code, open};
+pub use confirm::{BeforeView, ConfirmView, Decision, decide, look, look_before};
 pub use finish::{Finish, Finished, finish};
 pub use ssh::{SshPairing, SshPairingState, begin_ssh, finish_ssh};
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fake::{CODE, Fake, Twist, USER_CODE};
-use russh::keys::ssh_key::PublicKey;
+use russh::keys::ssh_key::{HashAlg, PublicKey};
 use serde_json::Value;
 
 use crate::world::bastion::Laptop;
@@ -104,6 +104,8 @@ fn login_over_loopback_writes_everything() {
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it listens no more");
     assert!(said.contains("Signed in as Ada [31mLovelace (corp:ada)") && said.contains("ssh db1"), "{said}");
     assert!(!said.contains('\u{1b}'));
+    let key = PublicKey::from_openssh(&fs::read_to_string(file(&laptop, "id.pub")).unwrap()).unwrap();
+    assert!(said.contains(&key.fingerprint(HashAlg::Sha256).to_string()), "to compare: {said}");
 
     assert_eq!(mode(&file(&laptop, "")), 0o700);
     for name in ["client.json", "id", "id.pub", "id-cert.pub", "known_hosts", "ssh_config"] {
@@ -261,32 +263,36 @@ fn a_sign_in_that_is_over() {
 /// Changes what the server says.
 type Lie = fn(&mut fake::Mind);
 
-/// What a hostile or broken server may say, and what the person reads.
-fn lies() -> Vec<(Lie, &'static str)> {
-    vec![
-        (|mind| mind.ssh.patterns.push("*".into()), "not a host pattern"),
-        (|mind| mind.ssh.patterns.push("web1\nHost *\n  ProxyCommand x".into()), "not a host pattern"),
-        (|mind| mind.ssh.patterns.push("web1\" exec \"x".into()), "not a host pattern"),
-        (|mind| mind.ssh.host = "b\" exec \"touch x".into(), "not a host name"),
-        (|mind| mind.ssh.host = "-oProxyCommand=x".into(), "not a host name"),
-        (|mind| mind.ssh.host_ca.push_str("\n* ssh-ed25519 AAAA"), "host CA is not"),
-        (|mind| mind.ssh.port = 0, "port 0"),
-        (|mind| mind.twist = Twist::OtherKey, "for another key"),
-        (|mind| mind.twist = Twist::Host, "not a user certificate"),
-        (|mind| mind.twist = Twist::Expired, "set the clock"),
-        (|mind| mind.twist = Twist::TwoLines, "not a certificate on one line"),
-    ]
-}
+/// What a hostile or broken server may say about the ssh configuration, and what the person reads.
+const BAD_SETTINGS: &[(Lie, &str)] = &[
+    (|mind| mind.ssh.patterns.push("*".into()), "\"*\" in your ssh configuration, which is not"),
+    (|mind| mind.ssh.patterns.push("web1\nHost *\n  ProxyCommand x".into()), "not a host pattern"),
+    (|mind| mind.ssh.patterns.push("web1\" exec \"x".into()), "not a host pattern"),
+    (|mind| mind.ssh.patterns = (0..501).map(|n| format!("web{n}")).collect(), "501 host patterns"),
+    (|mind| mind.ssh.host = "b\" exec \"touch x".into(), "not a host name"),
+    (|mind| mind.ssh.host = "-oProxyCommand=x".into(), "not a host name"),
+    (|mind| mind.ssh.host_ca.push_str("\n* ssh-ed25519 AAAA"), "host CA is not"),
+    (|mind| mind.ssh.port = 0, "port 0"),
+];
+
+/// The same for certificates.
+const BAD_CERTIFICATES: &[(Lie, &str)] = &[
+    (|mind| mind.twist = Twist::OtherKey, "for another key"),
+    (|mind| mind.twist = Twist::Host, "not a user certificate"),
+    (|mind| mind.twist = Twist::Expired, "set the clock"),
+    (|mind| mind.twist = Twist::TwoLines, "not a certificate on one line"),
+];
 
 #[test]
 fn lies_of_a_server_write_nothing() {
-    for (lie, why) in lies() {
+    for (lie, why) in BAD_SETTINGS.iter().chain(BAD_CERTIFICATES) {
         let (fake, laptop) = (Fake::start(), Laptop::new());
         lie(&mut fake.mind());
         let said = login(&laptop, &fake, &[]).ended(1).errors();
         assert!(said.contains(why), "{why}: {said}");
         assert!(files(&laptop).is_empty() && !laptop.home().join(".ssh").exists(), "{why}");
-
+    }
+    for (lie, why) in BAD_CERTIFICATES {
         let (fake, laptop) = (Fake::start(), Laptop::new());
         login(&laptop, &fake, &[]).ended(0);
         set_certificate(&laptop, &fake, -300, -1);
@@ -301,6 +307,24 @@ fn lies_of_a_server_write_nothing() {
         fake.mind().url = Some(url.into());
         let said = caponier(&laptop, &["login", &fake.url()]).ended(1).errors();
         assert!(said.contains("not a web page"), "{url}: {said}");
+    }
+}
+
+#[test]
+fn settings_that_are_no_good_do_not_keep_the_certificate_from_being_renewed() {
+    let (fake, laptop) = (Fake::start(), Laptop::new());
+    login(&laptop, &fake, &[]).ended(0);
+    let honest = fake.mind().ssh.clone();
+    for (lie, why) in BAD_SETTINGS {
+        set_certificate(&laptop, &fake, -300, -1);
+        let mut before = files(&laptop);
+        lie(&mut fake.mind());
+        let said = caponier(&laptop, &["ensure", "--quiet"]).ended(0).errors();
+        assert!(said.contains(why) && said.contains("stays as it was"), "{why}: {said}");
+        let mut after = files(&laptop);
+        assert_ne!(before.remove("id-cert.pub"), after.remove("id-cert.pub"), "{why}");
+        assert_eq!(after, before, "{why}");
+        fake.mind().ssh = honest.clone();
     }
 }
 

@@ -255,6 +255,53 @@ fn members_of_unknown_providers_are_found_without_the_file() {
 }
 
 #[test]
+fn what_no_client_could_take_does_not_load() {
+    let folder = Folder::new();
+    let list = |n: usize, name: &str| {
+        let all: Vec<String> = (0..n).map(|n| format!("\"{name}{n}\"")).collect();
+        format!("[{}]", all.join(", "))
+    };
+    let policy = |targets: usize, logins: usize| {
+        let each =
+            |n| format!("[[target]]\nname = \"t{n}\"\naddress = \"10.0.0.5\"\nhost_key = {{ ca = true }}\n");
+        let targets_text: String = (0..targets).map(each).collect();
+        let role = |name: &str, logins: &str| {
+            format!(
+                "[[role]]\nname = \"{name}\"\nmembers = {{ groups = [\"corp:ops\"] }}\n\
+                 targets = {{ names = {} }}\nlogins = {logins}\nchannels = [\"exec\"]\n",
+                list(targets, "t")
+            )
+        };
+        // The logins of a person are those of all the roles.
+        targets_text + &role("one", &list(logins, "a")) + &role("two", "[\"root\"]")
+    };
+    let patterns = edited(GOOD, "[ssh]\n", "[ssh]\nclient_patterns = [\"*.corp.example\"]\n");
+    let rows = [
+        (GOOD, policy(500, 255), None),
+        (GOOD, policy(1, 256), Some("open 257 logins, but a certificate holds at most 256")),
+        (
+            GOOD,
+            policy(501, 1),
+            Some("open 501 targets, but clients take at most 500 names: set \"client_patterns\""),
+        ),
+        (patterns.as_str(), policy(501, 1), None),
+    ];
+    for (config, text, expect) in rows {
+        let config = folder.load(config).unwrap();
+        let path = folder.write("policy.toml", &text, 0o644);
+        let problems = folder.lines(&policy::load_for(&path, &config).err().unwrap_or_default());
+        match expect {
+            None => assert_eq!(problems, Vec::<String>::new()),
+            Some(part) => assert!(problems.len() == 1 && problems[0].contains(part), "{problems:?}"),
+        }
+    }
+    let many = list(501, "web");
+    let problems =
+        folder.load(&edited(GOOD, "[ssh]\n", &format!("[ssh]\nclient_patterns = {many}\n"))).unwrap_err();
+    assert!(problems.len() == 1 && problems[0].contains("501 patterns"), "{problems:?}");
+}
+
+#[test]
 fn the_shipped_examples_fit_each_other() {
     let folder = Folder::new();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
@@ -268,7 +315,7 @@ fn the_shipped_examples_fit_each_other() {
     assert_eq!(
         said,
         "ok: caponier.toml (1 provider)\nok: policy.toml (3 targets, 3 roles)\n\
-         the redirect URI to register at each provider: https://bastion.example.com/callback\n"
+         the redirect URI to register at corp: https://bastion.example.com/callback/corp\n"
     );
     assert_eq!(code, 0);
 }
@@ -307,7 +354,7 @@ fn check_reports_both_files_at_once() {
     assert_eq!(
         said,
         "ok: caponier.toml (1 provider)\nok: policy.toml (0 targets, 0 roles)\n\
-         the redirect URI to register at each provider: https://bastion.example.com/callback\n\
+         the redirect URI to register at corp: https://bastion.example.com/callback/corp\n\
          note: policy.toml has no role, so nobody may do anything yet\n"
     );
     assert_eq!(code, 0);

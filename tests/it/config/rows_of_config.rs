@@ -198,13 +198,22 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
         ],
     ),
     (
-        "[ssh]",
-        "[ssh]\nclient_patterns = [\"*.corp\", \"*\", \"*.*\", \"a b\", \"!x\"]",
+        "[\"bastion.example.com\"]",
+        "[\"::1\", \"bastion.example.com\"]",
         &[
-            "caponier.toml:3:30: \"*\" would send every host through the bastion: write a pattern like \"*.corp.example\"",
-            "caponier.toml:3:35: \"*.*\" would send every host through the bastion: write a pattern like \"*.corp.example\"",
-            "caponier.toml:3:42: \"a b\" is not a host pattern: a-z 0-9 . - _ and the wildcards * and ?",
-            "caponier.toml:3:49: \"!x\" is not a host pattern: a-z 0-9 . - _ and the wildcards * and ?",
+            "caponier.toml:3:15: \"::1\" comes first, but ssh configurations cannot call a host so: put a name or an IPv4 address first",
+        ],
+    ),
+    (
+        "[ssh]",
+        "[ssh]\nclient_patterns = [\"*.corp\", \"*\", \"*.*\", \"a b\", \"!x\", \"Web1\", \"*a\"]",
+        &[
+            "caponier.toml:3:30: \"*\" is not a host pattern that may be managed: with a wildcard it needs at least 2 letters or digits, such as *.corp.example",
+            "caponier.toml:3:35: \"*.*\" is not a host pattern that may be managed: with a wildcard it needs at least 2 letters or digits, such as *.corp.example",
+            "caponier.toml:3:42: \"a b\" is not a host pattern (letters, digits, . - _ and the wildcards * and ?)",
+            "caponier.toml:3:49: \"!x\" is not a host pattern (letters, digits, . - _ and the wildcards * and ?)",
+            "caponier.toml:3:55: \"Web1\": host patterns are written in lower case",
+            "caponier.toml:3:63: \"*a\" is not a host pattern that may be managed: with a wildcard it needs at least 2 letters or digits, such as *.corp.example",
         ],
     ),
     (
@@ -443,11 +452,18 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
     ),
     (
         "[ssh]",
-        "[sign_in]\nadmins = [\"crop:ops\", \"corp\", \"corp:ann\"]\n[ssh]",
+        "[sign_in.admins]\ngroups = [\"crop:ops\", \"corp\", \"corp:ann\"]\nsubjects = [\"crop:ann\", \"corp:\"]\n[ssh]",
         &[
             "caponier.toml:3:11: there is no provider \"crop\"; did you mean \"corp\"?",
             "caponier.toml:3:23: \"corp\" is not a valid group: PROVIDER:GROUP, the group 1 to 256 bytes without control characters",
+            "caponier.toml:4:13: there is no provider \"crop\"; did you mean \"corp\"?",
+            "caponier.toml:4:25: \"corp:\" is not a valid subject: PROVIDER:SUBJECT, the subject 1 to 256 bytes without control characters",
         ],
+    ),
+    (
+        "[ssh]",
+        "[sign_in]\nadmins = [\"corp:ops\"]\n[ssh]",
+        &["caponier.toml:3:10: \"admins\" must be a table, { ... }; this is an array"],
     ),
     // Several at once, in the order of the file.
     (

@@ -82,14 +82,53 @@ async fn a_discovery_document_of_another_issuer_is_refused() {
     let site = Site::start().await;
     site.provider.tamper(Tamper::Issuer);
     let begun = site.client().begin().await;
-    let page = Browser::of("engineer").unwrap().go(&begun.url).await.unwrap();
+    let page = Browser::of("engineer").unwrap().sign_in(&begun.url, None).await.unwrap();
     assert_eq!(page.status, StatusCode::BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn the_address_of_a_sign_in_does_nothing_until_a_person_has_seen_who_asks() {
+    let site = Site::start().await;
+    let client = site.client();
+    let begun = client.begin().await;
+    let id = begun.id.parse().unwrap();
+    let state = async || site.app.store.pending(&id, site.app.clock.now()).await.unwrap().unwrap();
+    let mut browser = Browser::of("engineer").unwrap();
+    let page = browser.go(&begun.url).await.unwrap();
+    assert!(page.status == 200 && page.url == begun.url, "{} {}", page.status, page.url);
+    for shown in ["laptop", "127.0.0.1", &client.fingerprint()] {
+        assert!(page.text.contains(shown), "{shown} in {}", page.text);
+    }
+    assert!(!page.text.contains("id=\"warning\""), "{}", page.text);
+    assert_eq!(state().await.state, "begun");
+
+    // Nobody else makes the browser go on: the form's token is of this browser and this sign-in.
+    let csrf = page.field("csrf").unwrap();
+    let other = client.begin().await;
+    let others = browser.go(&other.url).await.unwrap().field("csrf").unwrap();
+    let mut stranger = Browser::of("engineer").unwrap();
+    assert_eq!(stranger.send(&begun.url, &[("csrf", &csrf)]).await.unwrap().status, 400, "no cookie");
+    stranger.go(&begun.url).await.unwrap();
+    assert_eq!(stranger.send(&begun.url, &[("csrf", &csrf)]).await.unwrap().status, 400, "another cookie");
+    for form in [vec![], vec![("csrf", "")], vec![("csrf", others.as_str())]] {
+        assert_eq!(browser.send(&begun.url, &form).await.unwrap().status, 400, "{form:?}");
+    }
+    assert_eq!(state().await.state, "begun");
+
+    // The same, asked from elsewhere.
+    let mut row = state().await;
+    row.json = row.json.replace("127.0.0.1", "192.0.2.7");
+    assert!(site.app.store.step_pending("begun", &row).await.unwrap());
+    let page = browser.go(&begun.url).await.unwrap();
+    assert!(page.text.contains("192.0.2.7") && page.text.contains("id=\"warning\""), "{}", page.text);
+    browser.sign_in(&begun.url, Some(&site.provider.issuer)).await.unwrap();
+    assert_eq!(state().await.state, "at-provider");
 }
 
 /// The provider's redirect back to us, not followed.
 async fn callback_url(site: &Site, browser: &mut Browser, begun: &Url) -> Url {
-    let callback = site.page("/callback").to_string();
-    let page = browser.go_until(begun, &callback).await.unwrap();
+    let callback = site.page("/callback/corp").to_string();
+    let page = browser.sign_in(begun, Some(&callback)).await.unwrap();
     assert!(page.url.as_str().starts_with(&callback), "{}", page.url);
     page.url
 }
@@ -150,6 +189,14 @@ async fn answers_of_two_attempts_cannot_be_mixed() {
     let mixed_up = with(&callback, "iss", "https://evil.example");
     assert!(browser.go_until(&mixed_up, HANDOFF).await.unwrap().url.as_str().contains("?error="));
     assert!(site.last_audit().await.contains("iss"));
+    // The answer of one provider at the address of another: refused, whatever else it says.
+    let begun = victim.begin().await;
+    let mut elsewhere = callback_url(&site, &mut browser, &begun.url).await;
+    elsewhere.set_path("/callback/other");
+    assert!(browser.go_until(&elsewhere, HANDOFF).await.unwrap().url.as_str().contains("?error="));
+    assert!(site.last_audit().await.contains("address of another provider"));
+    elsewhere.set_path("/callback");
+    assert_eq!(browser.go(&elsewhere).await.unwrap().status, 404);
 }
 
 #[tokio::test]
@@ -269,7 +316,8 @@ async fn names_from_outside_are_shown_as_text() {
     assert_eq!(page.text.matches("&lt;script&gt;").count(), 2, "person and machine: {}", page.text);
     let typed = browser.send(&site.page("/device"), &[("code", nasty)]).await.unwrap();
     let asked = browser.go(&site.page("/device?code=%22%3E%3Cscript%3E")).await.unwrap();
-    let failed = browser.go(&site.page("/callback?error=%3Cscript%3E&state=%3Cscript%3E")).await.unwrap();
+    let failed =
+        browser.go(&site.page("/callback/corp?error=%3Cscript%3E&state=%3Cscript%3E")).await.unwrap();
     for page in [page, typed, asked, failed] {
         for bad in ["<script", "<img", "\u{202e}"] {
             assert!(!page.text.contains(bad), "{bad} in {}", page.text);

@@ -17,6 +17,9 @@ async fn user_codes_cannot_be_guessed_for_long() {
     let (_, code) = client.begin_device("box").await;
     let mut browser = Browser::of("engineer").unwrap();
     let device = site.page("/device");
+    for nonsense in ["", "AAAA-AAAA", "BBBB", "' OR 1=1"].into_iter().cycle().take(30) {
+        assert_eq!(browser.send(&device, &[("code", nonsense)]).await.unwrap().status, 400, "no guess");
+    }
     for _ in 0..10 {
         assert_eq!(browser.send(&device, &[("code", "BBBB-BBBB")]).await.unwrap().status, 400);
     }
@@ -112,13 +115,14 @@ async fn large_bodies_and_forms_are_turned_away() {
 async fn a_sign_in_goes_to_the_provider_only_so_often() {
     let site = Site::start().await;
     let begun = site.client().begin().await;
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let mut browser = Browser::of("engineer").unwrap();
     for _ in 0..10 {
-        assert_eq!(http.get(begun.url.clone()).send().await.unwrap().status(), 303);
+        let page = browser.sign_in(&begun.url, Some(&site.provider.issuer)).await.unwrap();
+        assert!(page.url.as_str().starts_with(&site.provider.issuer), "{}", page.url);
     }
-    assert_eq!(http.get(begun.url.clone()).send().await.unwrap().status(), 429);
+    assert_eq!(browser.sign_in(&begun.url, None).await.unwrap().status, 429);
     site.app.clock.advance(Duration::from_secs(600));
-    assert_eq!(http.get(begun.url).send().await.unwrap().status(), 404, "and not after its time");
+    assert_eq!(browser.sign_in(&begun.url, None).await.unwrap().status, 404, "and not after its time");
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ async fn chromium_carries_a_loopback_sign_in_to_the_client() {
     let ask = json!({"mode": "loopback", "port": listener.local_addr().unwrap().port(),
                      "challenge": "A".repeat(43), "client": "laptop"});
     let (_, begun) = client.call("POST", "/v1/sign-in/begin", &ask).await;
+    let fingerprint = client.fingerprint();
     let heard = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -66,6 +67,9 @@ async fn chromium_carries_a_loopback_sign_in_to_the_client() {
     block_in_place(|| {
         let mut browser = Browser::start();
         browser.goto(begun["url"].as_str().unwrap());
+        browser.expect(&fingerprint);
+        browser.click("Continue");
+        browser.expect("Who are you?");
         browser.click("Robin Reviewer");
         browser.expect("Back at the client");
         assert_eq!(browser.problems(), Vec::<String>::new());

@@ -216,7 +216,7 @@ impl Client<'_> {
 
 /// What the browser brings to the client's port under `name`.
 pub(crate) async fn brought(browser: &mut Browser, begun: &Begun, name: &str) -> String {
-    let page = browser.go_until(&begun.url, HANDOFF).await.unwrap();
+    let page = browser.sign_in(&begun.url, Some(HANDOFF)).await.unwrap();
     assert!(page.url.as_str().starts_with(HANDOFF), "{} {} {}", page.url, page.status, page.text);
     let found = page.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     found.unwrap_or_else(|| panic!("no {name} in {}", page.url))

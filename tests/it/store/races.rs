@@ -56,6 +56,29 @@ async fn one_winner() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_has_one_live_sign_in() {
+    on_both("one key, 40 sign-ins, two processes", async |place| {
+        let stores = [place.open().await, place.open().await];
+        let random = Random::seeded(5);
+        let mut tasks = JoinSet::new();
+        for n in 0..40 {
+            let (store, row) = (stores[n % 2].clone(), rows::sign_in(&random));
+            tasks.spawn(async move {
+                let key = row.key_fingerprint.clone().unwrap();
+                let mut tx = store.begin().await.unwrap();
+                let ended = tx.end_sign_ins_of_key(&key, at(1100)).await.unwrap();
+                tx.insert_sign_in(&row).await.unwrap();
+                tx.commit(at(1100), event(n)).await.unwrap();
+                ended.len()
+            });
+        }
+        let ended: usize = tasks.join_all().await.into_iter().sum();
+        assert_eq!((ended, stores[1].sign_ins(at(1100)).await.unwrap().len()), (39, 1));
+    })
+    .await;
+}
+
 /// Runs `work` for at most `polls` steps and then drops it with its last step under way; says whether it finished.
 async fn cut_off(polls: usize, work: impl Future<Output = ()>) -> bool {
     let mut work = pin!(work);

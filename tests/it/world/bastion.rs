@@ -59,7 +59,7 @@ impl Bastion {
 
     /// Where the provider sends people back to.
     pub(crate) fn redirect_uri(&self) -> String {
-        format!("{}/callback", self.url())
+        format!("{}/callback/corp", self.url())
     }
 
     /// The folder with everything it has.

@@ -103,6 +103,7 @@ impl Local {
             who: row.who.clone(),
             method: "loopback",
             key: row.key_fingerprint.clone(),
+            replaced: Vec::new(),
             from: row.from.clone(),
         };
         self.runtime.block_on(async {

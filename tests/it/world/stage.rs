@@ -125,6 +125,7 @@ impl Stage {
                 Identity::Real(_) => {
                     let mut browser = Browser::start();
                     browser.goto(page);
+                    browser.click("Continue");
                     browser.sign_in_at_provider(person);
                     browser.expect("You can close this page");
                 }
