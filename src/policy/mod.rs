@@ -9,6 +9,7 @@ mod conditions;
 pub mod decide;
 pub mod extends;
 pub mod file;
+pub mod forwards;
 pub mod hours;
 mod role;
 mod target;
