@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::app::App;
 use crate::audit::AuditEvent;
-use crate::flow::Caller;
+use crate::flow::{Caller, destination};
 use crate::names::RoleName;
 use crate::policy::{
     self, Act, Allowance, Ask, Circumstances, CommandPass, Policy, Recording, Refusal, RefusalCode, Target,
@@ -63,6 +63,11 @@ impl Permit {
     /// For a command: what is sent to the target, and the rule behind it.
     pub fn command(&self) -> Option<&CommandPass> {
         self.allowed.command.as_ref()
+    }
+
+    /// For a connection to a host: what to ask the target for, one after the other until one answers.
+    pub fn hosts(&self) -> &[String] {
+        &self.allowed.hosts
     }
 
     /// When it must be judged again, because one of the roles closes.
@@ -192,7 +197,8 @@ fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp) -> Answer {
             reason: format!("certificate {:?} does not name {}", caller.certificate_serial(), ask.login),
         })
     } else {
-        let at = Circumstances { now, from: caller.from() };
+        let own = destination::own_addresses(app, &ask).await;
+        let at = Circumstances { now, from: caller.from(), own };
         match policy::decide(&policy, caller.identity(), &ask, &at) {
             Verdict::Allow(allowed) => Ok(permit(app, caller, ask, *allowed, &policy.digest, now)),
             Verdict::Refuse(refusal) => Err(refusal),
@@ -223,7 +229,7 @@ fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str
 /// decides again what of it passes.
 pub fn may_send(app: &App, caller: &Caller, ask: &Ask) -> bool {
     let Act::Env { name } = &ask.act else { return false };
-    let at = Circumstances { now: app.clock.now(), from: caller.from() };
+    let at = Circumstances { now: app.clock.now(), from: caller.from(), own: Arc::default() };
     match policy::decide(&app.policy(), caller.identity(), ask, &at) {
         Verdict::Allow(allowed) => allowed
             .env

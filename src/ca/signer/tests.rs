@@ -143,7 +143,16 @@ b",
         }
         1 => {
             let (session, login) = (SessionId::random(&random), "root".parse().unwrap());
-            Draft::target(key, serial, key_id, &sign_in, &session, &login, pick(2) == 0, now)
+            Draft::target(
+                key,
+                serial,
+                key_id,
+                &sign_in,
+                &session,
+                &login,
+                Permissions { pty: pick(2) == 0, ..Permissions::default() },
+                now,
+            )
         }
         _ => {
             let names: Vec<String> = some.iter().map(|name| (*name).to_owned()).collect();

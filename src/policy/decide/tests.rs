@@ -1,6 +1,7 @@
 //! Tests of the decision: one full matrix as a table to read, the texts of refusals, the attacks, and properties over
 //! generated policies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -12,7 +13,11 @@ use crate::random::Random;
 
 /// A Friday at noon, from an address of the documentation range.
 fn noon() -> Circumstances {
-    Circumstances { now: Timestamp::from_secs(1_795_176_000), from: "192.0.2.7".parse().unwrap() }
+    Circumstances {
+        now: Timestamp::from_secs(1_795_176_000),
+        from: "192.0.2.7".parse().unwrap(),
+        own: Arc::default(),
+    }
 }
 
 fn judged(policy: &Policy, who: &Identity, ask: &Ask) -> Verdict {
