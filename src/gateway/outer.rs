@@ -42,6 +42,7 @@ pub(super) struct Outer {
     shared: Arc<Shared>,
     from: IpAddr,
     pressure: Arc<Pressure>,
+    overheard: Arc<Overheard>,
     /// Cancelled when the connection is over; jump channels and sessions are its children.
     over: CancellationToken,
     /// Cancelled when somebody is recognised.
@@ -60,6 +61,7 @@ pub(super) struct Outer {
 }
 
 impl Outer {
+    #[expect(clippy::too_many_arguments, reason = "a connection has that many parts")]
     pub(super) fn new(
         shared: Arc<Shared>,
         from: IpAddr,
