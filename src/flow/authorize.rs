@@ -1,5 +1,6 @@
 //! May this caller do this? The one place where doors get a yes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Permit {
     terms: Terms,
     env_default: Vec<String>,
     policy_digest: String,
+    /// The bastion's addresses when it was made, to be judged again by.
+    own: Arc<[IpAddr]>,
 }
 
 impl Permit {
@@ -105,7 +108,8 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     let now = app.clock.now();
     let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
     let answer = if live {
-        judge(app, caller, ask.clone(), now)
+        let own = destination::own_addresses(app, &ask).await;
+        judge(app, caller, ask.clone(), now, own)
     } else {
         Err(Refusal {
             code: RefusalCode::SignInEnded,
@@ -122,7 +126,7 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
 /// Judges an open permit again, after the policy changed or the hours of a role are over: the new permit, or why what
 /// is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches them anyway.
 pub fn again(app: &App, permit: &Permit) -> Answer {
-    let new = judge(app, &permit.caller, permit.ask.clone(), app.clock.now())?;
+    let new = judge(app, &permit.caller, permit.ask.clone(), app.clock.now(), Arc::clone(&permit.own))?;
     let (old_target, new_target) = (permit.target(), new.target());
     let refusal = |text: &str, reason: String| Refusal {
         code: RefusalCode::NoAccess,
@@ -183,8 +187,8 @@ pub async fn overruled(
     }
 }
 
-/// What the credential and the policy say.
-fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp) -> Answer {
+/// What the credential and the policy say. `own` are the bastion's addresses, for forwards.
+fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp, own: Arc<[IpAddr]>) -> Answer {
     let policy = app.policy();
     let answer = if !caller.may_use(&ask.login) {
         Err(Refusal {
@@ -197,10 +201,11 @@ fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp) -> Answer {
             reason: format!("certificate {:?} does not name {}", caller.certificate_serial(), ask.login),
         })
     } else {
-        let own = destination::own_addresses(app, &ask).await;
-        let at = Circumstances { now, from: caller.from(), own };
+        let at = Circumstances { now, from: caller.from(), own: Arc::clone(&own) };
         match policy::decide(&policy, caller.identity(), &ask, &at) {
-            Verdict::Allow(allowed) => Ok(permit(app, caller, ask, *allowed, &policy.digest, now)),
+            Verdict::Allow(allowed) => {
+                Ok(Permit { own, ..permit(app, caller, ask, *allowed, &policy.digest, now) })
+            }
             Verdict::Refuse(refusal) => Err(refusal),
         }
     };
@@ -222,6 +227,7 @@ fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str
         allowed,
         env_default: config.sessions.env.clone(),
         policy_digest: digest.to_owned(),
+        own: Arc::default(),
     }
 }
 

@@ -7,7 +7,6 @@ use russh::keys::ssh_key::{Certificate, PrivateKey};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::forward::Book;
 use crate::app::App;
 use crate::ca::{Draft, DraftError, SignerError};
 use crate::ids::SignInId;
@@ -30,21 +29,12 @@ pub(super) struct Shared {
     pub(super) sessions: TaskTracker,
     /// Cancelled when the server stops: sessions tell their clients and end.
     pub(super) drain: CancellationToken,
-    /// What stands open besides sessions, to be judged again when the policy changes.
-    pub(super) book: Book,
     live: Mutex<HashMap<SignInId, (CancellationToken, usize)>>,
 }
 
 impl Shared {
     pub(super) fn new(app: App, host_key: PrivateKey, drain: CancellationToken) -> Self {
-        Self {
-            app,
-            host_key,
-            sessions: TaskTracker::new(),
-            drain,
-            book: Book::default(),
-            live: Mutex::new(HashMap::new()),
-        }
+        Self { app, host_key, sessions: TaskTracker::new(), drain, live: Mutex::new(HashMap::new()) }
     }
 
     /// A host certificate for `names`, minutes long.

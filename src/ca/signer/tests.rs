@@ -5,6 +5,7 @@ use std::time::Duration;
 use russh::keys::Algorithm;
 
 use super::*;
+use crate::ca::Permissions;
 use crate::ca::draft::{BACKDATE, TARGET_HOST_LIFE_MAX, TARGET_LIFE, USER_LIFE_MAX};
 use crate::ids::{SessionId, SignInId};
 use crate::names::LoginName;

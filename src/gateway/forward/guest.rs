@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::lane::LaneUse;
 use super::pump::{self, Ends};
 use super::{Direction, Failure, Forwards, cut, flow};
-use crate::flow::authorize::Permit;
+use crate::flow::authorize::{Permit, overruled};
 use crate::flow::forward::Passed;
 use crate::gateway::pressure::Gauge;
 use crate::gateway::upstream::{Guest, Knock};
@@ -104,6 +104,7 @@ impl Forwards {
         let Guest { knock, channel, reply } = guest;
         let app = &self.shared.app;
         let sign_in = self.shared.watch_sign_in(self.route.caller.sign_in());
+        let changes = app.policy.subscribe();
         let begun = async {
             let room = self.room()?;
             let permit = self.permit(ask).await?;
@@ -122,11 +123,12 @@ impl Forwards {
                 return Passed::nothing(failure.word());
             }
         };
-        let mut standing = self.shared.book.enter(permit.clone());
+        let overruled = overruled(app, &permit, changes, |_| {});
+        tokio::pin!(overruled);
         let watch = self.watch(&permit, sign_in.ended.clone(), road.over);
         let connected = tokio::select! {
             connected = self.towards_client(&knock, asked) => connected.map_err(|_| "refused"),
-            () = standing.falls(app) => Err("policy"),
+            _refusal = &mut overruled => Err("policy"),
             word = pump::ended(&watch) => Err(word),
         };
         let passed = match connected {
@@ -138,7 +140,7 @@ impl Forwards {
                     pressure: Arc::clone(&self.pressure),
                     download: road.download,
                 };
-                pump::pump(app, ends, &watch, &mut standing).await
+                pump::pump(ends, &watch, overruled).await
             }
             Err(word) => {
                 reply.reject(ChannelOpenFailure::ConnectFailed).await;

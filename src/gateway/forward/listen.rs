@@ -4,17 +4,17 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Lane, LaneUse, ListenerUse};
 use super::{Direction, Failure, Forwards, cut, flow};
-use crate::flow::authorize::Permit;
+use crate::flow::authorize::{Permit, overruled};
 use crate::flow::forward::{OpenForward, Passed};
 use crate::gateway::limits::{GUEST_PATIENCE, LISTEN_GRACE, LISTENERS_MAX};
-use crate::policy::Act;
 use crate::policy::forwards::Host;
+use crate::policy::{Act, Policy};
 
 /// One listener.
 pub(super) struct Listener {
@@ -101,6 +101,7 @@ impl Forwards {
         let Ok(room) = Arc::clone(&self.listeners_room).try_acquire_owned() else {
             return Err(Failure::Limit(LISTENERS_MAX));
         };
+        let changes = self.shared.app.policy.subscribe();
         let permit = self.permit(self.ask(act)).await?;
         let (asked, port) = place_of(&permit.ask().act);
         if self.listeners().iter().any(|known| known.asked == asked && known.port == port && port != 0) {
@@ -135,7 +136,7 @@ impl Forwards {
         self.listeners().push(Arc::clone(&listener));
         self.registered.notify_waiters();
         let this = Arc::clone(self);
-        self.shared.sessions.spawn(async move { this.stand(listener, opened).await });
+        self.shared.sessions.spawn(async move { this.stand(listener, changes, opened).await });
         Ok(port)
     }
 
@@ -171,17 +172,20 @@ impl Forwards {
     }
 
     /// Keeps a listener until it ends.
-    async fn stand(self: Arc<Self>, listener: Arc<Listener>, opened: OpenForward) {
+    async fn stand(
+        self: Arc<Self>,
+        listener: Arc<Listener>,
+        changes: watch::Receiver<Arc<Policy>>,
+        opened: OpenForward,
+    ) {
         let app = &self.shared.app;
-        let mut standing = self.shared.book.enter(listener.permit.clone());
         let over = listener.place.over().clone();
         let reason = tokio::select! {
             () = listener.end.cancelled() => "finished",
-            () = standing.falls(app) => "policy",
+            _refusal = overruled(app, &listener.permit, changes, |_| {}) => "policy",
             () = over.cancelled() => "target-gone",
             () = self.over.cancelled() => "client-gone",
         };
-        drop(standing);
         self.listeners().retain(|other| !Arc::ptr_eq(other, &listener));
         if !over.is_cancelled() {
             unlisten(&listener.place, &listener.sent, listener.is_tcp().then_some(listener.port)).await;

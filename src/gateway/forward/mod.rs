@@ -5,13 +5,12 @@
 //! says why. What is allowed stands in the audit log before the target hears of it. Forwards have connections to the target
 //! of their own (`lane`), so that a session's certificate never permits them and a session never waits behind them.
 //!
-//! `listen` keeps listeners, `guest` receives what the target opens, `pump` moves bytes, `standing` knows what is open.
+//! `listen` keeps listeners, `guest` receives what the target opens, `pump` moves bytes.
 
 mod guest;
 mod lane;
 mod listen;
 mod pump;
-mod standing;
 
 use std::sync::{Arc, OnceLock};
 
@@ -26,7 +25,7 @@ use super::limits::{DESTINATION_MAX, FORWARDS_MAX, LISTENERS_MAX};
 use super::overheard::Overheard;
 use super::pressure::Pressure;
 use super::shared::Shared;
-use crate::flow::authorize::{Permit, authorize};
+use crate::flow::authorize::{Permit, authorize, overruled};
 use crate::flow::destination::resolved;
 use crate::flow::forward::{self as flow, Direction, Passed};
 use crate::policy::{Act, Ask};
@@ -35,7 +34,6 @@ use listen::Listener;
 use pump::{Ends, Watch};
 
 pub(super) use guest::Invitation;
-pub(super) use standing::Book;
 
 /// The forwards of one connection.
 pub(super) struct Forwards {
@@ -223,8 +221,9 @@ impl Forwards {
         reply: server::ChannelOpenHandle,
     ) {
         let app = &self.shared.app;
-        // Watching begins before judging, so that no end of the sign-in falls between the two.
+        // Watching begins before judging, so that no end of the sign-in and no other policy falls between the two.
         let sign_in = self.shared.watch_sign_in(self.route.caller.sign_in());
+        let changes = app.policy.subscribe();
         let ask = resolved(app, &self.route.caller, ask).await;
         let begun = async {
             let permit = self.permit(ask).await?;
@@ -239,11 +238,12 @@ impl Forwards {
             Ok(begun) => begun,
             Err(failure) => return reply.reject(Failure::answer(&failure)).await,
         };
-        let mut standing = self.shared.book.enter(permit.clone());
+        let overruled = overruled(app, &permit, changes, |_| {});
+        tokio::pin!(overruled);
         let watch = self.watch(&permit, sign_in.ended.clone(), lane.over().clone());
         let connected = tokio::select! {
             connected = lane.connect(&permit, origin) => connected,
-            () = standing.falls(app) => Err(Failure::Ended("policy")),
+            _refusal = &mut overruled => Err(Failure::Ended("policy")),
             word = pump::ended(&watch) => Err(Failure::Ended(word)),
         };
         let passed = match connected {
@@ -255,7 +255,7 @@ impl Forwards {
                     pressure: Arc::clone(&self.pressure),
                     download: lane.download(),
                 };
-                pump::pump(app, ends, &watch, &mut standing).await
+                pump::pump(ends, &watch, overruled).await
             }
             Err(failure) => {
                 reply.reject(failure.answer()).await;

@@ -12,12 +12,11 @@ use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, c
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::standing::Standing;
-use crate::app::App;
 use crate::flow::forward::Passed;
 use crate::gateway::backlog::{Backlog, Overflow};
 use crate::gateway::limits::{FAREWELL, FORWARD_CLOSE, TARGET_FAREWELL};
 use crate::gateway::pressure::{Gauge, Pressure};
+use crate::policy::Refusal;
 
 /// Where to pump, and what is known about the pressure there.
 pub(super) struct Ends {
@@ -154,8 +153,8 @@ impl Silence {
     }
 }
 
-/// Pumps until the end, and closes both channels.
-pub(super) async fn pump(app: &App, ends: Ends, watch: &Watch, standing: &mut Standing<'_>) -> Passed {
+/// Pumps until the end, and closes both channels. `overruled` is ready when the policy does not allow it any more.
+pub(super) async fn pump(ends: Ends, watch: &Watch, overruled: impl Future<Output = Refusal>) -> Passed {
     let up = Way::new(Arc::new(Gauge::new(Arc::clone(&ends.pressure), true)));
     let down = Way::new(ends.download);
     let (client_read, client) = ends.client.split();
@@ -165,7 +164,7 @@ pub(super) async fn pump(app: &App, ends: Ends, watch: &Watch, standing: &mut St
         let upload = up.write(&target, &silence, None);
         let download = down.write(&client, &silence, Some(&ends.pressure));
         let reading = async { tokio::try_join!(up.read(client_read), down.read(target_read)) };
-        let outside = outside(app, watch, standing, &silence);
+        let outside = outside(watch, overruled, &silence);
         tokio::pin!(upload, download, reading, outside);
         let (mut uploading, mut downloading, mut is_reading) = (true, true, true);
         let mut last_call: Option<Instant> = None;
@@ -218,10 +217,10 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-async fn outside(app: &App, watch: &Watch, standing: &mut Standing<'_>, silence: &Silence) -> &'static str {
+async fn outside(watch: &Watch, overruled: impl Future<Output = Refusal>, silence: &Silence) -> &'static str {
     tokio::select! {
         reason = ended(watch) => reason,
-        () = standing.falls(app) => "policy",
+        _refusal = overruled => "policy",
         () = silence.lasts(watch.idle) => "idle",
     }
 }

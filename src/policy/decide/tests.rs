@@ -8,7 +8,7 @@ use super::*;
 use crate::identity::Kind;
 use crate::inspect::command::Dialect;
 use crate::names::ProviderName;
-use crate::policy::{HostKey, Members, Recording, Selector};
+use crate::policy::{ForwardRules, HostKey, Members, Recording, Selector};
 use crate::random::Random;
 
 /// A Friday at noon, from an address of the documentation range.
@@ -353,6 +353,7 @@ impl Draw {
             hours: Vec::new(),
             logins: self.some(&["l1", "l2"]).iter().map(|l| l.parse().unwrap()).collect(),
             channels: KINDS.into_iter().filter(|_| self.below(2) == 0).collect(),
+            forwards: ForwardRules::default(),
             terms: self.terms(),
         });
         Policy { targets, roles: roles.collect(), digest: String::new() }
