@@ -60,6 +60,23 @@ impl Cidr {
     }
 }
 
+impl Cidr {
+    /// Whether it is a range of one address.
+    pub fn is_one(&self) -> bool {
+        self.prefix == width(self.network)
+    }
+
+    /// Whether it is the range of every address of its kind.
+    pub fn is_all(&self) -> bool {
+        self.prefix == 0
+    }
+
+    /// Whether every address of this range is in `other`.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.prefix >= other.prefix && other.contains(self.network)
+    }
+}
+
 impl std::fmt::Display for Cidr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.network, self.prefix)

@@ -24,6 +24,8 @@ impl AuditEvent {
             Self::AccessRefused { .. } => "access_refused",
             Self::SessionOpened { .. } => "session_opened",
             Self::SessionClosed { .. } => "session_closed",
+            Self::ForwardOpened { .. } => "forward_opened",
+            Self::ForwardClosed { .. } => "forward_closed",
             Self::HostCertificateIssued { .. } => "host_certificate_issued",
         }
     }
@@ -104,6 +106,32 @@ impl AuditEvent {
                     "bytes_in": bytes_in, "bytes_out": bytes_out, "recording_sha256": recording_sha256,
                 })
             }
+            Self::ForwardOpened {
+                number,
+                session,
+                who,
+                sign_in,
+                target,
+                login,
+                direction,
+                kind,
+                what,
+                addresses,
+                role,
+                policy,
+                from,
+            } => with(
+                who,
+                json!({
+                    "number": number, "session": session.as_str(), "sign_in": sign_in.as_str(),
+                    "target": target, "login": login, "direction": direction, "kind": kind, "what": what,
+                    "addresses": addresses, "role": role, "policy": policy, "from": from,
+                }),
+            ),
+            Self::ForwardClosed { number, session, reason, bytes_in, bytes_out, lasted_ms } => json!({
+                "number": number, "session": session.as_str(), "reason": reason, "bytes_in": bytes_in,
+                "bytes_out": bytes_out, "lasted_ms": lasted_ms,
+            }),
             Self::HostCertificateIssued { principals, serial, valid_before } => {
                 json!({ "principals": principals, "serial": serial.to_string(), "valid_before": valid_before })
             }
@@ -230,6 +258,47 @@ mod tests {
             },
             "host_certificate_issued",
             json!({ "principals": ["web1"], "serial": "7", "valid_before": 9 }),
+        );
+    }
+
+    #[test]
+    fn events_of_forwards() {
+        check(
+            &AuditEvent::ForwardOpened {
+                number: 3,
+                session: session(),
+                who: alice(),
+                sign_in: sign_in(),
+                target: "web1".into(),
+                login: "root".into(),
+                direction: "local",
+                kind: "tcp",
+                what: "db.internal:5432".into(),
+                addresses: vec!["10.1.0.5".into()],
+                role: "ops".into(),
+                policy: "ab".into(),
+                from: "192.0.2.1".into(),
+            },
+            "forward_opened",
+            with_alice(json!({
+                "number": 3, "session": SESSION, "sign_in": SIGN_IN, "target": "web1", "login": "root",
+                "direction": "local", "kind": "tcp", "what": "db.internal:5432", "addresses": ["10.1.0.5"],
+                "role": "ops", "policy": "ab", "from": "192.0.2.1",
+            })),
+        );
+        check(
+            &AuditEvent::ForwardClosed {
+                number: 3,
+                session: session(),
+                reason: "finished",
+                bytes_in: 1,
+                bytes_out: 2,
+                lasted_ms: 5,
+            },
+            "forward_closed",
+            json!({
+                "number": 3, "session": SESSION, "reason": "finished", "bytes_in": 1, "bytes_out": 2, "lasted_ms": 5,
+            }),
         );
     }
 

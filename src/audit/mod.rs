@@ -167,6 +167,53 @@ pub enum AuditEvent {
         /// SHA-256 of the sealed recording, in hex.
         recording_sha256: Option<String>,
     },
+    /// A forward, or the use of the client's agent or display, was permitted; nothing was sent to the target yet. For a
+    /// listener at the target and again for each connection that comes in there.
+    ForwardOpened {
+        /// Which, within its session.
+        number: u64,
+        /// The session whose connection to the target carries it.
+        session: SessionId,
+        /// Who.
+        who: Identity,
+        /// The sign-in.
+        sign_in: SignInId,
+        /// Target.
+        target: String,
+        /// Login.
+        login: String,
+        /// `local` (the target connects), `listen` (the target listens) or `remote` (somebody came to such a listener,
+        /// or a program at the target uses agent or display).
+        direction: &'static str,
+        /// `tcp`, `socket`, `agent` or `x11`.
+        kind: &'static str,
+        /// `HOST:PORT` or path, as asked for; empty for agent and display.
+        what: String,
+        /// What the target is asked for, or who came: addresses.
+        addresses: Vec<String>,
+        /// The roles that allow it.
+        role: String,
+        /// Digest of the policy that allowed it.
+        policy: String,
+        /// The client's address.
+        from: String,
+    },
+    /// It ended.
+    ForwardClosed {
+        /// Which, within its session.
+        number: u64,
+        /// The session.
+        session: SessionId,
+        /// Why: `finished`, `refused` (by the target or, for `remote`, by the client), `client-gone`, `target-gone`,
+        /// `policy`, and the words of `SessionClosed`.
+        reason: &'static str,
+        /// Bytes from client to target.
+        bytes_in: u64,
+        /// Bytes from target to client.
+        bytes_out: u64,
+        /// How long it was open, in milliseconds.
+        lasted_ms: u64,
+    },
     /// A host certificate was made for a target by `ca sign-host`.
     HostCertificateIssued {
         /// Principals.

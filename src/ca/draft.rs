@@ -36,6 +36,12 @@ pub const EXTENSION_SIGN_IN: &str = "sign-in@caponier";
 pub const EXTENSION_SESSION: &str = "session@caponier";
 /// Extension of OpenSSH that permits a terminal.
 pub(super) const EXTENSION_PTY: &str = "permit-pty";
+/// Extension of OpenSSH that permits forwards of ports and sockets, both ways.
+pub(super) const EXTENSION_FORWARDS: &str = "permit-port-forwarding";
+/// Extension of OpenSSH that permits the use of the client's agent.
+pub(super) const EXTENSION_AGENT: &str = "permit-agent-forwarding";
+/// Extension of OpenSSH that permits the use of the client's display.
+pub(super) const EXTENSION_X11: &str = "permit-X11-forwarding";
 /// The one critical option we write and know (PROTOCOL.certkeys): where the certificate may be used from.
 pub(super) const OPTION_SOURCE: &str = "source-address";
 
@@ -107,6 +113,19 @@ impl Kind {
     }
 }
 
+/// What a certificate for a target permits there besides running programs. Nothing unless said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// A terminal.
+    pub pty: bool,
+    /// Forwards of ports and sockets.
+    pub forwards: bool,
+    /// The client's agent.
+    pub agent: bool,
+    /// The client's display.
+    pub x11: bool,
+}
+
 /// A certificate to be. Made by the three constructors only.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -146,7 +165,7 @@ impl Draft {
         .lasting(now, life)
     }
 
-    /// A certificate for one session at a target: one principal, `permit-pty` only if `pty`.
+    /// A certificate for one session at a target: one principal, and of sshd's permissions those in `permit`.
     #[expect(clippy::too_many_arguments, reason = "a certificate has that many fields")]
     pub fn target(
         key: &PublicKey,
@@ -155,14 +174,20 @@ impl Draft {
         sign_in: &SignInId,
         session: &SessionId,
         login: &LoginName,
-        pty: bool,
+        permit: Permissions,
         now: Timestamp,
     ) -> Result<Self, DraftError> {
         let ids = [(EXTENSION_SIGN_IN, sign_in.to_string()), (EXTENSION_SESSION, session.to_string())];
-        let pty = pty.then(|| (EXTENSION_PTY, String::new()));
+        let permitted = [
+            (permit.pty, EXTENSION_PTY),
+            (permit.forwards, EXTENSION_FORWARDS),
+            (permit.agent, EXTENSION_AGENT),
+            (permit.x11, EXTENSION_X11),
+        ];
+        let permitted = permitted.into_iter().filter(|(on, _)| *on).map(|(_, name)| (name, String::new()));
         Self {
             principals: vec![login.to_string()],
-            extensions: ids.into_iter().chain(pty).collect(),
+            extensions: ids.into_iter().chain(permitted).collect(),
             ..Self::blank(Kind::Target, key, serial, key_id)
         }
         .lasting(now, TARGET_LIFE)
@@ -255,7 +280,14 @@ impl Draft {
             Kind::User => (&[OPTION_SOURCE], &[EXTENSION_PTY, EXTENSION_SIGN_IN], &[EXTENSION_SIGN_IN]),
             Kind::Target => (
                 &[],
-                &[EXTENSION_PTY, EXTENSION_SIGN_IN, EXTENSION_SESSION],
+                &[
+                    EXTENSION_PTY,
+                    EXTENSION_FORWARDS,
+                    EXTENSION_AGENT,
+                    EXTENSION_X11,
+                    EXTENSION_SIGN_IN,
+                    EXTENSION_SESSION,
+                ],
                 &[EXTENSION_SIGN_IN, EXTENSION_SESSION],
             ),
             // OpenSSH refuses a host certificate with any critical option.
@@ -354,12 +386,21 @@ mod tests {
     }
 
     #[test]
-    fn target_permits_a_terminal_only_when_asked() {
+    fn target_permits_only_what_is_asked() {
         let session = SessionId::random(&Random::seeded(4));
         let login = "deploy".parse().unwrap();
-        for pty in [false, true] {
-            let draft = Draft::target(&key(), 7, "ann", &sign_in(), &session, &login, pty, NOW).unwrap();
-            assert_eq!(draft.extensions.contains_key(EXTENSION_PTY), pty);
+        for number in 0..16_u8 {
+            let on = |bit: u8| number & 1 << bit != 0;
+            let permit = Permissions { pty: on(0), forwards: on(1), agent: on(2), x11: on(3) };
+            let draft = Draft::target(&key(), 7, "ann", &sign_in(), &session, &login, permit, NOW).unwrap();
+            for (name, expect) in [
+                ("permit-pty", on(0)),
+                ("permit-port-forwarding", on(1)),
+                ("permit-agent-forwarding", on(2)),
+                ("permit-X11-forwarding", on(3)),
+            ] {
+                assert_eq!(draft.extensions.contains_key(name), expect, "{permit:?}");
+            }
             assert_eq!(draft.extensions[EXTENSION_SESSION], session.as_str());
             assert_eq!(draft.principals(), ["deploy"]);
             assert_eq!(draft.valid_before(), Timestamp::from_secs(1_800_000_120));

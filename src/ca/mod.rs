@@ -13,7 +13,7 @@ pub mod signer;
 mod subject_key;
 pub mod verify;
 
-pub use draft::{Draft, DraftError};
+pub use draft::{Draft, DraftError, Permissions};
 pub use key_file::{passphrase, quoted};
 pub use signer::{Authority, Signer, SignerError};
 pub use verify::{CertificateRefused, VerifiedCertificate};

@@ -1,5 +1,6 @@
 //! May this caller do this? The one place where doors get a yes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::app::App;
 use crate::audit::AuditEvent;
-use crate::flow::Caller;
+use crate::flow::{Caller, destination};
 use crate::names::RoleName;
 use crate::policy::{
     self, Act, Allowance, Ask, Circumstances, CommandPass, Policy, Recording, Refusal, RefusalCode, Target,
@@ -30,6 +31,8 @@ pub struct Permit {
     terms: Terms,
     env_default: Vec<String>,
     policy_digest: String,
+    /// The bastion's addresses when it was made, to be judged again by.
+    own: Arc<[IpAddr]>,
 }
 
 impl Permit {
@@ -63,6 +66,11 @@ impl Permit {
     /// For a command: what is sent to the target, and the rule behind it.
     pub fn command(&self) -> Option<&CommandPass> {
         self.allowed.command.as_ref()
+    }
+
+    /// For a connection to a host: what to ask the target for, one after the other until one answers.
+    pub fn hosts(&self) -> &[String] {
+        &self.allowed.hosts
     }
 
     /// When it must be judged again, because one of the roles closes.
@@ -100,7 +108,8 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     let now = app.clock.now();
     let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
     let answer = if live {
-        judge(app, caller, ask.clone(), now)
+        let own = destination::own_addresses(app, &ask).await;
+        judge(app, caller, ask.clone(), now, own)
     } else {
         Err(Refusal {
             code: RefusalCode::SignInEnded,
@@ -117,7 +126,7 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
 /// Judges an open permit again, after the policy changed or the hours of a role are over: the new permit, or why what
 /// is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches them anyway.
 pub fn again(app: &App, permit: &Permit) -> Answer {
-    let new = judge(app, &permit.caller, permit.ask.clone(), app.clock.now())?;
+    let new = judge(app, &permit.caller, permit.ask.clone(), app.clock.now(), Arc::clone(&permit.own))?;
     let (old_target, new_target) = (permit.target(), new.target());
     let refusal = |text: &str, reason: String| Refusal {
         code: RefusalCode::NoAccess,
@@ -178,8 +187,8 @@ pub async fn overruled(
     }
 }
 
-/// What the credential and the policy say.
-fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp) -> Answer {
+/// What the credential and the policy say. `own` are the bastion's addresses, for forwards.
+fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp, own: Arc<[IpAddr]>) -> Answer {
     let policy = app.policy();
     let answer = if !caller.may_use(&ask.login) {
         Err(Refusal {
@@ -192,9 +201,11 @@ fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp) -> Answer {
             reason: format!("certificate {:?} does not name {}", caller.certificate_serial(), ask.login),
         })
     } else {
-        let at = Circumstances { now, from: caller.from() };
+        let at = Circumstances { now, from: caller.from(), own: Arc::clone(&own) };
         match policy::decide(&policy, caller.identity(), &ask, &at) {
-            Verdict::Allow(allowed) => Ok(permit(app, caller, ask, *allowed, &policy.digest, now)),
+            Verdict::Allow(allowed) => {
+                Ok(Permit { own, ..permit(app, caller, ask, *allowed, &policy.digest, now) })
+            }
             Verdict::Refuse(refusal) => Err(refusal),
         }
     };
@@ -216,6 +227,7 @@ fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str
         allowed,
         env_default: config.sessions.env.clone(),
         policy_digest: digest.to_owned(),
+        own: Arc::default(),
     }
 }
 
@@ -223,7 +235,7 @@ fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str
 /// decides again what of it passes.
 pub fn may_send(app: &App, caller: &Caller, ask: &Ask) -> bool {
     let Act::Env { name } = &ask.act else { return false };
-    let at = Circumstances { now: app.clock.now(), from: caller.from() };
+    let at = Circumstances { now: app.clock.now(), from: caller.from(), own: Arc::default() };
     match policy::decide(&app.policy(), caller.identity(), ask, &at) {
         Verdict::Allow(allowed) => allowed
             .env

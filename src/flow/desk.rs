@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -22,6 +22,8 @@ const ENDED_BACKLOG: usize = 256;
 /// The desk. One for each process.
 pub struct Desk {
     pub(super) oidc: Oidc,
+    /// The bastion's own addresses, and when they were looked up.
+    pub(super) own: tokio::sync::Mutex<Option<(Timestamp, Arc<[IpAddr]>)>>,
     ended: broadcast::Sender<SignInId>,
     begins: Mutex<Buckets>,
     guesses: Mutex<Guesses>,
@@ -33,6 +35,7 @@ impl Default for Desk {
         let secs = Duration::from_secs;
         Self {
             oidc: Oidc::default(),
+            own: tokio::sync::Mutex::default(),
             ended: broadcast::channel(ENDED_BACKLOG).0,
             begins: Mutex::new(Buckets::new(30, secs(5))),
             guesses: Mutex::default(),

@@ -4,7 +4,9 @@
 pub mod authorize;
 mod caller;
 mod desk;
+pub mod destination;
 pub mod end_sign_in;
+pub mod forward;
 pub mod issue;
 pub mod recognise;
 pub mod reload;

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::audit::AuditEvent;
-use crate::ca::{Draft, DraftError, SignerError};
+use crate::ca::{Draft, DraftError, Permissions, SignerError};
 use crate::flow::authorize::{Permit, describe};
 use crate::ids::SessionId;
 use crate::policy::{Act, Recording};
@@ -90,11 +90,13 @@ impl OpenSession {
     }
 }
 
-/// Begins a permitted session. `recorder_failed` is cancelled when the recording can no longer be written.
+/// Begins a permitted session. `beside` are permits for what the program may use while it runs: agent and display.
+/// `recorder_failed` is cancelled when the recording can no longer be written.
 pub async fn open(
     app: &App,
     permit: Permit,
     terminal: Option<&Terminal>,
+    beside: &[Permit],
     recorder_failed: CancellationToken,
 ) -> Result<OpenSession, SessionError> {
     let id = SessionId::random(&app.random);
@@ -102,7 +104,7 @@ pub async fn open(
         .random
         .with(|mut rng| PrivateKey::random(&mut rng, Algorithm::Ed25519))
         .map_err(|e| SessionError::Key(e.to_string()))?;
-    let draft = draft(app, &permit, &id, &key, terminal.is_some())?;
+    let draft = draft(app, &permit, &id, &key, permissions(&permit, terminal, beside))?;
     let recorder = match start_of(app, &permit, &id, terminal) {
         Some(start) => Some(Recorder::create(&app.config.recording, start, recorder_failed).await?),
         None => None,
@@ -122,7 +124,7 @@ pub async fn open(
         valid_before: draft.valid_before(),
     })
     .await?;
-    tx.commit(row.opened, opened(&permit, &row, draft.serial())).await?;
+    tx.commit(row.opened, opened(&permit, beside, &row, draft.serial())).await?;
     let certificate = app.signer.sign(&draft, &app.random, app.clock.now()).await?;
     Ok(OpenSession { id, permit, recorder, key, certificate, row })
 }
@@ -162,13 +164,26 @@ pub async fn close(app: &App, session: OpenSession, outcome: Outcome) -> Result<
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
+/// What the certificate permits at the target: what was permitted here, and nothing else.
+fn permissions(permit: &Permit, terminal: Option<&Terminal>, beside: &[Permit]) -> Permissions {
+    let has = |act: &Act| beside.iter().any(|permit| permit.ask().act == *act);
+    let forwards = matches!(
+        permit.ask().act,
+        Act::LocalForward { .. }
+            | Act::LocalSocket { .. }
+            | Act::RemoteForward { .. }
+            | Act::RemoteSocket { .. }
+    );
+    Permissions { pty: terminal.is_some(), forwards, agent: has(&Act::Agent), x11: has(&Act::X11) }
+}
+
 /// The key id, which sshd logs: it names the person and joins to session and sign-in.
 fn draft(
     app: &App,
     permit: &Permit,
     id: &SessionId,
     key: &PrivateKey,
-    pty: bool,
+    permissions: Permissions,
 ) -> Result<Draft, DraftError> {
     let who = permit.caller().identity().reference();
     let key_id: String =
@@ -180,7 +195,7 @@ fn draft(
         permit.caller().sign_in(),
         id,
         &permit.ask().login,
-        pty,
+        permissions,
         app.clock.now(),
     )
 }
@@ -259,12 +274,14 @@ fn row_of(app: &App, permit: &Permit, id: &SessionId, recorder: Option<&Recorder
     }
 }
 
-fn opened(permit: &Permit, row: &SessionRow, target_serial: u64) -> AuditEvent {
+fn opened(permit: &Permit, beside: &[Permit], row: &SessionRow, target_serial: u64) -> AuditEvent {
     let caller = permit.caller();
     let pass = permit.command();
     let rule = pass.and_then(|pass| pass.rule.as_ref());
     let sent =
         pass.filter(|pass| !matches!(&permit.ask().act, Act::Exec { command, .. } if *command == pass.send));
+    let beside = beside.iter().map(|permit| format!(", with {}", describe(&permit.ask().act)));
+    let act: String = std::iter::once(describe(&permit.ask().act)).chain(beside).collect();
     AuditEvent::SessionOpened {
         session: row.id.clone(),
         who: caller.identity().clone(),
@@ -273,7 +290,7 @@ fn opened(permit: &Permit, row: &SessionRow, target_serial: u64) -> AuditEvent {
         target_serial,
         target: row.target.clone(),
         login: row.login.clone(),
-        act: describe(&permit.ask().act),
+        act,
         role: permit.roles(),
         rule: rule.map(|(rule, _)| rule.clone()),
         assurance: rule.map(|(_, assurance)| assurance.as_str()),

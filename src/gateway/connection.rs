@@ -51,6 +51,7 @@ pub(super) async fn serve(
         Arc::clone(&shared),
         from,
         pressure,
+        Arc::clone(&overheard),
         kill.clone(),
         authenticated.clone(),
         Arc::clone(&pairing),

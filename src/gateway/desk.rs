@@ -16,13 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::backlog::Backlog;
-use super::limits::{CHANNELS_MAX, COMMAND_MAX, ENV_MAX, ENV_VALUE_MAX, REQUEST_GRACE};
+use super::forward::Forwards;
+use super::limits::{
+    CHANNELS_MAX, COMMAND_MAX, ENV_MAX, ENV_VALUE_MAX, REQUEST_GRACE, X11_COOKIE_MAX, X11_NAME_MAX,
+};
 use super::pressure::{Gauge, Pressure};
 use super::relay::{ClientEnd, read_client};
 use super::session::{self, Run};
 use super::shared::Shared;
 use crate::flow::Caller;
-use crate::flow::authorize::may_send;
+use crate::flow::authorize::{Permit, may_send};
 use crate::names::{LoginName, TargetName};
 use crate::policy::{Act, Ask};
 
@@ -37,6 +40,15 @@ pub(super) struct PtyRequest {
     pub(super) modes: Vec<(Pty, u32)>,
 }
 
+/// `x11-req` as the client made it (RFC 4254 section 6.3.1). The cookie is the client's; ssh makes one up for each session.
+#[derive(Clone)]
+pub(super) struct X11Request {
+    pub(super) single: bool,
+    pub(super) protocol: String,
+    pub(super) cookie: String,
+    pub(super) screen: u32,
+}
+
 /// What a client starts on a channel.
 #[derive(Clone, Debug)]
 pub(super) enum Program {
@@ -46,15 +58,20 @@ pub(super) enum Program {
 }
 
 /// Everything a client asked for on one channel.
-#[derive(Debug)]
 pub(super) struct Request {
     pub(super) program: Program,
     pub(super) pty: Option<PtyRequest>,
+    /// The client's agent may be used.
+    pub(super) agent: Option<Permit>,
+    /// The client's display may be used.
+    pub(super) x11: Option<(X11Request, Permit)>,
     pub(super) env: Vec<(String, String)>,
 }
 
 struct Open {
     pty: Option<PtyRequest>,
+    agent: Option<Permit>,
+    x11: Option<(X11Request, Permit)>,
     env: Vec<(String, String)>,
     start: Option<oneshot::Sender<Request>>,
     /// Dead when the channel's task has ended. russh tells of channels that the client closes first, not of ours.
@@ -74,6 +91,7 @@ pub(super) struct Desk {
     shared: Arc<Shared>,
     route: Route,
     pressure: Arc<Pressure>,
+    forwards: Arc<Forwards>,
     channels: HashMap<ChannelId, Open>,
     tasks: TaskTracker,
     /// Cancelled when the client's connection is over.
@@ -87,7 +105,14 @@ impl Desk {
         pressure: Arc<Pressure>,
         over: CancellationToken,
     ) -> Self {
-        Self { shared, route, pressure, channels: HashMap::new(), tasks: TaskTracker::new(), over }
+        let forwards =
+            Arc::new(Forwards::new(Arc::clone(&shared), route.clone(), Arc::clone(&pressure), over.clone()));
+        Self { shared, route, pressure, forwards, channels: HashMap::new(), tasks: TaskTracker::new(), over }
+    }
+
+    /// The forwards of this connection.
+    pub(super) fn forwards(&self) -> &Arc<Forwards> {
+        &self.forwards
     }
 
     /// Takes a new session channel; false when there are too many.
@@ -99,7 +124,14 @@ impl Desk {
         let id = channel.id();
         let (start, started) = oneshot::channel();
         let alive = Arc::new(());
-        let open = Open { pty: None, env: Vec::new(), start: Some(start), alive: Arc::downgrade(&alive) };
+        let open = Open {
+            pty: None,
+            agent: None,
+            x11: None,
+            env: Vec::new(),
+            start: Some(start),
+            alive: Arc::downgrade(&alive),
+        };
         self.channels.insert(id, open);
         let (read, write) = channel.split();
         let done = CancellationToken::new();
@@ -123,9 +155,10 @@ impl Desk {
             done,
         ));
         let (shared, route) = (Arc::clone(&self.shared), self.route.clone());
+        let forwards = Arc::clone(&self.forwards);
         self.shared.sessions.spawn(async move {
             match timeout(REQUEST_GRACE, started).await {
-                Ok(Ok(request)) => session::run(Run { shared, route, request, client: end }).await,
+                Ok(Ok(request)) => session::run(Run { shared, route, forwards, request, client: end }).await,
                 // The client closed the channel without asking for anything.
                 Ok(Err(_)) => {}
                 Err(_) => end.farewell("nothing was asked for on this channel; closed", 255).await,
@@ -144,6 +177,23 @@ impl Desk {
             }
             _ => false,
         }
+    }
+
+    /// `auth-agent-req@openssh.com`: true when programs on this channel may use the client's agent.
+    pub(super) async fn agent(&mut self, id: ChannelId) -> bool {
+        let Some(open) = self.channels.get_mut(&id).filter(|open| open.start.is_some()) else { return false };
+        open.agent = self.forwards.beside(Act::Agent).await;
+        open.agent.is_some()
+    }
+
+    /// `x11-req`: true when programs on this channel may use the client's display.
+    pub(super) async fn x11(&mut self, id: ChannelId, request: X11Request) -> bool {
+        let Some(open) = self.channels.get_mut(&id).filter(|open| open.start.is_some()) else { return false };
+        if request.protocol.len() > X11_NAME_MAX || request.cookie.len() > X11_COOKIE_MAX {
+            return false;
+        }
+        open.x11 = self.forwards.beside(Act::X11).await.map(|permit| (request, permit));
+        open.x11.is_some()
     }
 
     /// `env`: true when the variable may pass.
@@ -176,7 +226,13 @@ impl Desk {
         }
         let Some(open) = self.channels.get_mut(&id) else { return false };
         let Some(start) = open.start.take() else { return false };
-        let request = Request { program, pty: open.pty.take(), env: std::mem::take(&mut open.env) };
+        let request = Request {
+            program,
+            pty: open.pty.take(),
+            agent: open.agent.take(),
+            x11: open.x11.take(),
+            env: std::mem::take(&mut open.env),
+        };
         start.send(request).is_ok()
     }
 

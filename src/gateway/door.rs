@@ -2,16 +2,18 @@
 //! (the second handshake inside a jump channel); session channels of both go to a [`Desk`].
 //!
 //! Everything not named here is refused: russh's own answers to unknown channels, requests and global requests are
-//! refusals, and its defaults for forwards and agent requests too.
+//! refusals. Replies to global requests and to requests on channels are given within the callback: russh forgets whether
+//! one is wanted with the next request.
 
 use russh::keys::ssh_key::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 
-use super::desk::{Desk, Program, PtyRequest};
+use super::desk::{Desk, Program, PtyRequest, X11Request};
 use super::inner::Inner;
 use super::limits::WINDOW;
 use super::outer::Outer;
+use crate::policy::Act;
 
 /// One connection's door.
 pub(super) enum Door {
@@ -33,6 +35,16 @@ impl Door {
             Self::Outer(_) | Self::Inner(_) => self.desk().is_some_and(|desk| desk.start(id, program)),
         };
         reply(granted, id, session)
+    }
+}
+
+impl Door {
+    /// Refuses a channel that clients do not open, and has that written down.
+    async fn refuse(&mut self, act: Act, open: ChannelOpenHandle) {
+        if let Some(desk) = self.desk() {
+            desk.forwards().refuse(act).await;
+        }
+        open.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
     }
 }
 
@@ -82,10 +94,10 @@ impl Handler for Door {
         })
     }
 
-    async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
         match self {
-            Self::Outer(outer) => outer.authenticated(),
-            Self::Inner(inner) => inner.authenticated(),
+            Self::Outer(outer) => outer.authenticated(session.handle()),
+            Self::Inner(inner) => inner.authenticated(session.handle()),
         }
         Ok(())
     }
@@ -114,11 +126,16 @@ impl Handler for Door {
         channel: Channel<Msg>,
         host_to_connect: &str,
         port_to_connect: u32,
-        _originator_address: &str,
-        _originator_port: u32,
+        originator_address: &str,
+        originator_port: u32,
         open: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
+        if let Some(desk) = self.desk() {
+            let (to, from) = ((host_to_connect, port_to_connect), (originator_address, originator_port));
+            desk.forwards().open_tcp(channel, to, from, open);
+            return Ok(());
+        }
         match self {
             Self::Outer(outer) => match outer.jump(channel, host_to_connect, port_to_connect) {
                 Ok(()) => open.accept().await,
@@ -127,12 +144,98 @@ impl Handler for Door {
                         .await
                 }
             },
-            Self::Inner(_) => {
-                let reason = "caponier: forwarding is not allowed".into();
-                open.reject(ChannelOpenFailure::Other { code: 1, reason }).await;
-            }
+            Self::Inner(_) => open.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
         }
         Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        socket_path: &str,
+        open: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match self.desk() {
+            Some(desk) => desk.forwards().open_socket(channel, socket_path, open),
+            None => open.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
+        }
+        Ok(())
+    }
+
+    /// Only servers open these.
+    async fn channel_open_x11(
+        &mut self,
+        _channel: Channel<Msg>,
+        _originator_address: &str,
+        _originator_port: u32,
+        open: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse(Act::Unknown { name: "channel x11".into() }, open).await;
+        Ok(())
+    }
+
+    /// Only servers open these.
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _address: &str,
+        _port: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        open: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse(Act::Unknown { name: "channel forwarded-tcpip".into() }, open).await;
+        Ok(())
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        address: &str,
+        port: &mut u32,
+        _session: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        let Some(desk) = self.desk() else { return Ok(false) };
+        let listening = desk.forwards().listen_tcp(address, *port).await;
+        if let Some(chosen) = listening {
+            *port = chosen;
+        }
+        Ok(listening.is_some())
+    }
+
+    async fn cancel_tcpip_forward(
+        &mut self,
+        address: &str,
+        port: u32,
+        _session: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        let Some(desk) = self.desk() else { return Ok(false) };
+        Ok(desk.forwards().cancel_tcp(address, port).await)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Result<bool, Self::Error> {
+        let Some(desk) = self.desk() else { return Ok(false) };
+        Ok(desk.forwards().listen_socket(path).await)
+    }
+
+    async fn cancel_streamlocal_forward(
+        &mut self,
+        path: &str,
+        _session: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        let Some(desk) = self.desk() else { return Ok(false) };
+        Ok(desk.forwards().cancel_socket(path).await)
+    }
+
+    async fn agent_request(
+        &mut self,
+        channel: ChannelId,
+        _session: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        let Some(desk) = self.desk() else { return Ok(false) };
+        Ok(desk.agent(channel).await)
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Self::Error> {
@@ -205,12 +308,17 @@ impl Handler for Door {
     async fn x11_request(
         &mut self,
         channel: ChannelId,
-        _single: bool,
-        _protocol: &str,
-        _cookie: &str,
-        _screen: u32,
+        single: bool,
+        protocol: &str,
+        cookie: &str,
+        screen: u32,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        session.channel_failure(channel)
+        let request = X11Request { single, protocol: protocol.into(), cookie: cookie.into(), screen };
+        let granted = match self.desk() {
+            Some(desk) => desk.x11(channel, request).await,
+            None => false,
+        };
+        reply(granted, channel, session)
     }
 }

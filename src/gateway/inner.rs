@@ -13,6 +13,7 @@ use super::desk::{Desk, Route};
 use super::door::Door;
 use super::jump::{Budget, JumpStream};
 use super::limits::{FAREWELL, INNER_GRACE};
+use super::overheard::Overheard;
 use super::pressure::{Brake, Paced, Pressure};
 use super::shared::Shared;
 use super::wire;
@@ -25,6 +26,7 @@ pub(super) struct Inner {
     caller: Caller,
     target: TargetName,
     pressure: Arc<Pressure>,
+    overheard: Arc<Overheard>,
     over: CancellationToken,
     authenticated: CancellationToken,
     desk: Option<Desk>,
@@ -44,8 +46,11 @@ impl Inner {
         Auth::Accept
     }
 
-    pub(super) fn authenticated(&self) {
+    pub(super) fn authenticated(&self, handle: server::Handle) {
         self.authenticated.cancel();
+        if let Some(desk) = &self.desk {
+            desk.forwards().ready(handle, Arc::clone(&self.overheard));
+        }
     }
 }
 
@@ -85,12 +90,14 @@ async fn speak(
     let pressure = Arc::new(Pressure::default());
     let over = CancellationToken::new();
     let authenticated = CancellationToken::new();
-    let paced = Paced::new(stream, Brake::Client(Arc::clone(&pressure), Arc::default()), kill);
+    let overheard = Arc::new(Overheard::default());
+    let paced = Paced::new(stream, Brake::Client(Arc::clone(&pressure), Arc::clone(&overheard)), kill);
     let inner = Inner {
         shared,
         caller,
         target: target.clone(),
         pressure,
+        overheard,
         over: over.clone(),
         authenticated: authenticated.clone(),
         desk: None,

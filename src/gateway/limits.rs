@@ -38,6 +38,36 @@ pub(super) const TARGET_NAP_MAX: Duration = Duration::from_millis(500);
 pub(super) const CHANNELS_MAX: usize = 64;
 /// Jump channels that may be open at once in one outer connection.
 pub(super) const JUMPS_MAX: usize = 32;
+/// Forwarded channels that may be open at once in one connection.
+pub(super) const FORWARDS_MAX: usize = 256;
+/// Listeners at the target of one connection.
+pub(super) const LISTENERS_MAX: usize = 16;
+/// Forwarded channels that share one connection to the target. russh's client role cannot slow down one channel alone, so
+/// one whose client does not read slows these down; the next ones get another connection.
+pub(super) const LANE_CHANNELS_MAX: usize = 8;
+/// Connections to the target for the forwards of one client connection.
+pub(super) const LANES_MAX: usize = 40;
+/// How long such a connection waits for its next channel, when it has no listener.
+pub(super) const LANE_LINGER: Duration = Duration::from_secs(60);
+/// How long a failed connection to the target answers for those who asked in the meantime.
+pub(super) const LANE_FAILURE_LIFE: Duration = Duration::from_millis(500);
+/// How long a target may take to connect for a client (TCP gives up after about two minutes).
+pub(super) const FORWARD_CONNECT: Duration = Duration::from_secs(150);
+/// Time one side of a forward has to close its channel once the other has: whoever hears the end of everything closes by
+/// itself, and russh forgets a channel entirely only when the peer closes first.
+pub(super) const FORWARD_CLOSE: Duration = Duration::from_millis(500);
+/// Channels that a target may have asked for and nobody has looked at yet, per connection.
+pub(super) const GUESTS_MAX: usize = 64;
+/// How long a connection that comes in may wait for its listener to be registered.
+pub(super) const GUEST_PATIENCE: Duration = Duration::from_secs(2);
+/// Time a request for a listener may take besides dialling the target.
+pub(super) const LISTEN_GRACE: Duration = Duration::from_secs(5);
+/// Bytes of a host or path that are looked at; longer ones are no host and no path.
+pub(super) const DESTINATION_MAX: usize = 300;
+/// Bytes in the name of an X11 authentication protocol.
+pub(super) const X11_NAME_MAX: usize = 64;
+/// Bytes in an X11 cookie, which is written in hexadecimal.
+pub(super) const X11_COOKIE_MAX: usize = 512;
 /// Environment variables a client may set for one channel.
 pub(super) const ENV_MAX: usize = 64;
 /// Bytes in one environment value.

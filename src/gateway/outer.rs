@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use russh::keys::ssh_key::Certificate;
-use russh::server::{Auth, Msg};
+use russh::server::{self, Auth, Msg};
 use russh::{Channel, ChannelId, ChannelWriteHalf, MethodKind, MethodSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::desk::{Desk, Program, Route};
 use super::jump::Budget;
 use super::limits::{CHANNELS_MAX, JUMPS_MAX, PAIRING_ASKS, PAIRING_LOOKS, PAIRING_PAUSE};
+use super::overheard::Overheard;
 use super::pressure::Pressure;
 use super::shared::Shared;
 use super::{assist, inner};
@@ -41,6 +42,7 @@ pub(super) struct Outer {
     shared: Arc<Shared>,
     from: IpAddr,
     pressure: Arc<Pressure>,
+    overheard: Arc<Overheard>,
     /// Cancelled when the connection is over; jump channels and sessions are its children.
     over: CancellationToken,
     /// Cancelled when somebody is recognised.
@@ -59,10 +61,12 @@ pub(super) struct Outer {
 }
 
 impl Outer {
+    #[expect(clippy::too_many_arguments, reason = "a connection has that many parts")]
     pub(super) fn new(
         shared: Arc<Shared>,
         from: IpAddr,
         pressure: Arc<Pressure>,
+        overheard: Arc<Overheard>,
         over: CancellationToken,
         authenticated: CancellationToken,
         pairing: Arc<Pairing>,
@@ -71,6 +75,7 @@ impl Outer {
             shared,
             from,
             pressure,
+            overheard,
             over,
             authenticated,
             pairing,
@@ -94,8 +99,11 @@ impl Outer {
         self.desk.is_none()
     }
 
-    pub(super) fn authenticated(&self) {
+    pub(super) fn authenticated(&self, handle: server::Handle) {
         self.authenticated.cancel();
+        if let Some(desk) = &self.desk {
+            desk.forwards().ready(handle, Arc::clone(&self.overheard));
+        }
     }
 
     /// Judges a certificate whose key the client has proved to hold.

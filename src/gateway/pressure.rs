@@ -73,12 +73,22 @@ pub(super) struct Gauge {
     upload: bool,
     bytes: AtomicUsize,
     wake: AtomicWaker,
+    /// Whether the client's windows shrink when it is congested.
+    shrinks: bool,
 }
 
 impl Gauge {
     /// `upload` for client to target.
     pub(super) fn new(pressure: Arc<Pressure>, upload: bool) -> Self {
-        Self { pressure, upload, bytes: AtomicUsize::new(0), wake: AtomicWaker::new() }
+        Self { pressure, upload, bytes: AtomicUsize::new(0), wake: AtomicWaker::new(), shrinks: true }
+    }
+
+    /// What forwards download over one connection. It brakes that connection only: what a client sends on other channels
+    /// does not suffer from a forward that nobody reads.
+    pub(super) fn of_lane(pressure: Arc<Pressure>) -> Self {
+        let mut gauge = Self::new(pressure, false);
+        gauge.shrinks = false;
+        gauge
     }
 
     /// So many bytes came in. False when the whole connection now holds too much: the channel must end.
@@ -105,6 +115,9 @@ impl Gauge {
     }
 
     fn congest(&self, yes: bool) {
+        if !self.shrinks {
+            return;
+        }
         let step = |counter: &AtomicUsize| {
             if yes {
                 counter.fetch_add(1, Ordering::Relaxed)
@@ -118,7 +131,8 @@ impl Gauge {
         }
     }
 
-    fn is_slow(&self) -> bool {
+    /// Whether its connection is read slowly.
+    pub(super) fn is_slow(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > BACKLOG_SLOW
     }
 }

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Program, PtyRequest, Request, Route};
+use super::forward::{Forwards, Invitation};
+use super::limits::GUESTS_MAX;
 use super::pressure::Gauge;
 use super::relay::{ClientEnd, Ending, Relay, Watch};
 use super::shared::Shared;
-use super::upstream::{self, UpstreamError};
+use super::upstream::{self, UpstreamError, Way};
 use crate::flow::authorize::{Permit, authorize, overruled};
 use crate::flow::session::{self as flow, OpenSession, Outcome, Terminal};
 use crate::policy::{Act, Ask};
@@ -19,6 +22,7 @@ use crate::policy::{Act, Ask};
 pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
     pub(super) route: Route,
+    pub(super) forwards: Arc<Forwards>,
     pub(super) request: Request,
     pub(super) client: ClientEnd,
 }
@@ -26,7 +30,7 @@ pub(super) struct Run {
 /// Runs it to its end. Whatever goes wrong, the client gets one line and an exit status, and the session is closed in
 /// the store.
 pub(super) async fn run(run: Run) {
-    let Run { shared, route, request, client } = run;
+    let Run { shared, route, forwards, request, client } = run;
     let app = &shared.app;
     let ask = Ask { target: route.target.clone(), login: route.login.clone(), act: act(&request) };
     // Watching begins before judging, so that no end of the sign-in and no other policy falls between the two.
@@ -46,7 +50,8 @@ pub(super) async fn run(run: Run) {
         columns: pty.columns,
         rows: pty.rows,
     });
-    let begun = flow::open(app, permit, terminal.as_ref(), recorder_failed.clone()).await;
+    let beside = beside(&request);
+    let begun = flow::open(app, permit, terminal.as_ref(), &beside, recorder_failed.clone()).await;
     let session = match begun {
         Ok(session) => session,
         Err(error) => return broken(&client, &shared, &error).await,
@@ -75,7 +80,7 @@ pub(super) async fn run(run: Run) {
         std::future::pending().await
     };
     let outcome = tokio::select! {
-        outcome = passage(&shared, &session, &request, &client, watch) => outcome,
+        outcome = passage(&shared, &session, &request, &client, (forwards, beside), watch) => outcome,
         never = judging => never,
     };
     tracing::info!(session.id = %session.id(), reason = outcome.reason, "session closed");
@@ -102,12 +107,18 @@ fn act(request: &Request) -> Act {
     }
 }
 
+/// The permits for what the program may use while it runs.
+fn beside(request: &Request) -> Vec<Permit> {
+    request.agent.iter().chain(request.x11.iter().map(|(_, permit)| permit)).cloned().collect()
+}
+
 /// Connects, starts the program and relays until the end.
 async fn passage(
     shared: &Shared,
     session: &OpenSession,
     request: &Request,
     client: &ClientEnd,
+    (forwards, beside): (Arc<Forwards>, Vec<Permit>),
     watch: Watch,
 ) -> Outcome {
     let app = &shared.app;
@@ -116,7 +127,19 @@ async fn passage(
     let download = Arc::new(Gauge::new(Arc::clone(&client.pressure), false));
     let host_ca = app.signer.public_key(crate::ca::Authority::Host);
     let dial = app.config.sessions.dial;
-    let connecting = upstream::connect(session, host_ca, &app.clock, Arc::clone(&download), &kill, dial);
+    let (guests_in, guests) = mpsc::channel(GUESTS_MAX);
+    let over = CancellationToken::new();
+    let _end_of_guests = over.clone().drop_guard();
+    let way = Way {
+        host_ca,
+        clock: &app.clock,
+        download: Arc::clone(&download),
+        kill: &kill,
+        guests: (!beside.is_empty()).then_some(guests_in),
+        over: over.clone(),
+        limit: dial,
+    };
+    let connecting = upstream::connect(session, way);
     let connected = tokio::select! {
         connected = connecting => connected,
         () = client.gone.cancelled() => return ended("client-gone"),
@@ -154,6 +177,16 @@ async fn passage(
             return ended("target-refused");
         }
     };
+    if !beside.is_empty() {
+        let invitation = Invitation {
+            session: session.id().clone(),
+            permits: beside,
+            x11_once: request.x11.as_ref().is_some_and(|(x11, _)| x11.single),
+            download: Arc::clone(&download),
+            over,
+        };
+        shared.sessions.spawn(forwards.host(invitation, guests));
+    }
     let relay = Relay::new(client, write, session.recorder(), request.pty.is_some(), download);
     let outcome = relay.run(read, early, watch).await;
     drop(upstream.handle);
@@ -187,6 +220,18 @@ async fn start(
         write.request_pty(true, term, *columns, *rows, *width, *height, modes).await.map_err(|_| gone)?;
         answered(read).await.map_err(|()| "a terminal")?;
     }
+    // A target that does not want these runs the program without them, as with a direct connection.
+    if request.agent.is_some() {
+        write.agent_forward(true).await.map_err(|_| gone)?;
+        refused_or(read, "agent forwarding").await?;
+    }
+    if let Some((x11, _)) = &request.x11 {
+        write
+            .request_x11(true, x11.single, x11.protocol.as_str(), x11.cookie.as_str(), x11.screen)
+            .await
+            .map_err(|_| gone)?;
+        refused_or(read, "X11 forwarding").await?;
+    }
     for (name, value) in request.env.iter().filter(|(name, _)| permit.passes(name)) {
         // Without a reply: a target that does not want the variable ignores it, as with a direct connection.
         write.set_env(false, name.as_str(), value.as_str()).await.map_err(|_| gone)?;
@@ -205,6 +250,22 @@ async fn start(
         Program::Exec(_) => "the command",
         Program::Subsystem(_) => "the subsystem",
     })
+}
+
+/// Waits for a yes or a no that changes nothing.
+async fn refused_or(read: &mut ChannelReadHalf, what: &'static str) -> Result<(), &'static str> {
+    loop {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is an answer")]
+        match read.wait().await {
+            Some(ChannelMsg::Success) => return Ok(()),
+            Some(ChannelMsg::Failure) => {
+                tracing::info!(what, "the target refused; see its sshd_config");
+                return Ok(());
+            }
+            Some(ChannelMsg::WindowAdjusted { .. }) => {}
+            _ => return Err("the channel"),
+        }
+    }
 }
 
 /// The next reply on the channel. sshd answers before it sends data; a server that sends data first has said yes too.

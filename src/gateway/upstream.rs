@@ -9,8 +9,9 @@ use russh::keys::PublicKeyOrCertificate;
 use russh::keys::ssh_key::PublicKey;
 use russh::{Channel, ChannelOpenFailure};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::pressure::{Brake, Gauge, Paced};
 use super::wire::{self, Socket};
@@ -56,41 +57,100 @@ pub(super) struct Upstream {
     pub(super) channel: Channel<client::Msg>,
 }
 
-/// Dials, checks the host key, logs in once and opens a session channel, all within `limit`.
-pub(super) async fn connect(
+/// A channel that a target opens, not answered yet.
+pub(super) struct Guest {
+    pub(super) knock: Knock,
+    pub(super) channel: Channel<client::Msg>,
+    pub(super) reply: client::ChannelOpenHandle,
+}
+
+/// What such a channel is for, as the target says.
+pub(super) enum Knock {
+    /// Somebody came to a listener (RFC 4254 section 7.2).
+    Tcp { address: String, port: u32, from: String, from_port: u32 },
+    /// The same for a Unix socket.
+    Socket { path: String },
+    /// A program wants the client's agent.
+    Agent,
+    /// A program wants the client's display (RFC 4254 section 6.3.2).
+    X11 { from: String, from_port: u32 },
+}
+
+impl Knock {
+    /// Who came, where that is known.
+    pub(super) fn origin(&self) -> Option<String> {
+        match self {
+            Self::Tcp { from, from_port, .. } | Self::X11 { from, from_port } => {
+                let from: String = from.chars().take(64).collect();
+                Some(format!("{from} port {from_port}"))
+            }
+            Self::Socket { .. } | Self::Agent => None,
+        }
+    }
+}
+
+/// What a connection to a target needs besides its session.
+pub(super) struct Way<'a> {
+    pub(super) host_ca: &'a PublicKey,
+    pub(super) clock: &'a Clock,
+    /// What comes from the target.
+    pub(super) download: Arc<Gauge>,
+    /// Cancelled to cut it.
+    pub(super) kill: &'a CancellationToken,
+    /// Who receives what the target opens; without, every such channel is refused.
+    pub(super) guests: Option<mpsc::Sender<Guest>>,
+    /// Cancelled when the connection is over.
+    pub(super) over: CancellationToken,
+    /// How long it may take.
+    pub(super) limit: Duration,
+}
+
+/// Dials, checks the host key, logs in once and opens a session channel, all within the limit.
+pub(super) async fn connect(session: &OpenSession, way: Way<'_>) -> Result<Upstream, UpstreamError> {
+    within(session, way.limit, async {
+        let handle = dial(session, way).await?;
+        let name = &session.permit().target().name;
+        let channel = handle.channel_open_session().await.map_err(|e| broken(name.as_str(), &e))?;
+        Ok(Upstream { handle, channel })
+    })
+    .await
+}
+
+/// The same without a channel.
+pub(super) async fn connect_bare(
     session: &OpenSession,
-    host_ca: &PublicKey,
-    clock: &Clock,
-    download: Arc<Gauge>,
-    kill: &CancellationToken,
+    way: Way<'_>,
+) -> Result<Handle<Trust>, UpstreamError> {
+    within(session, way.limit, dial(session, way)).await
+}
+
+async fn within<T>(
+    session: &OpenSession,
     limit: Duration,
-) -> Result<Upstream, UpstreamError> {
+    connecting: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
     let target = session.permit().target();
-    match timeout(limit, dial(session, host_ca, clock, download, kill)).await {
+    match timeout(limit, connecting).await {
         Ok(result) => result,
         Err(_) => Err(UpstreamError::TimedOut { target: target.name.to_string(), secs: limit.as_secs() }),
     }
 }
 
-async fn dial(
-    session: &OpenSession,
-    host_ca: &PublicKey,
-    clock: &Clock,
-    download: Arc<Gauge>,
-    kill: &CancellationToken,
-) -> Result<Upstream, UpstreamError> {
+async fn dial(session: &OpenSession, way: Way<'_>) -> Result<Handle<Trust>, UpstreamError> {
     let permit = session.permit();
     let target = permit.target();
     let name = || target.name.to_string();
     let unreachable = |e: std::io::Error| UpstreamError::Unreachable { target: name(), why: plain(&e) };
     let stream = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(unreachable)?;
-    let stream = Paced::new(Socket::new(stream).map_err(unreachable)?, Brake::Target(download), kill);
+    let stream = Paced::new(Socket::new(stream).map_err(unreachable)?, Brake::Target(way.download), way.kill);
     let objection = Arc::new(Mutex::new(None));
     let trust = Trust {
         target: target.clone(),
-        host_ca: host_ca.clone(),
-        clock: clock.clone(),
+        host_ca: way.host_ca.clone(),
+        clock: way.clock.clone(),
         objection: Arc::clone(&objection),
+        guests: way.guests,
+        _over: way.over.drop_guard(),
     };
     let mut handle =
         client::connect_stream(wire::client(&target.host_key), stream, trust).await.map_err(|e| {
@@ -108,8 +168,7 @@ async fn dial(
     if !answer.success() {
         return Err(UpstreamError::Refused { target: name(), login: login.to_string() });
     }
-    let channel = handle.channel_open_session().await.map_err(|e| broken(&name(), &e))?;
-    Ok(Upstream { handle, channel })
+    Ok(handle)
 }
 
 /// russh's errors in words for a user.
@@ -135,15 +194,27 @@ fn plain(error: &std::io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
-/// Decides about the target's host key, and refuses every channel a target tries to open towards us.
+/// Decides about the target's host key, and hands on the channels that a target opens where somebody receives them; every
+/// other is refused.
 pub(super) struct Trust {
     target: Target,
     host_ca: PublicKey,
     clock: Clock,
     objection: Arc<Mutex<Option<String>>>,
+    guests: Option<mpsc::Sender<Guest>>,
+    _over: DropGuard,
 }
 
 impl Trust {
+    /// Never waits: the connection's loop runs this. A guest nobody has room for is refused by being dropped.
+    fn announce(&self, knock: Knock, channel: Channel<client::Msg>, reply: client::ChannelOpenHandle) {
+        if let Some(guests) = &self.guests
+            && guests.try_send(Guest { knock, channel, reply }).is_err()
+        {
+            tracing::warn!(target = %self.target.name, "the target opens too many channels at once; refused");
+        }
+    }
+
     fn judge(&self, shown: &PublicKeyOrCertificate) -> Result<(), String> {
         match (&self.target.host_key, shown) {
             (HostKey::Ca { principal }, PublicKeyOrCertificate::Certificate(certificate)) => {
@@ -183,34 +254,38 @@ impl client::Handler for Trust {
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
+        channel: Channel<client::Msg>,
+        address: &str,
+        port: u32,
+        from: &str,
+        from_port: u32,
         reply: client::ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
-        refuse(reply).await
+        let (address, from) = (address.to_owned(), from.to_owned());
+        self.announce(Knock::Tcp { address, port, from, from_port }, channel, reply);
+        Ok(())
     }
 
     async fn server_channel_open_forwarded_streamlocal(
         &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
+        channel: Channel<client::Msg>,
+        path: &str,
         reply: client::ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
-        refuse(reply).await
+        self.announce(Knock::Socket { path: path.to_owned() }, channel, reply);
+        Ok(())
     }
 
     async fn server_channel_open_agent_forward(
         &mut self,
-        _: Channel<client::Msg>,
+        channel: Channel<client::Msg>,
         reply: client::ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
-        refuse(reply).await
+        self.announce(Knock::Agent, channel, reply);
+        Ok(())
     }
 
     async fn server_channel_open_unknown(
@@ -256,13 +331,14 @@ impl client::Handler for Trust {
 
     async fn server_channel_open_x11(
         &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: u32,
+        channel: Channel<client::Msg>,
+        from: &str,
+        from_port: u32,
         reply: client::ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
-        refuse(reply).await
+        self.announce(Knock::X11 { from: from.to_owned(), from_port }, channel, reply);
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //! channel, request and global request that SSH knows is one [`Act`]; there is no other way to ask.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::names::{LoginName, TargetName};
 use crate::time::Timestamp;
@@ -117,12 +118,14 @@ pub enum Act {
 
 /// What a verdict depends on besides the policy and the person. `now` and the address are arguments, so that every
 /// rule about time and place is a row in a test.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Circumstances {
     /// The moment.
     pub now: Timestamp,
     /// The client's address.
     pub from: IpAddr,
+    /// The bastion's own addresses, to which nothing is forwarded by accident. Needed for forwards only.
+    pub own: Arc<[IpAddr]>,
 }
 
 /// A no, as an answer: not an error. `code` is stable and documented, `text` is one line for the user and says

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::role::{Draft, Limits, NEEDED};
 use super::target::Targets;
-use super::{ChannelKind, CommandSet, Hours, Members, Recording, Role, Selector, Terms};
+use super::{ChannelKind, CommandSet, ForwardRules, Hours, Members, Recording, Role, Selector, Terms};
 use crate::config::{At, hint, show_duration};
 use crate::names::{LoginName, RoleName};
 use crate::net::Cidr;
@@ -27,6 +27,9 @@ struct Joined {
     env: Option<Vec<String>>,
     sources: Vec<Vec<Cidr>>,
     hours: Vec<Hours>,
+    forwards: Option<ForwardRules>,
+    /// A role that people can have is among them, so what it does not open stays closed.
+    usable: bool,
     terms: Terms,
     recording: Option<Recording>,
 }
@@ -133,7 +136,22 @@ fn narrow(joined: &mut Joined, draft: &Draft<'_>) {
         }
         joined.env = Some(env.value.clone());
     }
+    forwards(joined, draft, base.as_ref());
     limits(joined, draft, base.as_ref());
+    joined.usable |= !draft.template;
+}
+
+/// Forwards are off where nobody says otherwise: a role that extends one without any cannot turn them on.
+fn forwards(joined: &mut Joined, draft: &Draft<'_>, base: Option<&RoleName>) {
+    let Some(given) = &draft.forwards else { return };
+    joined.forwards = match joined.forwards.take() {
+        Some(wide) => Some(wide.narrow(&given.value)),
+        None if joined.usable => {
+            widens(draft, given, base, "forwards");
+            None
+        }
+        None => Some(given.value.clone()),
+    };
 }
 
 fn limits(joined: &mut Joined, draft: &Draft<'_>, base: Option<&RoleName>) {
@@ -266,6 +284,7 @@ fn finished(draft: &Draft<'_>, joined: Joined, targets: &Targets) -> Role {
         env: joined.env,
         sources: joined.sources,
         hours: joined.hours,
+        forwards: joined.forwards.unwrap_or_default(),
         terms: Terms { recording: joined.recording.unwrap_or(Recording::Output), ..joined.terms },
     }
 }

@@ -10,6 +10,7 @@ mod conditions;
 pub mod decide;
 pub mod extends;
 pub mod file;
+pub mod forwards;
 pub mod hours;
 mod role;
 mod target;
@@ -24,8 +25,11 @@ use crate::net::Cidr;
 
 pub use ask::{Act, Ask, ChannelKind, Circumstances, Refusal, RefusalCode};
 pub use commands::CommandSet;
-pub use decide::{Allowance, CommandPass, Verdict, certificate_max, decide, logins_for, targets_for};
+pub use decide::{
+    Allowance, CommandPass, Verdict, certificate_max, decide, logins_for, targets_for, wants_addresses,
+};
 pub use file::{check_against, load, load_for};
+pub use forwards::ForwardRules;
 pub use hours::Hours;
 pub use terms::{Recording, Terms};
 
@@ -93,6 +97,8 @@ pub struct Role {
     pub sources: Vec<Vec<Cidr>>,
     /// When it may be used: a moment in every layer.
     pub hours: Vec<Hours>,
+    /// What may be forwarded.
+    pub forwards: ForwardRules,
     /// Limits that an allowed act carries.
     pub terms: Terms,
 }

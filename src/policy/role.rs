@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::{self, Targets};
-use super::{ChannelKind, CommandSet, Hours, Members, Recording, Selector, conditions};
+use super::{
+    ChannelKind, CommandSet, ForwardRules, Hours, Members, Recording, Selector, conditions, forwards,
+};
 use crate::config::{At, Section, hint};
 use crate::names::{GroupName, LoginName, ProviderName, RoleName, TargetName};
 use crate::net::Cidr;
@@ -29,6 +31,7 @@ pub(super) struct Draft<'d> {
     pub(super) env: Option<At<Vec<String>>>,
     pub(super) sources: Option<Vec<Cidr>>,
     pub(super) hours: Option<Hours>,
+    pub(super) forwards: Option<At<ForwardRules>>,
     pub(super) limits: Limits,
 }
 
@@ -94,6 +97,9 @@ pub(super) fn read<'d>(
     let sources = conditions::sources(&mut section);
     let hours = conditions::hours(&mut section);
     let limits = conditions::limits(&mut section);
+    let forwards = section
+        .place_of("forwards")
+        .map(|place| At { value: forwards::read(section.child("forwards")), place });
     let Some(name) = name else {
         section.finish();
         return None;
@@ -111,6 +117,7 @@ pub(super) fn read<'d>(
         env,
         sources,
         hours,
+        forwards,
         limits,
     })
 }

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 
 const TABLE: &str = "session";
 /// Kinds of session.
-const KINDS: &[&str] = &["shell", "exec", "sftp"];
+const KINDS: &[&str] = &["shell", "exec", "sftp", "forward"];
 
 /// A session row.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct SessionRow {
     pub target: String,
     /// Login.
     pub login: String,
-    /// `shell`, `exec`, `sftp`.
+    /// `shell`, `exec`, `sftp`, `forward`.
     pub kind: String,
     /// The command line of an exec, lossy UTF-8 (NUL is kept as U+FFFD too); empty otherwise.
     pub command: String,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use caponier::ca::draft::{Draft, JUMP_HOST_LIFE};
+use caponier::ca::draft::{Draft, JUMP_HOST_LIFE, Permissions};
 use caponier::ca::init::{InitError, init};
 use caponier::ca::signer::{Authority, Signer, SignerError};
 use caponier::ca::verify::{verify_host, verify_user};
@@ -184,7 +184,8 @@ async fn openssh_describes_target_and_host_certificates() {
     let (_, key) = place.client_key("ed25519");
     let (session, login) = (SessionId::random(&place.random), "deploy".parse().unwrap());
     let sign_in: SignInId = SIGN_IN.parse().unwrap();
-    let draft = Draft::target(&key, 7, "ann", &sign_in, &session, &login, false, NOW).unwrap();
+    let draft =
+        Draft::target(&key, 7, "ann", &sign_in, &session, &login, Permissions::default(), NOW).unwrap();
     let certificate = signer.sign(&draft, &place.random, NOW).await.unwrap();
     let said = described(place.path(), &certificate.to_openssh().unwrap());
     assert_lines(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use russh::keys::Algorithm;
 
 use super::*;
+use crate::ca::Permissions;
 use crate::ca::draft::{BACKDATE, TARGET_HOST_LIFE_MAX, TARGET_LIFE, USER_LIFE_MAX};
 use crate::ids::{SessionId, SignInId};
 use crate::names::LoginName;
@@ -143,7 +144,16 @@ b",
         }
         1 => {
             let (session, login) = (SessionId::random(&random), "root".parse().unwrap());
-            Draft::target(key, serial, key_id, &sign_in, &session, &login, pick(2) == 0, now)
+            Draft::target(
+                key,
+                serial,
+                key_id,
+                &sign_in,
+                &session,
+                &login,
+                Permissions { pty: pick(2) == 0, ..Permissions::default() },
+                now,
+            )
         }
         _ => {
             let names: Vec<String> = some.iter().map(|name| (*name).to_owned()).collect();

@@ -8,11 +8,13 @@
 //! opens what the first one did not. The verdict is named after the first allowing role in the order of the file.
 
 mod exec;
+mod forward;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::commands::Assurance;
+use super::forwards::Host;
 use super::hours::Opening;
 use super::{
     Act, Ask, ChannelKind, Circumstances, Members, Policy, Refusal, RefusalCode, Role, Target, Terms,
@@ -52,6 +54,8 @@ pub struct Allowance {
     pub env: Vec<Option<Vec<String>>>,
     /// The first moment at which one of the roles closes: to be judged again then.
     pub until: Option<Timestamp>,
+    /// For a connection to a host: what the target is to be asked for, one after the other until one answers.
+    pub hosts: Vec<String>,
 }
 
 /// A command that may run.
@@ -93,21 +97,9 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) ->
         Act::LocalForward { .. }
         | Act::LocalSocket { .. }
         | Act::RemoteForward { .. }
-        | Act::RemoteSocket { .. } => {
-            let text =
-                "forwarding is not allowed to you: ask an administrator for a role that has this forward";
-            refuse(ask, RefusalCode::Forward, text.into(), "no role has forwards".into())
-        }
-        Act::Agent => {
-            let text = "agent forwarding is not allowed to you; ssh -J needs none";
-            refuse(ask, RefusalCode::Agent, text.into(), "no role allows agent forwarding".into())
-        }
-        Act::X11 => refuse(
-            ask,
-            RefusalCode::X11,
-            "X11 forwarding is not allowed to you".into(),
-            "no role allows X11".into(),
-        ),
+        | Act::RemoteSocket { .. }
+        | Act::Agent
+        | Act::X11 => forward::decide(ask, target, &opening, at),
         Act::Tun => refuse(
             ask,
             RefusalCode::Tun,
@@ -194,12 +186,27 @@ fn allow(target: &Target, allowing: &[&Role], at: &Circumstances) -> Option<Verd
         command: None,
         env: allowing.iter().map(|role| role.env.clone()).collect(),
         until: until.min(),
+        hosts: Vec::new(),
     })))
 }
 
 fn refuse(ask: &Ask, code: RefusalCode, text: String, reason: String) -> Verdict {
     let reason = format!("{reason} for {} as {}", ask.target, ask.login);
     Verdict::Refuse(Refusal { code, text, reason })
+}
+
+/// Whether the verdict on a forward depends on what its host's name resolves to. Names that no rule could allow are not
+/// looked up, or anybody could have the bastion ask anything of the world.
+pub fn wants_addresses(policy: &Policy, who: &Identity, ask: &Ask) -> bool {
+    let Act::LocalForward { host, port, .. } = &ask.act else { return false };
+    let (Some(target), Ok(host), Ok(port)) =
+        (policy.targets.get(&ask.target), Host::parse(host), u16::try_from(*port))
+    else {
+        return false;
+    };
+    roles_of(policy, who)
+        .filter(|role| opens_target(role, target) && role.logins.contains(&ask.login))
+        .any(|role| role.forwards.wants_addresses(&host, port))
 }
 
 /// Every login that any role opens for `who` on any target: the principals a certificate may carry.

@@ -1,18 +1,23 @@
 //! Tests of the decision: one full matrix as a table to read, the texts of refusals, the attacks, and properties over
 //! generated policies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::identity::Kind;
 use crate::inspect::command::Dialect;
 use crate::names::ProviderName;
-use crate::policy::{HostKey, Members, Recording, Selector};
+use crate::policy::{ForwardRules, HostKey, Members, Recording, Selector};
 use crate::random::Random;
 
 /// A Friday at noon, from an address of the documentation range.
 fn noon() -> Circumstances {
-    Circumstances { now: Timestamp::from_secs(1_795_176_000), from: "192.0.2.7".parse().unwrap() }
+    Circumstances {
+        now: Timestamp::from_secs(1_795_176_000),
+        from: "192.0.2.7".parse().unwrap(),
+        own: Arc::default(),
+    }
 }
 
 fn judged(policy: &Policy, who: &Identity, ask: &Ask) -> Verdict {
@@ -348,6 +353,7 @@ impl Draw {
             hours: Vec::new(),
             logins: self.some(&["l1", "l2"]).iter().map(|l| l.parse().unwrap()).collect(),
             channels: KINDS.into_iter().filter(|_| self.below(2) == 0).collect(),
+            forwards: ForwardRules::default(),
             terms: self.terms(),
         });
         Policy { targets, roles: roles.collect(), digest: String::new() }
