@@ -29,5 +29,6 @@ mod sign_in;
 mod stall;
 mod store;
 mod tidy;
+mod vscode;
 mod whole;
 mod world;
