@@ -16,6 +16,7 @@ mod commands;
 mod config;
 mod credentials;
 mod ending;
+mod gate;
 mod keygen;
 mod many;
 mod pairing;

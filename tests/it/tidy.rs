@@ -232,8 +232,8 @@ fn the_lock_file_is_small_single_and_from_one_source() {
     report("Cargo.lock", wrong);
 }
 
-#[test]
-fn every_dependency_has_a_licence_we_may_use() {
+/// What `cargo metadata` says of every package that is linked here.
+fn packages() -> Vec<Value> {
     let version = run(Command::new("rustc").arg("-vV"), b"", PATIENCE).ok();
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let said = run(
@@ -244,9 +244,23 @@ fn every_dependency_has_a_licence_we_may_use() {
         PATIENCE,
     )
     .ok();
-    let metadata: Value = serde_json::from_str(&said).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
+    let mut metadata: Value = serde_json::from_str(&said).unwrap();
+    let Value::Array(packages) = metadata["packages"].take() else {
+        panic!("cargo metadata was not understood")
+    };
     assert!(packages.len() > 100, "cargo metadata was not understood");
+    packages
+}
+
+/// Where the sources of a package lie.
+pub(crate) fn package_folder(name: &str) -> PathBuf {
+    let found = packages().into_iter().find(|package| package["name"] == name).unwrap();
+    Path::new(found["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
+}
+
+#[test]
+fn every_dependency_has_a_licence_we_may_use() {
+    let packages = packages();
     let wrong = packages.iter().filter_map(|package| {
         let licence = package["license"].as_str().unwrap_or_default();
         (!licence_fits(licence))
