@@ -4,11 +4,12 @@
 //! answers. No clock, no disk, no async in `decide`.
 
 pub mod ask;
-mod conditions;
 pub mod commands;
+mod conditions;
 pub mod decide;
 pub mod extends;
 pub mod file;
+pub mod files;
 pub mod hours;
 mod role;
 mod target;
