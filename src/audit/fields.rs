@@ -86,6 +86,7 @@ impl AuditEvent {
                 role,
                 rule,
                 assurance,
+                transfer,
                 sent,
                 policy,
                 from,
@@ -96,8 +97,8 @@ impl AuditEvent {
                     "session": session.as_str(), "sign_in": sign_in.as_str(),
                     "client_serial": client_serial.map(|serial| serial.to_string()),
                     "target_serial": target_serial.to_string(), "target": target, "login": login, "act": act,
-                    "role": role, "rule": rule, "assurance": assurance, "sent": sent, "policy": policy, "from": from,
-                    "recording": recording,
+                    "role": role, "rule": rule, "assurance": assurance, "transfer": transfer, "sent": sent,
+                    "policy": policy, "from": from, "recording": recording,
                 }),
             ),
             Self::SessionClosed { session, reason, exit_status, bytes_in, bytes_out, recording_sha256 } => {
@@ -303,6 +304,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one row for each event")]
     fn events_of_sessions() {
         check(
             &AuditEvent::CredentialRefused {
@@ -347,6 +349,7 @@ mod tests {
                 role: "ops".into(),
                 rule: Some("web: restart".into()),
                 assurance: Some("enforced"),
+                transfer: None,
                 sent: None,
                 policy: "ab".into(),
                 from: "192.0.2.1".into(),
@@ -356,7 +359,7 @@ mod tests {
             with_alice(json!({
                 "session": SESSION, "sign_in": SIGN_IN, "client_serial": null,
                 "target_serial": "1152921504606846976", "target": "web1", "login": "root", "act": "shell",
-                "role": "ops", "rule": "web: restart", "assurance": "enforced", "sent": null, "policy": "ab", "from": "192.0.2.1", "recording": "a.cast",
+                "role": "ops", "rule": "web: restart", "assurance": "enforced", "transfer": null, "sent": null, "policy": "ab", "from": "192.0.2.1", "recording": "a.cast",
             })),
         );
         check(

@@ -142,6 +142,8 @@ pub enum AuditEvent {
         rule: Option<String>,
         /// How sure that rule's verdict is: `enforced` or `detected`.
         assurance: Option<&'static str>,
+        /// The files that an old copying program moves: `scp to the target: /srv/x`.
+        transfer: Option<String>,
         /// The command line that the target gets, where it is not the client's byte for byte.
         sent: Option<String>,
         /// Digest of the policy that allowed it.

@@ -12,8 +12,8 @@ use crate::audit::AuditEvent;
 use crate::flow::{Caller, destination};
 use crate::names::RoleName;
 use crate::policy::{
-    self, Act, Allowance, Ask, Circumstances, CommandPass, Policy, Recording, Refusal, RefusalCode, Target,
-    Terms, Verdict,
+    self, Act, Allowance, Ask, Circumstances, CommandPass, FileRules, Policy, Recording, Refusal,
+    RefusalCode, Target, Terms, Verdict,
 };
 use crate::store::StoreError;
 use crate::time::Timestamp;
@@ -71,6 +71,11 @@ impl Permit {
     /// For a connection to a host: what to ask the target for, one after the other until one answers.
     pub fn hosts(&self) -> &[String] {
         &self.allowed.hosts
+    }
+
+    /// For sftp: the path rules of each role that allows it.
+    pub fn files(&self) -> &[FileRules] {
+        &self.allowed.files
     }
 
     /// When it must be judged again, because one of the roles closes.

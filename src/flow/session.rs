@@ -294,6 +294,7 @@ fn opened(permit: &Permit, beside: &[Permit], row: &SessionRow, target_serial: u
         role: permit.roles(),
         rule: rule.map(|(rule, _)| rule.clone()),
         assurance: rule.map(|(_, assurance)| assurance.as_str()),
+        transfer: pass.and_then(|pass| pass.transfer.as_ref()).map(ToString::to_string),
         sent: sent.map(|pass| String::from_utf8_lossy(&pass.send).into_owned()),
         policy: permit.policy_digest().into(),
         from: row.from.clone(),

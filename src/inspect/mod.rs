@@ -2,3 +2,4 @@
 //! verdicts. Which of them are allowed is `policy`'s; carrying them is the gateway's.
 
 pub mod command;
+pub mod transfer;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::role::{Draft, Limits, NEEDED};
 use super::target::Targets;
-use super::{ChannelKind, CommandSet, ForwardRules, Hours, Members, Recording, Role, Selector, Terms};
+use super::{
+    ChannelKind, CommandSet, FileRules, ForwardRules, Hours, Members, Recording, Role, Selector, Terms,
+};
 use crate::config::{At, hint, show_duration};
 use crate::names::{LoginName, RoleName};
 use crate::net::Cidr;
@@ -24,6 +26,7 @@ struct Joined {
     logins: Option<BTreeSet<LoginName>>,
     channels: Option<BTreeSet<ChannelKind>>,
     commands: Vec<Arc<CommandSet>>,
+    files: FileRules,
     env: Option<Vec<String>>,
     sources: Vec<Vec<Cidr>>,
     hours: Vec<Hours>,
@@ -113,6 +116,9 @@ fn narrow(joined: &mut Joined, draft: &Draft<'_>) {
     joined.members.extend(draft.members.clone());
     joined.targets.extend(draft.targets.clone());
     joined.commands.extend(draft.commands.as_ref().map(|set| Arc::clone(&set.value)));
+    if let Some(files) = &draft.files {
+        joined.files = files.clone().within(&joined.files);
+    }
     joined.sources.extend(draft.sources.clone());
     joined.hours.extend(draft.hours.clone());
     let base = joined.extends.first().cloned();
@@ -228,21 +234,39 @@ fn covered(wide: &[String], pattern: &str) -> bool {
 fn unenforceable(draft: &Draft<'_>, joined: &Joined) {
     let section = &draft.section;
     let Some(channels) = &joined.channels else { return };
-    if joined.commands.is_empty() {
-        return;
+    let place = |key| section.place_of(key).or_else(|| section.place_of("channels")).unwrap_or(section.place);
+    let has = |kind| channels.contains(&kind);
+    if !joined.commands.is_empty() {
+        if has(ChannelKind::Shell) {
+            let message = "command rules hold for \"exec\" only, and this role gives a shell too, where whatever is \
+                           typed runs: take \"shell\" out of its channels, or give the shell in a role of its own";
+            section.problem(place("commands"), message);
+        }
+        if !has(ChannelKind::Exec) {
+            let message =
+                "command rules are for \"exec\", which this role does not open: add it, or leave them out";
+            section.problem(place("commands"), message);
+        }
     }
-    let place =
-        section.place_of("commands").or_else(|| section.place_of("channels")).unwrap_or(section.place);
-    if channels.contains(&ChannelKind::Shell) {
-        let message = "command rules hold for \"exec\" only, and this role gives a shell too, where whatever is typed \
-                       runs: take \"shell\" out of its channels, or give the shell in a role of its own for others";
-        section.problem(place, message);
-    }
-    if !channels.contains(&ChannelKind::Exec) {
-        section.problem(
-            place,
-            "command rules are for \"exec\", which this role does not open: add it, or leave them out",
-        );
+    if !joined.files.is_unrestricted() {
+        let everything = if has(ChannelKind::Shell) {
+            Some("a shell")
+        } else {
+            (has(ChannelKind::Exec) && joined.commands.is_empty()).then_some("every command")
+        };
+        if let Some(everything) = everything {
+            let message = format!(
+                "path rules hold for \"sftp\", \"scp\", \"rsync\" and \"git\" only, and this role gives {everything} too, \
+                 which reads and writes any file: take it out of its channels, or give it in a role of its own"
+            );
+            section.problem(place("files"), message);
+        }
+        let transfers = [ChannelKind::Sftp, ChannelKind::Scp, ChannelKind::Rsync, ChannelKind::Git];
+        if !transfers.into_iter().any(has) {
+            let message =
+                "path rules are for \"sftp\", \"scp\", \"rsync\" and \"git\", of which this role opens none";
+            section.problem(place("files"), message);
+        }
     }
 }
 
@@ -281,6 +305,7 @@ fn finished(draft: &Draft<'_>, joined: Joined, targets: &Targets) -> Role {
         logins: joined.logins.unwrap_or_default(),
         channels: joined.channels.unwrap_or_default(),
         commands: joined.commands,
+        files: joined.files,
         env: joined.env,
         sources: joined.sources,
         hours: joined.hours,

@@ -10,6 +10,7 @@ mod conditions;
 pub mod decide;
 pub mod extends;
 pub mod file;
+pub mod files;
 pub mod forwards;
 pub mod hours;
 mod role;
@@ -29,6 +30,7 @@ pub use decide::{
     Allowance, CommandPass, Verdict, certificate_max, decide, logins_for, targets_for, wants_addresses,
 };
 pub use file::{check_against, load, load_for};
+pub use files::FileRules;
 pub use forwards::ForwardRules;
 pub use hours::Hours;
 pub use terms::{Recording, Terms};
@@ -91,6 +93,8 @@ pub struct Role {
     pub channels: BTreeSet<ChannelKind>,
     /// Command rules for `exec`: every set must allow. Empty: every command.
     pub commands: Vec<Arc<CommandSet>>,
+    /// Path rules for `sftp`, `scp`, `rsync` and `git`.
+    pub files: FileRules,
     /// Environment variables that may pass: names, `*` only at the end. None: what the configuration says.
     pub env: Option<Vec<String>>,
     /// Where the client may connect from: an address in every layer.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::target::{self, Targets};
 use super::{
-    ChannelKind, CommandSet, ForwardRules, Hours, Members, Recording, Selector, conditions, forwards,
+    ChannelKind, CommandSet, FileRules, ForwardRules, Hours, Members, Recording, Selector, conditions, files,
+    forwards,
 };
 use crate::config::{At, Section, hint};
 use crate::names::{GroupName, LoginName, ProviderName, RoleName, TargetName};
@@ -28,6 +29,7 @@ pub(super) struct Draft<'d> {
     pub(super) logins: Option<At<Vec<At<LoginName>>>>,
     pub(super) channels: Option<At<Vec<At<ChannelKind>>>>,
     pub(super) commands: Option<At<Arc<CommandSet>>>,
+    pub(super) files: Option<FileRules>,
     pub(super) env: Option<At<Vec<String>>>,
     pub(super) sources: Option<Vec<Cidr>>,
     pub(super) hours: Option<Hours>,
@@ -93,6 +95,15 @@ pub(super) fn read<'d>(
         }
         Some(At { value: set?, place: text.place })
     });
+    let files = section.place_of("files").map(|place| {
+        if section.is_empty_array("files") {
+            section.problem(
+                place,
+                "\"files\" is empty, so no file could be touched: leave it out, or give rules",
+            );
+        }
+        files::read(section.children("files"))
+    });
     let env = conditions::env(&mut section);
     let sources = conditions::sources(&mut section);
     let hours = conditions::hours(&mut section);
@@ -114,6 +125,7 @@ pub(super) fn read<'d>(
         logins,
         channels,
         commands,
+        files,
         env,
         sources,
         hours,

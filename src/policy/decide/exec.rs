@@ -1,10 +1,15 @@
 //! Whether a command may run. Roles without command rules allow every command. Rules of several roles meet like this:
 //! a deny rule that matches denies, a review rule that matches holds, whatever other roles say; beyond that it is
 //! enough that one role allows. A default alone ("no rule matches") takes nothing away from another role.
+//!
+//! Old copying programs (`scp -t`, `rsync --server`, `git-upload-pack`) are commands; a role that does not open them as
+//! such can open them by name, and then its path rules judge them.
 
 use super::{CommandPass, Verdict, allow, refuse, wrong_kind};
 use crate::inspect::command::Reading;
-use crate::policy::commands::{self, Finding};
+use crate::inspect::transfer::{self, Tool, Transfer, Unclear};
+use crate::policy::commands::{self, Assurance, Finding};
+use crate::policy::files::{self, FileRules};
 use crate::policy::{Ask, ChannelKind, Circumstances, RefusalCode, Role, Target};
 
 /// What one role says of the command: none where it has no rules.
@@ -23,9 +28,6 @@ pub(super) fn judge(
     let reading = Reading::of(command, target.dialect);
     let roles = opening.iter().filter(|role| role.channels.contains(&ChannelKind::Exec));
     let said: Vec<Said<'_>> = roles.map(|role| Said { role, finding: strictest(role, &reading) }).collect();
-    if said.is_empty() {
-        return wrong_kind(ask, ChannelKind::Exec, opening);
-    }
     let findings = || said.iter().filter_map(|said| said.finding.as_ref());
     let explicit = findings().filter(|finding| finding.explicit).max_by_key(|finding| finding.verdict);
     if let Some(against) = explicit.filter(|finding| finding.verdict != commands::Verdict::Allow) {
@@ -35,17 +37,77 @@ pub(super) fn judge(
         said.finding.as_ref().is_none_or(|finding| finding.verdict == commands::Verdict::Allow)
     };
     let allowing: Vec<&Role> = said.iter().filter(allows).map(|said| said.role).collect();
-    match allow(target, &allowing, at) {
-        Some(Verdict::Allow(mut allowance)) => {
-            allowance.command = Some(pass(&reading, &said));
+    let moved = moved(&reading);
+    if let Some(verdict) = allow(target, &allowing, at) {
+        return with(verdict, pass(&reading, &said, moved.ok().flatten()));
+    }
+    if let Some(verdict) = by_transfer(ask, target, &reading, moved, opening, at) {
+        return verdict;
+    }
+    match findings().min_by_key(|finding| finding.verdict) {
+        Some(against) => refused(ask, &reading, against),
+        None => wrong_kind(ask, ChannelKind::Exec, opening),
+    }
+}
+
+fn with(verdict: Verdict, pass: CommandPass) -> Verdict {
+    match verdict {
+        Verdict::Allow(mut allowance) => {
+            allowance.command = Some(pass);
             Verdict::Allow(allowance)
         }
-        Some(refuse @ Verdict::Refuse(_)) => refuse,
-        None => match findings().min_by_key(|finding| finding.verdict) {
-            Some(against) => refused(ask, &reading, against),
-            None => wrong_kind(ask, ChannelKind::Exec, opening),
-        },
+        refuse @ Verdict::Refuse(_) => refuse,
     }
+}
+
+/// What files the line moves, where it is one command and an old copying program.
+fn moved(reading: &Reading) -> Result<Option<Transfer>, Unclear> {
+    match reading.argvs() {
+        Some([argv]) => transfer::recognise(argv),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// The verdict of the roles that open the copying program by its own name; none where that is not the question.
+fn by_transfer(
+    ask: &Ask,
+    target: &Target,
+    reading: &Reading,
+    moved: Result<Option<Transfer>, Unclear>,
+    opening: &[&Role],
+    at: &Circumstances,
+) -> Option<Verdict> {
+    let of = |kinds: &[ChannelKind]| -> Vec<&Role> {
+        opening.iter().filter(|role| kinds.iter().any(|kind| role.channels.contains(kind))).copied().collect()
+    };
+    let no = |why: &str| {
+        let text = format!("file transfer refused: {why}; use sftp, or ask an administrator");
+        refuse(ask, RefusalCode::File, text, why.to_owned())
+    };
+    let moved = match moved {
+        Ok(moved) => moved?,
+        Err(unclear) => {
+            let roles = of(&[ChannelKind::Scp, ChannelKind::Rsync, ChannelKind::Git]);
+            return (!roles.is_empty()).then(|| no(&unclear.to_string()));
+        }
+    };
+    let kind = match moved.tool {
+        Tool::Scp => ChannelKind::Scp,
+        Tool::Rsync => ChannelKind::Rsync,
+        Tool::Git => ChannelKind::Git,
+    };
+    let roles = of(&[kind]);
+    let rules: Vec<FileRules> = roles.iter().map(|role| role.files.clone()).collect();
+    let verdict = files::judge_transfer(&rules, &moved);
+    if roles.is_empty() {
+        return None;
+    }
+    if !verdict.allowed {
+        return Some(no(&verdict.rule));
+    }
+    let send = reading.text().map_or_else(|| reading.raw().to_vec(), |text| text.as_bytes().to_vec());
+    let rule = Some((format!("files: {}", verdict.rule), Assurance::Enforced));
+    Some(with(allow(target, &roles, at)?, CommandPass { send, rule, transfer: Some(moved) }))
 }
 
 /// All sets of a role must allow: the strictest of them speaks, and of equals one whose rule matched.
@@ -55,7 +117,7 @@ fn strictest(role: &Role, reading: &Reading) -> Option<Finding> {
 }
 
 /// What is sent: our own text wherever a rule judged the words, so that what was checked is what runs.
-fn pass(reading: &Reading, said: &[Said<'_>]) -> CommandPass {
+fn pass(reading: &Reading, said: &[Said<'_>], transfer: Option<Transfer>) -> CommandPass {
     let allowing = said.iter().filter_map(|said| said.finding.as_ref());
     let by_rule =
         allowing.filter(|finding| finding.verdict == commands::Verdict::Allow).min_by_key(|finding| {
@@ -68,7 +130,8 @@ fn pass(reading: &Reading, said: &[Said<'_>]) -> CommandPass {
         Some(text) if ruled && !verbatim => text.as_bytes().to_vec(),
         Some(_) | None => reading.raw().to_vec(),
     };
-    CommandPass { send, rule: by_rule.map(|finding| (finding.rule.clone(), finding.assurance)) }
+    let rule = by_rule.map(|finding| (finding.rule.clone(), finding.assurance));
+    CommandPass { send, rule, transfer }
 }
 
 fn refused(ask: &Ask, reading: &Reading, against: &Finding) -> Verdict {

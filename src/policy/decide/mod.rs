@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::commands::Assurance;
+use super::files::FileRules;
 use super::forwards::Host;
 use super::hours::Opening;
 use super::{
@@ -21,6 +22,7 @@ use super::{
     env_passes,
 };
 use crate::identity::Identity;
+use crate::inspect::transfer::Transfer;
 use crate::names::{LoginName, RoleName, TargetName};
 use crate::time::Timestamp;
 
@@ -49,6 +51,8 @@ pub struct Allowance {
     pub roles: Vec<RoleName>,
     /// For a command: what is sent, and why it may be.
     pub command: Option<CommandPass>,
+    /// For sftp: the path rules of each allowing role, by which every operation is judged while it runs.
+    pub files: Vec<FileRules>,
     /// Environment variables that may pass, for programs: the lists of the allowing roles; None where one of them
     /// leaves it to the configuration.
     pub env: Vec<Option<Vec<String>>>,
@@ -65,6 +69,8 @@ pub struct CommandPass {
     pub send: Vec<u8>,
     /// The rule that allows it and how sure that is; none where a role allows every command.
     pub rule: Option<(String, Assurance)>,
+    /// What files it moves, where it is an old copying program.
+    pub transfer: Option<Transfer>,
 }
 
 /// Judges one ask. Default deny. Unknown and forbidden targets differ in the `reason` for the audit only.
@@ -184,6 +190,7 @@ fn allow(target: &Target, allowing: &[&Role], at: &Circumstances) -> Option<Verd
         terms: allowing.iter().fold(first.terms.clone(), |terms, role| terms.narrow(&role.terms)),
         roles: allowing.iter().map(|role| role.name.clone()).collect(),
         command: None,
+        files: allowing.iter().map(|role| role.files.clone()).collect(),
         env: allowing.iter().map(|role| role.env.clone()).collect(),
         until: until.min(),
         hosts: Vec::new(),

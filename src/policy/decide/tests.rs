@@ -348,6 +348,7 @@ impl Draw {
                 labels: (0..self.below(3)).map(|_| self.labels()).collect(),
             }],
             commands: Vec::new(),
+            files: FileRules::default(),
             env: None,
             sources: Vec::new(),
             hours: Vec::new(),

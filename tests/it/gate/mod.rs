@@ -26,6 +26,8 @@ const PEOPLE: &[&str] = &[
     "held",
     "sftp",
     "copies",
+    "copies-by-path",
+    "few-and-copies",
     "forwards",
     "everywhere",
     "agent",
@@ -68,6 +70,8 @@ fn acts() -> Vec<(&'static str, Act)> {
         ("exec scp -t /srv/x", exec("scp -t /srv/x")),
         ("exec scp -f /srv/x", exec("scp -f /srv/x")),
         ("exec rsync --server --sender", exec("rsync --server --sender -logDtpre.iLsfxCIvu . /srv/x")),
+        ("exec scp -f /srv/secret/x", exec("scp -f /srv/secret/x")),
+        ("exec scp -S sh -t /srv/x", exec("scp -S sh -t /srv/x")),
         ("exec git-upload-pack '/srv/x.git'", exec("git-upload-pack '/srv/x.git'")),
         ("subsystem sftp", Act::Subsystem { name: "sftp".into() }),
         ("subsystem netconf", Act::Subsystem { name: "netconf".into() }),
@@ -135,9 +139,17 @@ fn cell(verdict: Verdict, act: &Act) -> (String, Option<RefusalCode>) {
         if let Some((rule, assurance)) = &pass.rule {
             write!(text, ", {rule} ({})", assurance.as_str()).unwrap();
         }
+        if let Some(transfer) = &pass.transfer {
+            write!(text, ", {transfer}").unwrap();
+        }
         if pass.send != sent {
             write!(text, ", sends `{}`", String::from_utf8_lossy(&pass.send)).unwrap();
         }
+    }
+    if *act == (Act::Subsystem { name: "sftp".into() })
+        && !allowed.files.iter().all(policy::FileRules::is_unrestricted)
+    {
+        text.push_str(", each operation by path rules");
     }
     if !allowed.hosts.is_empty() {
         write!(text, ", to {}", allowed.hosts.join(" ")).unwrap();

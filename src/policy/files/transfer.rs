@@ -1,0 +1,94 @@
+//! Judges a file transfer that only its command describes (old `scp`, `rsync`, `git`).
+//!
+//! Paths are taken literally: relative ones and `~/` are below the login's home, `..` is refused, and **symbolic links
+//! are not resolved**: a link inside an allowed folder leads these programs wherever it points. Who needs more uses
+//! sftp (as `scp` without `-O` does). Where the home is, nobody has asked yet: what could be denied for some home is
+//! denied.
+
+use super::path::CanonicalPath;
+use super::rule::Rule;
+use super::{FileOp, FileRules, FileVerdict, NO_RULES};
+use crate::inspect::transfer::{Direction, Transfer};
+
+/// A path of a command.
+struct Place {
+    /// Absolute, or as if home were `/`.
+    path: CanonicalPath,
+    at_home: bool,
+}
+
+/// Judges it by the rules of every role that opens the channel, as `judge_all` does: some role must allow all of it on
+/// each path (and on everything below, where it reaches that), and no rule of any role may possibly deny any of it.
+/// A download needs `read`, an upload `write`, `create` and `mkdir`, removing `remove`.
+pub fn judge_transfer(roles: &[FileRules], transfer: &Transfer) -> FileVerdict {
+    if !roles.is_empty() && roles.iter().all(FileRules::is_unrestricted) {
+        return FileVerdict { allowed: true, rule: NO_RULES.into() };
+    }
+    let mut ops = match (transfer.direction, transfer.deep) {
+        (Direction::FromTarget, _) => vec![FileOp::Read],
+        (Direction::ToTarget, true) => vec![FileOp::Write, FileOp::Create, FileOp::Mkdir],
+        (Direction::ToTarget, false) => vec![FileOp::Write, FileOp::Create],
+    };
+    if transfer.removes {
+        ops.push(FileOp::Remove);
+    }
+    let mut spoke = None;
+    for text in &transfer.paths {
+        let Some(place) = place(text) else {
+            return no(format!("{text:?} is no path that can be judged without asking the target"));
+        };
+        for op in &ops {
+            let denying =
+                roles.iter().flat_map(FileRules::rules).filter(|rule| !rule.allow && rule.says(*op));
+            if let Some(rule) = denying.into_iter().find(|rule| might(rule, &place, transfer.deep)) {
+                return no(rule.name.clone());
+            }
+            let Some(rule) = roles.iter().find_map(|role| allowing(role, *op, &place, transfer.deep)) else {
+                return no(format!("no rule allows {} for all of {text:?}", op.as_str()));
+            };
+            spoke = spoke.or(Some(rule));
+        }
+    }
+    match spoke {
+        Some(rule) => FileVerdict { allowed: true, rule: rule.to_owned() },
+        None => no("it names no path".into()),
+    }
+}
+
+fn no(rule: String) -> FileVerdict {
+    FileVerdict { allowed: false, rule }
+}
+
+/// None for `..`, `~user`, and what is no path.
+fn place(text: &str) -> Option<Place> {
+    let (rest, at_home) = match text.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => (rest, true),
+        Some(_) => return None,
+        None => (text, !text.starts_with('/')),
+    };
+    let plain = !text.is_empty() && rest.split('/').all(|component| component != "..");
+    let path = CanonicalPath::lexical(rest.trim_start_matches('/').as_bytes(), &CanonicalPath::root());
+    path.filter(|_| plain).map(|path| Place { path, at_home })
+}
+
+fn might(rule: &Rule, place: &Place, deep: bool) -> bool {
+    rule.paths.iter().any(|pattern| pattern.might_match(&place.path, place.at_home, deep))
+}
+
+/// The rule of each layer that allows it; named after the first layer's.
+fn allowing<'r>(role: &'r FileRules, op: FileOp, place: &Place, deep: bool) -> Option<&'r str> {
+    let covers = |rule: &&Rule| {
+        rule.paths.iter().any(|pattern| match (place.at_home, deep) {
+            (true, true) => pattern.covers_at_home(&place.path) || pattern.is_everything(),
+            (true, false) => pattern.matches_at_home(&place.path) || pattern.is_everything(),
+            (false, true) => pattern.covers(&place.path, None),
+            (false, false) => pattern.matches(&place.path, None),
+        })
+    };
+    let mut first = None;
+    for layer in &role.layers {
+        let rule = layer.iter().filter(|rule| rule.allow && rule.says(op)).find(covers)?;
+        first = first.or(Some(rule.name.as_str()));
+    }
+    Some(first.unwrap_or(NO_RULES))
+}
