@@ -14,7 +14,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-pub use classify::{Classified, Word, classify};
+pub use classify::{Classified, Word, classify, runs_others};
 pub use grammar::Join;
 pub use quote::quote;
 
