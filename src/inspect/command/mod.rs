@@ -3,6 +3,7 @@
 //! Whether a command may run is `policy`'s; what an opaque line probably does, `classify` says.
 
 mod character;
+pub mod classify;
 mod grammar;
 mod quote;
 mod reserved;
@@ -13,6 +14,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+pub use classify::{Classified, Word, classify, runs_others};
 pub use grammar::Join;
 pub use quote::quote;
 

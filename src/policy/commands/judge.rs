@@ -2,7 +2,7 @@
 
 use super::rule::Rule;
 use super::{Assurance, CommandSet, DefaultRule, Finding, Pin, Verdict};
-use crate::inspect::command::{Opaque, Reading, quote};
+use crate::inspect::command::{Classified, Opaque, Reading, Word, classify, quote, runs_others};
 
 /// Longest command that is repeated in a reason, in characters.
 const SHOWN_CHARS_MAX: usize = 120;
@@ -19,7 +19,7 @@ impl CommandSet {
         }
         match (reading.argvs(), reading.opaque()) {
             (Some(argvs), _) => self.judge_commands(argvs),
-            (None, Some(opaque)) => self.judge_opaque(opaque),
+            (None, Some(opaque)) => self.judge_opaque(reading.raw(), opaque),
             // A reading is one of the two.
             (None, None) => self.finding(Verdict::Deny, false, "opaque"),
         }
@@ -56,33 +56,95 @@ impl CommandSet {
             return self.by_rule(Verdict::Deny, rule, argv);
         }
         let allow = self.allow.iter().find(|rule| rule.grants(argv));
-        if allow.is_none() && self.default == DefaultRule::Deny {
-            return match self.review.iter().find(|rule| rule.grants(argv)) {
-                Some(rule) => self.by_rule(Verdict::Review, rule, argv),
-                None => Finding {
-                    why: format!("no rule allows {}", shown(argv)),
-                    ..self.finding(Verdict::Deny, false, "default")
+        let found = match allow {
+            None if self.default == DefaultRule::Deny => self.asked_for(argv),
+            // What is open already, a review rule narrows: generously, or an option more would lead past it.
+            _ => match (self.review.iter().find(|rule| rule.catches(&words)), allow) {
+                (Some(rule), _) => self.by_rule(Verdict::Review, rule, argv),
+                (None, Some(rule)) => self.by_rule(Verdict::Allow, rule, argv),
+                (None, None) => Finding {
+                    why: format!("no rule matches {}", shown(argv)),
+                    ..self.finding(Verdict::Allow, false, "default")
                 },
-            };
+            },
+        };
+        // An author who allows `sudo` by name has said so; otherwise what it runs is looked at as well.
+        if allow.is_none() && argv.first().is_some_and(|program| runs_others(program)) {
+            return self.detect(line(argv).as_bytes(), found);
         }
-        // What is open already, a review rule narrows: generously, or an option more would lead past it.
-        if let Some(rule) = self.review.iter().find(|rule| rule.catches(&words)) {
-            return self.by_rule(Verdict::Review, rule, argv);
-        }
-        match allow {
-            Some(rule) => self.by_rule(Verdict::Allow, rule, argv),
+        found
+    }
+
+    /// A command that no rule allows, in a set that lets nothing else through.
+    fn asked_for(&self, argv: &[String]) -> Finding {
+        match self.review.iter().find(|rule| rule.grants(argv)) {
+            Some(rule) => self.by_rule(Verdict::Review, rule, argv),
             None => Finding {
-                why: format!("no rule matches {}", shown(argv)),
-                ..self.finding(Verdict::Allow, false, "default")
+                why: format!("no rule allows {}", shown(argv)),
+                ..self.finding(Verdict::Deny, false, "default")
             },
         }
     }
 
-    fn judge_opaque(&self, opaque: &Opaque) -> Finding {
-        Finding {
+    fn judge_opaque(&self, raw: &[u8], opaque: &Opaque) -> Finding {
+        let setting = Finding {
             verbatim: self.opaque != Verdict::Deny,
             why: format!("the line cannot be read word for word: {opaque}"),
             ..self.finding(self.opaque, false, "opaque")
+        };
+        self.detect(raw, setting)
+    }
+
+    /// Looks for commands inside the line that a deny or review rule could mean, and makes `otherwise` stricter when
+    /// there are some. Where the line would pass otherwise, one that cannot be understood does not.
+    fn detect(&self, line: &[u8], otherwise: Finding) -> Finding {
+        if self.deny.is_empty() && self.review.is_empty() {
+            return otherwise;
+        }
+        let commands = match classify(line) {
+            Classified::Commands(commands) => commands,
+            Classified::Unknown(reason) => return self.not_known(&reason, otherwise),
+        };
+        let caught_by = |rules: &[Rule]| {
+            commands.iter().find_map(|argv| {
+                let words: Vec<Option<&str>> = argv.iter().map(known).collect();
+                // A program that is not known could be any; that is said below, in words of its own.
+                let program = words.first().copied().flatten();
+                let rule = rules.iter().find(|rule| program.is_some() && rule.catches(&words))?;
+                Some((rule.clone(), shown_found(argv)))
+            })
+        };
+        let unnamed = commands.iter().any(|argv| !matches!(argv.first(), Some(Word::Literal(_))));
+        let (verdict, (rule, shown)) = if let Some(caught) = caught_by(&self.deny) {
+            (Verdict::Deny, caught)
+        } else if unnamed {
+            return self.not_known("a program's name is not known before the line runs", otherwise);
+        } else if let Some(caught) = caught_by(&self.review) {
+            // In a line that is refused anyway, this makes the refusal an explicit one.
+            (otherwise.verdict.max(Verdict::Review), caught)
+        } else {
+            return otherwise;
+        };
+        if (verdict, true) <= (otherwise.verdict, otherwise.explicit) {
+            return otherwise;
+        }
+        Finding {
+            message: rule.message.clone(),
+            assurance: Assurance::Detected,
+            verbatim: otherwise.verbatim,
+            why: format!("the line seems to run {shown}"),
+            ..self.finding(verdict, true, &rule.name)
+        }
+    }
+
+    fn not_known(&self, reason: &str, otherwise: Finding) -> Finding {
+        if otherwise.verdict == Verdict::Deny {
+            return otherwise;
+        }
+        Finding {
+            assurance: Assurance::Detected,
+            why: format!("it cannot be told whether a rule of this set stops what the line runs: {reason}"),
+            ..self.finding(Verdict::Deny, true, "not understood")
         }
     }
 
@@ -107,10 +169,34 @@ impl CommandSet {
     }
 }
 
-/// The command as it would be sent, shortened.
-fn shown(argv: &[String]) -> String {
+/// The command as it would be sent.
+fn line(argv: &[String]) -> String {
     let words: Vec<String> = argv.iter().map(|word| quote(word)).collect();
-    let text = words.join(" ");
+    words.join(" ")
+}
+
+fn known(word: &Word) -> Option<&str> {
+    match word {
+        Word::Literal(word) => Some(word),
+        Word::Dynamic => None,
+    }
+}
+
+/// A command for people, shortened.
+fn shown(argv: &[String]) -> String {
+    shortened(&line(argv))
+}
+
+/// As [`shown`], with dots for what is not known.
+fn shown_found(argv: &[Word]) -> String {
+    let words: Vec<String> =
+        argv.iter().map(|word| known(word).map_or_else(|| "...".to_owned(), quote)).collect();
+    // What a parser found may hold anything, and goes to terminals and logs.
+    let text: String = words.join(" ").chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
+    shortened(&text)
+}
+
+fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("`{}...`", text.get(..end).unwrap_or_default()),
         None => format!("`{text}`"),

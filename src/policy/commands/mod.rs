@@ -14,9 +14,13 @@
 //!   and a path with `..` in it may be any path.
 //! - Every command of a line is judged, the strictest verdict wins. Within one command deny beats review beats allow;
 //!   what nothing matches gets the default.
+//! - A line that cannot be read word for word gets the set's `opaque`. Where there are deny or review rules, the
+//!   commands that a parser finds in it, or behind `sudo`, `sh -c` and their like, are held against them too: such a
+//!   verdict is *detected*. A line that would pass and is not understood is denied.
 //! - Review also opens: where the default is deny, a command that a review rule matches strictly may be asked for.
 
 mod judge;
+mod lints;
 mod pattern;
 mod read;
 mod rule;
@@ -27,6 +31,7 @@ use std::collections::BTreeSet;
 
 use rule::Rule;
 
+pub use lints::Lint;
 pub(in crate::policy) use read::read;
 pub use read::read_sets;
 
@@ -82,8 +87,8 @@ pub enum Assurance {
 pub struct Finding {
     /// What becomes of the line.
     pub verdict: Verdict,
-    /// A rule or a pin matched, or the line was classified; `false` when only the set's `default` or `opaque` spoke.
-    /// An allowed line is explicit when each of its commands is.
+    /// A rule or a pin matched, or what would pass could not be understood; `false` when only the set's `default` or
+    /// `opaque` spoke. An allowed line is explicit when each of its commands is.
     pub explicit: bool,
     /// What spoke, for people and the audit: `web-deploy: restart web`, `web-deploy: default`.
     pub rule: String,

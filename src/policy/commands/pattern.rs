@@ -107,6 +107,19 @@ impl WordPattern {
         }
     }
 
+    /// `-*` or `--*`: any option.
+    pub(super) fn is_any_option(&self) -> bool {
+        let dash = |piece: &Piece| matches!(piece, Piece::Run | Piece::Char('-'));
+        match &self.kind {
+            Kind::Any | Kind::Rest => false,
+            Kind::OneOf(all) => all.iter().any(|one| {
+                one.literal.is_none()
+                    && one.option
+                    && matches!(one.parts.as_slice(), [Part::Glob(pieces)] if pieces.iter().all(dash))
+            }),
+        }
+    }
+
     /// Whether it would match words of all kinds: nothing but wildcards and slashes.
     pub(super) fn is_boundless(&self) -> bool {
         let bare = |part: &Part| match part {

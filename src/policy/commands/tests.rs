@@ -370,3 +370,142 @@ fn what_does_not_load() {
         assert!(problems.iter().any(|problem| problem.message.contains(expect)), "{text}: {problems:#?}");
     }
 }
+
+#[test]
+fn what_a_parser_finds_is_held_against_deny_and_review() {
+    use Verdict::{Allow, Deny, Review};
+    const RULES: &str = "deny = [{ argv = [\"rm\", \"**\"] }]\nreview = [{ argv = [\"reboot\", \"**\"] }]";
+    // (line, in a set that lets opaque lines pass, in one that refuses them)
+    let rows: &[(&str, (Verdict, &str), (Verdict, &str))] = &[
+        ("ls > x", (Allow, "t: opaque"), (Deny, "t: opaque")),
+        ("ls $x", (Allow, "t: opaque"), (Deny, "t: opaque")),
+        ("rm $x", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
+        ("ls $(/bin/rm x)", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
+        ("reboot > x; ls", (Review, "t: review 1"), (Deny, "t: review 1")),
+        ("reboot > x; rm y", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
+        ("$x y", (Deny, "t: not understood"), (Deny, "t: opaque")),
+        ("ls )", (Deny, "t: not understood"), (Deny, "t: opaque")),
+        ("base64 -d < x | sh", (Deny, "t: not understood"), (Deny, "t: opaque")),
+        ("$x; rm y", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
+        // Lines that are read, of programs that run others.
+        ("sudo -u root rm x", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
+        ("sh -c 'ls | xargs rm'", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
+        ("env reboot", (Review, "t: review 1"), (Review, "t: review 1")),
+        ("env ls", (Allow, "t: default"), (Allow, "t: default")),
+        ("bash", (Deny, "t: not understood"), (Deny, "t: not understood")),
+        ("sh -c 'if'", (Deny, "t: not understood"), (Deny, "t: not understood")),
+    ];
+    for (opaque, column) in [("allow", 0), ("deny", 1)] {
+        let set = set(&format!("default = \"allow\"\nopaque = \"{opaque}\"\n{RULES}"));
+        for (line, one, other) in rows {
+            let (verdict, rule) = if column == 0 { one } else { other };
+            let finding = judge(&set, line);
+            assert_eq!(
+                (finding.verdict, finding.rule.as_str()),
+                (*verdict, *rule),
+                "{opaque} {line}\n{finding:#?}"
+            );
+            let by_setting = rule.ends_with("opaque") || rule.ends_with("default");
+            assert_eq!(finding.explicit, !by_setting, "{opaque} {line}");
+            let assurance = if by_setting { Assurance::Enforced } else { Assurance::Detected };
+            assert_eq!(finding.assurance, assurance, "{opaque} {line}");
+        }
+    }
+    let named =
+        set(&format!("default = \"allow\"\nallow = [{{ argv = [\"sudo\", \"rm\", \"x\"] }}]\n{RULES}"));
+    assert_eq!(judge(&named, "sudo rm x").rule, "t: allow 1", "the author has named it");
+    assert_eq!(judge(&named, "sudo rm y").rule, "t: deny 1");
+    let without = set("default = \"allow\"\nopaque = \"allow\"");
+    assert_eq!(judge(&without, "$x )").verdict, Allow, "nothing to hold against it");
+    let why = judge(&named, "sudo rm \"$(printf '\\033')\" $x y").why;
+    assert!(why.starts_with("the line seems to run `rm ... ... y`"), "{why}");
+    let closed = set(&format!("allow = [{{ argv = [\"ls\"] }}]\n{RULES}"));
+    for (line, rule) in [
+        ("sudo ls", "t: default"),
+        ("sudo rm x", "t: deny 1"),
+        ("bash", "t: default"),
+        ("$x", "t: opaque"),
+        ("sudo reboot", "t: review 1"),
+    ] {
+        let finding = judge(&closed, line);
+        assert_eq!((finding.verdict, finding.rule.as_str()), (Deny, rule), "{line}");
+    }
+}
+
+#[test]
+fn hints() {
+    let rows: &[(&str, &[(&str, &str)])] = &[
+        ("allow = [{ argv = [\"uptime\"] }]", &[]),
+        ("allow = [{ argv = [\"ls\", \"**\"], options = [\"-l\"] }]", &[]),
+        ("allow = [{ argv = [\"/usr/bin/systemctl\", \"restart|reload\", \"nginx|haproxy\"] }]", &[]),
+        (
+            "allow = [{ argv = [\"systemctl\", \"restart\", \"*\"] }]",
+            &[("t: allow 1", "`systemctl` runs programs")],
+        ),
+        (
+            "allow = [{ argv = [\"systemctl\", \"status\"], options = [\"-n*\"] }]",
+            &[("t: allow 1", "`systemctl`")],
+        ),
+        ("allow = [{ argv = [\"vim\", \"/etc/hosts\"] }]", &[("t: allow 1", "`vim` is an editor")]),
+        ("allow = [{ argv = [\"vim.tiny\"], accepts_shell_escape = true }]", &[]),
+        (
+            "allow = [{ argv = [\"/usr/bin/vim.tiny\"] }]",
+            &[("t: allow 1", "`/usr/bin/vim.tiny` is an editor")],
+        ),
+        ("allow = [{ argv = [\"python3.11\"], name = \"py\" }]", &[("t: py", "runs any program")]),
+        ("allow = [{ argv = [\"python3\", \"/opt/job.py\"] }]", &[]),
+        ("allow = [{ argv = [\"python3\", \"/opt/*.py\"] }]", &[("t: allow 1", "runs any program")]),
+        ("allow = [{ argv = [\"sudo\", \"systemctl\", \"restart\", \"nginx\"] }]", &[]),
+        ("allow = [{ argv = [\"sudo\", \"**\"] }]", &[("t: allow 1", "`sudo` runs the program")]),
+        (
+            "allow = [{ argv = [\"ls|find\", \"/srv/**\"] }]",
+            &[("t: allow 1", "`find` runs programs (-exec)")],
+        ),
+        ("allow = [{ argv = [\"/usr/bin/*\", \"x*\"] }]", &[("t: allow 1", "opens a shell")]),
+        ("allow = [{ argv = [\".\", \"*\"] }]", &[("t: allow 1", "`.` is built into the shell")]),
+        ("allow = [{ argv = [\"tee\", \"/srv/app/**\"] }]", &[]),
+        ("allow = [{ argv = [\"tee\", \"*\"] }]", &[("t: allow 1", "changes any file")]),
+        ("allow = [{ argv = [\"ls\", \"**\"], options = [\"--*\"] }]", &[("t: allow 1", "every argument")]),
+        ("default = \"allow\"\ndeny = [{ argv = [\"rm\", \"**\"] }]", &[("t", "can be walked around")]),
+        (
+            "default = \"allow\"\ndeny = [{ argv = [\"rm\", \"-rf\", \"/\"] }]",
+            &[("t", "can be walked around"), ("t: deny 1", "one word more")],
+        ),
+        ("opaque = \"allow\"\nallow = [{ argv = [\"ls\"] }]", &[("t", "every command passes")]),
+        (
+            "default = \"allow\"\nopaque = \"allow\"\ndeny = [{ argv = [\"rm\", \"**\"] }]",
+            &[("t", "can be walked around"), ("t", "may be wrong")],
+        ),
+        (
+            "allow = [{ argv = [\"ls\", \"a\"] }, { argv = [\"ls\", \"a\"] }]",
+            &[("t: allow 2", "\"allow 1\" allows everything")],
+        ),
+        (
+            "allow = [{ argv = [\"ls\", \"**\"] }, { argv = [\"ls\", \"a|b\", \"/x/*\"] }]",
+            &[("t: allow 2", "never matters")],
+        ),
+        ("allow = [{ argv = [\"ls\", \"*\"] }, { argv = [\"ls\", \"-a\"] }]", &[]),
+        ("allow = [{ argv = [\"ls\", \"**\"] }, { argv = [\"ls\", \"-a\"] }]", &[]),
+        ("allow = [{ argv = [\"ls\", \"**\"] }, { argv = [\"ls\", \"**\"], options = [\"-a\"] }]", &[]),
+        ("allow = [{ argv = [\"ls\", \"a*\"] }, { argv = [\"ls\", \"a\", \"**\"] }]", &[]),
+        ("allow = [{ argv = [\"w\"] }, { argv = [\"ls\", \"/a/b\"] }, { argv = [\"ls\", \"/a/*\"] }]", &[]),
+        (
+            "allow = [{ argv = [\"/bin/cat\", \"/var/*\"], options = [\"-n\"] }]\ndeny = [{ argv = [\"cat\", \"**\"] }]",
+            &[("t: allow 1", "\"deny 1\" denies everything")],
+        ),
+        ("allow = [{ argv = [\"cat\", \"/var/*\"] }]\ndeny = [{ argv = [\"cat\", \"/var/x\"] }]", &[]),
+        (
+            "allow = [{ argv = [\"cat\", \"a\"] }]\nreview = [{ argv = [\"cat\", \"*\"] }]",
+            &[("t: allow 1", "holds everything")],
+        ),
+    ];
+    for (body, expect) in rows {
+        let lints = set(body).lints();
+        let fits = lints.len() == expect.len()
+            && lints
+                .iter()
+                .zip(*expect)
+                .all(|(lint, (rule, text))| lint.rule == *rule && lint.text.contains(text));
+        assert!(fits, "{body}\n{lints:#?}");
+    }
+}

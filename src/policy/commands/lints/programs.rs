@@ -1,0 +1,231 @@
+//! Programs that do more than their name says: open a shell, run another program, write any file. The list is for
+//! hints and cannot be complete; what is missing here is not harmless. Versions (`python3.11`) are cut off before.
+
+/// What programs can do, and which rules leave it open.
+pub(super) struct Risk {
+    pub(super) names: &'static [&'static str],
+    pub(super) how: &'static str,
+    pub(super) when: When,
+}
+
+/// Which rules leave a risk open.
+pub(super) enum When {
+    /// Every one: a key pressed in the program suffices.
+    Always,
+    /// Those whose arguments are not all written out.
+    Unrestricted,
+    /// As [`When::Unrestricted`], and those without any argument, for then it reads commands.
+    Interpreter,
+    /// Those that leave an argument to the user entirely; a path pattern is a restriction.
+    AnyFile,
+}
+
+/// Sorted by what they do.
+pub(super) const PROGRAMS: &[Risk] = &[
+    Risk {
+        names: &[
+            "vi", "vim", "nvim", "view", "vimdiff", "ex", "rvim", "ed", "red", "emacs", "nano", "pico",
+            "joe", "mc",
+        ],
+        how: "is an editor: it opens a shell and writes any file",
+        when: When::Always,
+    },
+    Risk {
+        names: &["less", "more", "most", "pg", "man", "info"],
+        how: "shows pages, and from there a key opens a shell",
+        when: When::Always,
+    },
+    Risk {
+        names: &[
+            "psql", "mysql", "mariadb", "sqlite", "mongo", "mongosh", "ftp", "gdb", "lldb", "screen", "tmux",
+            "irb", "ipython", "bc", "telnet", "socat", "nc", "ncat",
+        ],
+        how: "has a command that opens a shell, or is one by itself",
+        when: When::Always,
+    },
+    Risk {
+        names: &[
+            "sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "yash", "fish", "csh", "tcsh", "rbash",
+            "busybox", "toybox", "python", "perl", "ruby", "node", "nodejs", "deno", "bun", "lua", "luajit",
+            "php", "tclsh", "expect", "pwsh", "R", "Rscript", "java", "guile",
+        ],
+        how: "runs any program it is given",
+        when: When::Interpreter,
+    },
+    Risk {
+        names: &[
+            "sudo",
+            "su",
+            "doas",
+            "runuser",
+            "pkexec",
+            "env",
+            "xargs",
+            "nohup",
+            "timeout",
+            "nice",
+            "ionice",
+            "stdbuf",
+            "setsid",
+            "watch",
+            "script",
+            "flock",
+            "chroot",
+            "unshare",
+            "nsenter",
+            "strace",
+            "ltrace",
+            "parallel",
+            "time",
+            "systemd-run",
+            "setpriv",
+            "taskset",
+            "chrt",
+            "start-stop-daemon",
+            "run-parts",
+            "unbuffer",
+            "firejail",
+        ],
+        how: "runs the program that its arguments name",
+        when: When::Interpreter,
+    },
+    Risk {
+        names: &[
+            "eval", "source", ".", "exec", "command", "builtin", "alias", "trap", "bind", "enable", "hash",
+        ],
+        how: "is built into the shell and reads its words as commands",
+        when: When::Unrestricted,
+    },
+    Risk {
+        names: &[
+            "test",
+            "[",
+            "printf",
+            "let",
+            "declare",
+            "typeset",
+            "local",
+            "readonly",
+            "read",
+            "unset",
+            "wait",
+            "exit",
+            "shift",
+            "ulimit",
+            "mapfile",
+            "readarray",
+            "set",
+        ],
+        how: "is built into the shell, and some shells evaluate its words (`a[$(command)]` runs the command)",
+        when: When::Unrestricted,
+    },
+    Risk {
+        names: &["cd", "pushd", "popd", "export", "setenv", "unsetenv", "umask"],
+        how: "changes what the commands behind it in the same line mean",
+        when: When::Unrestricted,
+    },
+    Risk {
+        names: &["find", "fd", "fdfind"],
+        how: "runs programs (-exec) and removes files (-delete)",
+        when: When::Unrestricted,
+    },
+    Risk {
+        names: &["awk", "gawk", "mawk", "nawk", "sed"],
+        how: "runs programs and writes files from its script (system(), w, e)",
+        when: When::Unrestricted,
+    },
+    Risk {
+        names: &["tar", "bsdtar", "cpio", "zip", "unzip", "rar"],
+        how: "runs programs (--checkpoint-action, --to-command, -I, -TT) and writes files where it unpacks",
+        when: When::Unrestricted,
+    },
+    Risk {
+        names: &["git", "svn", "hg"],
+        how: "runs programs (-c, --upload-pack, hooks, a pager)",
+        when: When::Unrestricted,
+    },
+    Risk {
+        names: &["ssh", "scp", "sftp", "rsync", "mosh", "ansible"],
+        how: "runs programs (-o ProxyCommand, -S, -e) and reaches other machines",
+        when: When::Unrestricted,
+    },
+    Risk {
+        names: &[
+            "systemctl",
+            "journalctl",
+            "loginctl",
+            "timedatectl",
+            "hostnamectl",
+            "dmesg",
+            "apt",
+            "apt-get",
+            "dpkg",
+            "yum",
+            "dnf",
+            "pip",
+            "npm",
+            "gem",
+            "make",
+            "cmake",
+            "cargo",
+            "go",
+            "gcc",
+            "cc",
+            "ld",
+        ],
+        how: "runs programs (a pager on a terminal, editors, hooks, build steps)",
+        when: When::Unrestricted,
+    },
+    Risk {
+        names: &[
+            "docker",
+            "podman",
+            "nerdctl",
+            "ctr",
+            "crictl",
+            "kubectl",
+            "helm",
+            "lxc",
+            "virsh",
+            "vagrant",
+            "terraform",
+        ],
+        how: "runs programs elsewhere and mounts any folder",
+        when: When::Unrestricted,
+    },
+    Risk { names: &["crontab", "at", "batch"], how: "has programs run later", when: When::Always },
+    Risk {
+        names: &[
+            "nmap",
+            "tcpdump",
+            "zgrep",
+            "gzip",
+            "split",
+            "sort",
+            "jq",
+            "openssl",
+            "logrotate",
+            "mail",
+            "mutt",
+            "sendmail",
+            "ip",
+            "iptables",
+            "rpm",
+            "wget",
+            "curl",
+            "file",
+            "dmsetup",
+            "capsh",
+        ],
+        how: "has options that run programs or write files",
+        when: When::AnyFile,
+    },
+    Risk {
+        names: &[
+            "tee", "cp", "mv", "dd", "install", "ln", "truncate", "touch", "patch", "chmod", "chown",
+            "mount", "rm",
+        ],
+        how: "changes any file it is given, start-up files and authorized_keys included",
+        when: When::AnyFile,
+    },
+];
