@@ -2,4 +2,5 @@
 //! verdicts. Which of them are allowed is `policy`'s; carrying them is the gateway's.
 
 pub mod command;
+pub mod sftp;
 pub mod transfer;

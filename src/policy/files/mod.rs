@@ -191,14 +191,17 @@ pub fn denied_by<'r>(
     denying.find(|rule| rule.matches(path, home)).map(|rule| rule.name.as_str())
 }
 
-/// The rule that denies something at `path` or below it, if one does: a folder there must not move.
-pub fn denied_below<'r>(
+/// The rule whose protection a folder would leave or enter if it moved from `from` to `to` with everything in it, if
+/// there is one. Within what a rule denies as a whole, things may move.
+pub fn moves_protected<'r>(
     roles: &'r [FileRules],
-    path: &CanonicalPath,
+    from: &CanonicalPath,
+    to: &CanonicalPath,
     home: Option<&CanonicalPath>,
 ) -> Option<&'r str> {
     let mut denying = roles.iter().flat_map(FileRules::rules).filter(|rule| !rule.allow);
-    denying.find(|rule| rule.reaches_below(path, home)).map(|rule| rule.name.as_str())
+    let touched = |rule: &Rule| rule.reaches_below(from, home) || rule.reaches_below(to, home);
+    denying.find(|rule| touched(rule) && !rule.covers_both(from, to, home)).map(|rule| rule.name.as_str())
 }
 
 /// Whether somebody may know what `path` is (its attributes, where it leads), which file programs ask all the time:

@@ -33,6 +33,16 @@ impl Rule {
         self.paths.iter().any(|pattern| pattern.reaches_below(path, home))
     }
 
+    /// Whether one pattern has both folders with everything below them.
+    pub(super) fn covers_both(
+        &self,
+        one: &CanonicalPath,
+        other: &CanonicalPath,
+        home: Option<&CanonicalPath>,
+    ) -> bool {
+        self.paths.iter().any(|pattern| pattern.covers(one, home) && pattern.covers(other, home))
+    }
+
     pub(super) fn needs_home(&self) -> bool {
         self.paths.iter().any(Pattern::is_home)
     }

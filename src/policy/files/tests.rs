@@ -118,8 +118,16 @@ fn looking_is_for_what_is_near() {
     assert!(!may_look(&folder, &path("/srv/a/b"), None));
     assert!(!may_look(&[], &path("/"), None));
     assert!(may_look(&[FileRules::unrestricted()], &path("/x"), None));
-    assert_eq!(denied_below(&roles, &path("/srv"), Some(&home)), Some("files number 3"));
-    assert_eq!(denied_below(&roles, &path("/srv/upload/x"), Some(&home)), None);
+    for (from, to, rule) in [
+        ("/srv", "/mnt", Some("files number 3")),
+        ("/mnt", "/srv/upload/.ssh", Some("files number 3")),
+        ("/srv/upload/x", "/srv/upload/y", None),
+        ("/srv/upload/x", "/srv/upload/keep/y", Some("kept")),
+        ("/srv/upload/keep/x", "/srv/upload/y", Some("kept")),
+        ("/srv/upload/keep/x", "/srv/upload/keep/y", None),
+    ] {
+        assert_eq!(moves_protected(&roles, &path(from), &path(to), Some(&home)), rule, "{from} {to}");
+    }
     assert_eq!(denied_by(&roles, FileOp::Remove, &path("/srv/upload/keep"), Some(&home)), Some("kept"));
     assert_eq!(denied_by(&roles, FileOp::Read, &path("/srv/upload/keep"), Some(&home)), None);
 }
