@@ -131,7 +131,7 @@ fn talkative() -> u16 {
 fn a_stalled_forward_holds_up_neither_sessions_nor_new_forwards() {
     let stage = stage_of(ALL);
     let echo = Echo::on_tcp();
-    let (_listener, deaf) = deaf();
+    let (listener, deaf) = deaf();
     let talkative = talkative();
     let (to_deaf, to_talkative, to_echo) = (free_port(), free_port(), free_port());
     let mux = Multiplexed::over(&stage);
@@ -164,7 +164,8 @@ fn a_stalled_forward_holds_up_neither_sessions_nor_new_forwards() {
     }
     println!("beside two stalled forwards: a session at most {session:.2?}, a forward at most {forward:.2?}");
     assert!(session < SOON && forward < 2 * SOON, "{session:?} {forward:?}");
-    drop((stuffed, unread));
+    // ssh closes a channel when it has delivered what it took: so whoever does not read must go.
+    drop((stuffed.shutdown(std::net::Shutdown::Both), unread, listener));
     wait_for("both written down as closed", PATIENCE, || {
         let open = entries(&stage, "forward_opened").len();
         (entries(&stage, "forward_closed").len() == open).then_some(())
