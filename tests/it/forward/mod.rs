@@ -12,6 +12,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::world::second_client::second_client;
+use crate::world::ssh::Ssh;
 use crate::world::stage::{Multiplexed, Plan, Stage};
 use crate::world::{PATIENCE, free_port, me, wait_for};
 use wire::{Echo, exchange, exchange_by_socket, exchange_by_socks, noise};
@@ -294,11 +295,19 @@ fn two_hundred_small_forwards_one_after_the_other() {
     let ssh = forwarding(&stage, &["-L", &format!("{local}:127.0.0.1:{}", echo.port)]);
     let bytes = noise(2_000);
     assert!(exchange(local, &bytes) == bytes);
-    let began = Instant::now();
-    for number in 0..200 {
-        assert!(exchange(local, &bytes) == bytes, "{number}");
-    }
-    println!("a small forward from connect to end: {:.1?} on average", began.elapsed() / 200);
-    drop(ssh);
+    let direct = free_port();
+    let to = format!("{direct}:127.0.0.1:{}", echo.port);
+    let plain = Ssh::new(&stage.direct()).args(["-N", "-L", &to, "web1"]).start();
+    let measured = |port| {
+        assert!(exchange(port, &bytes) == bytes);
+        let began = Instant::now();
+        for number in 0..200 {
+            assert!(exchange(port, &bytes) == bytes, "{number}");
+        }
+        began.elapsed() / 200
+    };
+    let (ours, theirs) = (measured(local), measured(direct));
+    println!("a small forward from connect to end: {ours:.1?}, {theirs:.1?} with ssh -L alone");
+    drop((ssh, plain));
     assert_eq!(entries(&stage, "session_opened").len(), 1, "one connection to the target carried them all");
 }
