@@ -72,13 +72,17 @@ impl Overheard {
     /// The next things that the client asked for and russh does not know: `channel NAME` or `request NAME`.
     pub(super) async fn unknown(&self) -> Vec<String> {
         loop {
-            let names =
-                std::mem::take(&mut self.unknown.lock().unwrap_or_else(PoisonError::into_inner).names);
+            let names = self.unknown_so_far();
             if !names.is_empty() {
                 return names;
             }
             self.heard.notified().await;
         }
+    }
+
+    /// The same, without waiting.
+    pub(super) fn unknown_so_far(&self) -> Vec<String> {
+        std::mem::take(&mut self.unknown.lock().unwrap_or_else(PoisonError::into_inner).names)
     }
 
     fn push_unknown(&self, what: &str, name: &str) {

@@ -128,6 +128,9 @@ pub(super) fn client(host_key: &HostKey) -> Arc<client::Config> {
 
 /// Reads during which a socket asks for immediate acknowledgements.
 const QUICK_READS: u32 = 64;
+/// Reads of fewer bytes ask for them always: ssh and sshd leave Nagle on where no terminal is, and the second small packet of
+/// a forward (the end of its data) would wait 40 ms for the acknowledgement of the first.
+const QUICK_BYTES: usize = 1024;
 
 /// A TCP stream without Nagle's delay that acknowledges at once while a connection is being set up. Stock ssh sets
 /// `TCP_NODELAY` late, and its small set-up packets would each wait for a delayed acknowledgement.
@@ -153,10 +156,12 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if self.quick_reads > 0 {
+        let small = buf.filled().len() - before < QUICK_BYTES;
+        if small || self.quick_reads > 0 {
             // The kernel forgets the option by itself, so it is set again after each read.
-            self.quick_reads -= 1;
+            self.quick_reads = self.quick_reads.saturating_sub(1);
             SockRef::from(&self.stream).set_tcp_quickack(true)?;
         }
         Poll::Ready(Ok(()))

@@ -9,6 +9,7 @@ Reads one JSON object from standard input, prints one JSON object: {"ok": true, 
   input             base64 bytes for the command's standard input
   terminal          [columns, rows] when the command gets a terminal
   put, get          {"from", "to"}, by sftp, after the command
+  tun               asks for a network interface; answers tun: "opened" or why not
   patience_secs     for everything together (default 30)
 """
 
@@ -66,6 +67,12 @@ async def passage(wish):
                 await sftp.put(wish["put"]["from"], wish["put"]["to"])
             if "get" in wish:
                 await sftp.get(wish["get"]["from"], wish["get"]["to"])
+    if wish.get("tun"):
+        try:
+            await inner.create_tun(asyncssh.SSHTunTapSession)
+            answer["tun"] = "opened"
+        except asyncssh.ChannelOpenError as error:
+            answer["tun"] = str(error)
     for connection in (inner, outer):
         if connection is not None:
             connection.close()

@@ -16,6 +16,7 @@ mod commands;
 mod config;
 mod credentials;
 mod ending;
+mod forward;
 mod gate;
 mod keygen;
 mod many;

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::lane::LaneUse;
 use super::pump::{self, Ends};
-use super::{Direction, Failure, Forwards, cut, flow};
+use super::{Direction, End, Failure, Forwards, cut, flow};
 use crate::flow::authorize::{Permit, overruled};
 use crate::flow::forward::Passed;
 use crate::gateway::pressure::Gauge;
@@ -23,7 +23,7 @@ use crate::policy::{Act, Ask};
 pub(super) struct Road<'a> {
     session: &'a SessionId,
     download: Arc<Gauge>,
-    over: CancellationToken,
+    end: End,
 }
 
 /// What the programs of a session may use, and how often the display.
@@ -52,7 +52,7 @@ impl Forwards {
         let ask = listener.permit.ask().clone();
         let asked = listener.asked.clone();
         drop(listener);
-        let road = Road { session: lane.session(), download: lane.download(), over: lane.over().clone() };
+        let road = Road { session: lane.session(), download: lane.download(), end: lane.end() };
         let passed = self.pass_on(ask, &asked, guest, road).await;
         lane.count(passed);
     }
@@ -90,7 +90,7 @@ impl Forwards {
                 let road = Road {
                     session: &invitation.session,
                     download: Arc::clone(&invitation.download),
-                    over: invitation.over.clone(),
+                    end: (invitation.over.clone(), Arc::default()),
                 };
                 this.pass_on(ask, "", guest, road).await;
             });
@@ -125,7 +125,7 @@ impl Forwards {
         };
         let overruled = overruled(app, &permit, changes, |_| {});
         tokio::pin!(overruled);
-        let watch = self.watch(&permit, sign_in.ended.clone(), road.over);
+        let watch = self.watch(&permit, sign_in.ended.clone(), road.end);
         let connected = tokio::select! {
             connected = self.towards_client(&knock, asked) => connected.map_err(|_| "refused"),
             _refusal = &mut overruled => Err("policy"),

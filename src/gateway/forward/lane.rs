@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use russh::client::{self, Handle};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pump::ended;
-use super::{Failure, Forwards};
+use super::{End, Failure, Forwards};
 use crate::flow::authorize::Permit;
 use crate::flow::forward::Passed;
 use crate::flow::session::{self as flow, OpenSession, Outcome};
@@ -46,6 +46,8 @@ pub(super) struct Lane {
     /// No more channels: something on it got stuck.
     retired: AtomicBool,
     over: CancellationToken,
+    /// Why it is over, when that was our doing.
+    why: Arc<OnceLock<&'static str>>,
     tasks: TaskTracker,
     bytes: Mutex<(u64, u64)>,
 }
@@ -156,6 +158,7 @@ impl Forwards {
             changed: Notify::new(),
             retired: AtomicBool::new(false),
             over,
+            why: Arc::default(),
             tasks: TaskTracker::new(),
             bytes: Mutex::default(),
         });
@@ -176,7 +179,8 @@ impl Forwards {
     ) {
         let sign_in = self.shared.watch_sign_in(self.route.caller.sign_in());
         let idle = session.permit().idle_max();
-        let watch = self.watch(session.permit(), sign_in.ended.clone(), lane.over.clone());
+        let watch =
+            self.watch(session.permit(), sign_in.ended.clone(), (lane.over.clone(), Arc::clone(&lane.why)));
         let reason = loop {
             tokio::select! {
                 reason = ended(&watch) => break reason,
@@ -193,6 +197,9 @@ impl Forwards {
                 }
             }
         };
+        if lane.why.set(reason).is_err() {
+            tracing::debug!("a connection for forwards ended twice");
+        }
         lane.over.cancel();
         lane.tasks.close();
         if timeout(DRAIN, lane.tasks.wait()).await.is_err() {
@@ -275,6 +282,11 @@ impl Lane {
 
     pub(super) fn session(&self) -> &SessionId {
         &self.session
+    }
+
+    /// Its end, and the word for that once there is one.
+    pub(super) fn end(&self) -> End {
+        (self.over.clone(), Arc::clone(&self.why))
     }
 
     pub(super) fn over(&self) -> &CancellationToken {

@@ -126,21 +126,27 @@ impl Forwards {
     /// down from now on.
     pub(super) fn ready(self: &Arc<Self>, handle: server::Handle, overheard: Arc<Overheard>) {
         let this = Arc::clone(self);
-        self.shared.sessions.spawn(async move {
-            tokio::select! {
-                () = this.over.cancelled() => {}
-                () = this.shared.drain.cancelled() => {}
-                () = this.note_unknown(&overheard) => {}
-            }
-        });
+        self.shared.sessions.spawn(async move { this.note_unknown(&overheard).await });
         if self.handle.set(handle).is_err() {
             tracing::debug!("a client was authenticated twice");
         }
     }
 
     async fn note_unknown(&self, overheard: &Overheard) {
-        loop {
-            for name in overheard.unknown().await {
+        let mut last = false;
+        while !last {
+            let names = tokio::select! {
+                names = overheard.unknown() => names,
+                () = self.over.cancelled() => {
+                    last = true;
+                    overheard.unknown_so_far()
+                }
+                () = self.shared.drain.cancelled() => {
+                    last = true;
+                    overheard.unknown_so_far()
+                }
+            };
+            for name in names {
                 let act = if name == "channel tun@openssh.com" { Act::Tun } else { Act::Unknown { name } };
                 self.refuse(act).await;
             }
@@ -240,7 +246,7 @@ impl Forwards {
         };
         let overruled = overruled(app, &permit, changes, |_| {});
         tokio::pin!(overruled);
-        let watch = self.watch(&permit, sign_in.ended.clone(), lane.over().clone());
+        let watch = self.watch(&permit, sign_in.ended.clone(), lane.end());
         let connected = tokio::select! {
             connected = lane.connect(&permit, origin) => connected,
             _refusal = &mut overruled => Err(Failure::Ended("policy")),
@@ -289,7 +295,7 @@ impl Forwards {
         &self,
         permit: &Permit,
         sign_in_ended: CancellationToken,
-        target_over: CancellationToken,
+        (target_over, target_end): End,
     ) -> Watch {
         Watch {
             deadline: Instant::now() + permit.session_max(),
@@ -298,6 +304,7 @@ impl Forwards {
             drain: self.shared.drain.clone(),
             over: self.over.clone(),
             target_over,
+            target_end,
         }
     }
 
@@ -309,6 +316,9 @@ impl Forwards {
         }
     }
 }
+
+/// The end of a connection to a target, and what word the audit has for it.
+type End = (CancellationToken, Arc<OnceLock<&'static str>>);
 
 /// What is longer than any host or path is cut, and is none after that either.
 fn cut(text: &str) -> String {

@@ -3,8 +3,8 @@
 //! As in `relay`: each direction has a reader that always empties its channel into a backlog, and a writer. The end of one
 //! direction alone (EOF) is passed on; when one side closes, what it sent is delivered first.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,8 +36,9 @@ pub(super) struct Watch {
     pub(super) drain: CancellationToken,
     /// The client's connection is over.
     pub(super) over: CancellationToken,
-    /// The connection to the target is over.
+    /// The connection to the target is over; `target_end` may say why.
     pub(super) target_over: CancellationToken,
+    pub(super) target_end: Arc<OnceLock<&'static str>>,
 }
 
 /// What is in a backlog.
@@ -231,7 +232,7 @@ pub(super) async fn ended(watch: &Watch) -> &'static str {
         () = watch.sign_in_ended.cancelled() => "sign-in-ended",
         () = watch.drain.cancelled() => "drain",
         () = watch.over.cancelled() => "client-gone",
-        () = watch.target_over.cancelled() => "target-gone",
+        () = watch.target_over.cancelled() => watch.target_end.get().copied().unwrap_or("target-gone"),
         () = sleep_until(watch.deadline) => "session-max",
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) files: &'a [(&'a str, &'a str)],
     /// Nobody signs in yet.
     pub(crate) nobody: bool,
+    /// More lines for the configuration of the target's sshd.
+    pub(crate) sshd: &'a [&'a str],
 }
 
 /// Who knows the people.
@@ -103,6 +105,7 @@ impl Stage {
         let direct = Key::make(dir.path(), "direct");
         let target_ca = bastion.admin(&["ca", "show", "--target-ca"]).ok();
         let web1 = Sshd::new().trust_ca(target_ca.trim()).trust_key(&direct.public());
+        let web1 = plan.sshd.iter().fold(web1, |web1, line| web1.line(line));
         let web1 = certified(&bastion, web1, "web1").start();
         bastion.write_policy(&policy(web1.port, plan.role));
         let mut stage = Self { bastion, web1, laptop: Laptop::new(), dir, runtime, identity, store };
