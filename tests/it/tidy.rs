@@ -38,6 +38,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["src/web/", "src/demo/"]),
     ("sqlx", &["src/store/"]),
     ("openidconnect", &["src/identity/oidc", "src/demo/"]),
+    ("brush_parser", &["src/inspect/command/classify/"]),
     ("clap", &["src/cli/"]),
     ("anyhow", &["src/main.rs", "src/cli/", "src/server.rs", "src/demo/"]),
     ("pty_process", &["src/demo/"]),

@@ -117,7 +117,8 @@ impl Reader<'_> {
             }
             '&' => return self.stop("a command in the background (&)"),
             ';' => return Ok(Some(Join::Then)),
-            '=' if self.word.is_none() => {
+            // Also behind `''`, which is nothing to zsh.
+            '=' if self.word.as_ref().is_none_or(|(word, _)| word.is_empty()) => {
                 return self.stop("a word that begins with = (zsh reads a command's path)");
             }
             c => match meaning(c) {
@@ -142,7 +143,7 @@ impl Reader<'_> {
 
     fn single_quoted(&mut self) -> Result<(), Opaque> {
         let opened = self.column;
-        self.begin();
+        self.start_word();
         while let Some(c) = self.next_quoted()? {
             if c == '\'' {
                 return Ok(());
@@ -154,7 +155,7 @@ impl Reader<'_> {
 
     fn double_quoted(&mut self) -> Result<(), Opaque> {
         let opened = self.column;
-        self.begin();
+        self.start_word();
         while let Some(c) = self.next_quoted()? {
             match c {
                 '"' => return Ok(()),
@@ -175,13 +176,13 @@ impl Reader<'_> {
         unclosed(opened)
     }
 
-    fn begin(&mut self) {
+    fn start_word(&mut self) {
         let column = self.column;
         self.word.get_or_insert_with(|| (String::new(), column));
     }
 
     fn push(&mut self, c: char) {
-        self.begin();
+        self.start_word();
         if let Some((word, _)) = &mut self.word {
             word.push(c);
         }

@@ -43,6 +43,7 @@ pub struct Reading {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     argvs: Vec<Vec<String>>,
+    joins: Vec<Join>,
     text: String,
 }
 
@@ -77,7 +78,7 @@ impl Reading {
         };
         let read = read.map(|(argvs, joins)| {
             let text = quote::text(&argvs, &joins);
-            Line { argvs, text }
+            Line { argvs, joins, text }
         });
         Self { raw: command.to_vec(), read }
     }
@@ -86,6 +87,11 @@ impl Reading {
     /// There is at least one command, and each has at least its program.
     pub fn argvs(&self) -> Option<&[Vec<String>]> {
         self.read.as_ref().ok().map(|line| line.argvs.as_slice())
+    }
+
+    /// What stands between the commands: one fewer than [`Self::argvs`]. `None` when the line is opaque.
+    pub fn joins(&self) -> Option<&[Join]> {
+        self.read.as_ref().ok().map(|line| line.joins.as_slice())
     }
 
     /// Why the line is opaque; `None` when it is not.

@@ -352,10 +352,7 @@ fn what_does_not_load() {
     ];
     for (body, expect) in rows {
         let text = format!("[[commands]]\nname = \"t\"\n{body}");
-        let problems = match read_sets(Path::new("p"), &text) {
-            Ok(_) => panic!("{body} loads"),
-            Err(problems) => problems,
-        };
+        let Err(problems) = read_sets(Path::new("p"), &text) else { panic!("{body} loads") };
         let said: Vec<String> =
             problems.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect();
         assert!(said.iter().any(|line| line.contains(expect)), "{body}: {said:#?}");
@@ -371,12 +368,15 @@ fn what_does_not_load() {
     }
 }
 
+/// A verdict and the rule that spoke.
+type Said = (Verdict, &'static str);
+
 #[test]
 fn what_a_parser_finds_is_held_against_deny_and_review() {
     use Verdict::{Allow, Deny, Review};
     const RULES: &str = "deny = [{ argv = [\"rm\", \"**\"] }]\nreview = [{ argv = [\"reboot\", \"**\"] }]";
     // (line, in a set that lets opaque lines pass, in one that refuses them)
-    let rows: &[(&str, (Verdict, &str), (Verdict, &str))] = &[
+    let rows: &[(&str, Said, Said)] = &[
         ("ls > x", (Allow, "t: opaque"), (Deny, "t: opaque")),
         ("ls $x", (Allow, "t: opaque"), (Deny, "t: opaque")),
         ("rm $x", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
