@@ -41,8 +41,14 @@ pub use ssh::{SshPairing, SshPairingState, begin_ssh, finish_ssh};
 
 /// How long a sign-in may take from begin to finish.
 pub const PENDING_LIFE: Duration = Duration::from_secs(600);
-/// How many sign-ins may be under way at once.
-pub const PENDING_MAX: u64 = 1000;
+/// How many sign-ins may be under way at once, begun by one customer of a network (`place::area`).
+pub const PENDING_OF_AREA_MAX: u64 = 20;
+/// The same for one wider network (`place::wide_area`).
+pub const PENDING_OF_WIDE_AREA_MAX: u64 = 400;
+/// The same for everybody. So high that it bounds what is stored, and that no few networks can lock everybody out.
+pub const PENDING_MAX: u64 = 20_000;
+/// How long one that was denied stays, so that the waiting client hears it.
+const DENIED_LIFE: Duration = Duration::from_secs(60);
 /// How long the code of the loopback redirect works.
 pub const HANDOFF_LIFE: Duration = Duration::from_secs(60);
 /// How often one sign-in may leave for a provider.
@@ -227,9 +233,15 @@ impl Pending {
         if matches!(self.state, State::Exchanging(_) | State::Denied { .. }) {
             self.user_code_hash = None;
         }
-        if matches!(self.state, State::Done) {
-            // It no longer counts against the cap.
-            self.expires = now;
+        // What is over soon counts against no cap.
+        match self.state {
+            State::Done => self.expires = now,
+            State::Denied { .. } => self.expires = self.expires.min(now.plus(DENIED_LIFE)),
+            State::Begun
+            | State::AtProvider(_)
+            | State::Exchanging(_)
+            | State::Identified { .. }
+            | State::Confirmed { .. } => {}
         }
         Ok(before)
     }
