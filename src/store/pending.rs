@@ -145,6 +145,28 @@ impl Store {
         })
     }
 
+    /// Pending sign-ins that are void and were in one of these states, at most `limit`.
+    pub async fn void_pending(
+        &self,
+        states: &[&str],
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<PendingSignIn>, StoreError> {
+        let mut void = Vec::new();
+        for state in states {
+            let rows = sqlx::query(select!("WHERE expires <= $1 AND state = $2 ORDER BY expires LIMIT $3"))
+                .bind(millis(TABLE, "now", now)?)
+                .bind(*state)
+                .bind(i64::from(limit))
+                .fetch_all(&self.pool)
+                .await?;
+            for row in &rows {
+                void.push(read(row)?);
+            }
+        }
+        Ok(void)
+    }
+
     async fn one_pending(
         &self,
         sql: &'static str,
@@ -161,6 +183,16 @@ impl Tx {
     /// Moves a pending sign-in as `Store::step_pending`, inside this transaction.
     pub async fn step_pending(&mut self, from: &str, row: &PendingSignIn) -> Result<bool, StoreError> {
         step(self.connection(), from, row).await
+    }
+
+    /// Deletes a pending sign-in that is void; false when there is none.
+    pub async fn delete_void_pending(&mut self, id: &PendingId, now: Timestamp) -> Result<bool, StoreError> {
+        let gone = sqlx::query("DELETE FROM pending_sign_in WHERE id = $1 AND expires <= $2")
+            .bind(id.as_str())
+            .bind(millis(TABLE, "now", now)?)
+            .execute(self.connection())
+            .await?;
+        Ok(gone.rows_affected() == 1)
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::config;
+use crate::flow::refusals;
 use crate::identity::Identity;
 use crate::identity::oidc::{OidcError, Trip};
 use crate::ids::PendingId;
@@ -192,7 +193,7 @@ pub async fn come_back(
     let stay = pending.stay().cloned().ok_or(SignInRefused::NotFound)?;
     let Some(cookie) = cookie.filter(|cookie| same(&hash(cookie), &stay.cookie_hash)) else {
         let reason = "the provider's answer came from another browser than the one sent there";
-        note_failure(app, Some(&stay), reason, from, now).await?;
+        note_failure(app, Some(&stay), reason, from).await?;
         return Err(SignInRefused::OtherBrowser);
     };
     // From here on the state is used up, whatever the provider says.
@@ -335,10 +336,7 @@ pub(super) async fn note_failure(
     stay: Option<&Stay>,
     reason: &str,
     from: IpAddr,
-    now: Timestamp,
 ) -> Result<(), SignInRefused> {
-    if app.desk.may_be_refused(from, now) {
-        app.store.note(now, failure(stay, reason, from)).await?;
-    }
+    refusals::note(app, from, failure(stay, reason, from)).await?;
     Ok(())
 }

@@ -15,6 +15,7 @@
 //! code is short-lived, works once, and only with the verifier and a request signed by the SSH key that began; in device
 //! and ssh mode a person compares code, machine and address, and confirms.
 
+mod abandoned;
 mod begin;
 mod browser;
 mod confirm;
@@ -33,6 +34,7 @@ use crate::names::ProviderName;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
+pub(super) use abandoned::give_up_abandoned;
 pub use begin::{Begin, Begun, begin};
 pub use browser::{Back, Choice, Leaving, Opened, Returned, choices, come_back, enter_code, open};
 pub use confirm::{BeforeView, ConfirmView, Decision, decide, look, look_before};

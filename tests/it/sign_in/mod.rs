@@ -5,6 +5,7 @@ mod attacks;
 mod limits;
 mod pages;
 mod site;
+mod traces;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
