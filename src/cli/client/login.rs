@@ -110,6 +110,9 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<ExitCode> {
         return Err(e);
     }
     tell(&outcome);
+    if let Some(before) = &before {
+        outcome.settings.changes(&before.ssh).iter().for_each(|change| say(format_args!("{change}")));
+    }
     if !args.no_ssh_config {
         include_in_ssh(&home, env, &places);
     }

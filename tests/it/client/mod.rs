@@ -102,7 +102,10 @@ fn login_over_loopback_writes_everything() {
     let said = finished.ended(0).errors();
     drop(silent);
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it listens no more");
-    assert!(said.contains("Signed in as Ada [31mLovelace (corp:ada)") && said.contains("ssh db1"), "{said}");
+    assert!(
+        said.contains("Signed in as Ada [31mLovelace (corp:ada)") && said.contains("Next: ssh web1"),
+        "{said}"
+    );
     assert!(!said.contains('\u{1b}'));
     let key = PublicKey::from_openssh(&fs::read_to_string(file(&laptop, "id.pub")).unwrap()).unwrap();
     assert!(said.contains(&key.fingerprint(HashAlg::Sha256).to_string()), "to compare: {said}");
@@ -197,13 +200,13 @@ fn renewal_keeps_the_ssh_configuration_fresh_and_says_so() {
     let (fake, laptop) = (Fake::start(), Laptop::new());
     login(&laptop, &fake, &[]).ended(0);
     set_certificate(&laptop, &fake, -300, -1);
-    fake.mind().ssh.patterns = vec!["web*".into(), "cache?".into()];
+    fake.mind().ssh.patterns = vec!["*.web.test".into(), "web1".into(), "cache1".into()];
     let said = caponier(&laptop, &["ensure", "--quiet"]).ended(0).errors();
-    assert!(said.contains("now reached through the bastion: cache?"), "{said}");
+    assert!(said.contains("now reached through the bastion: cache1"), "{said}");
     assert!(said.contains("no longer reached through the bastion: db1"), "{said}");
     let config = fs::read_to_string(file(&laptop, "ssh_config")).unwrap();
-    assert!(config.contains("web*,cache?") && !config.contains("db1"), "{config}");
-    assert!(fs::read_to_string(file(&laptop, "known_hosts")).unwrap().contains("cache?,[cache?]:*"));
+    assert!(config.contains("*.web.test,web1,cache1") && !config.contains("db1"), "{config}");
+    assert!(fs::read_to_string(file(&laptop, "known_hosts")).unwrap().contains("cache1,[cache1]:*"));
     set_certificate(&laptop, &fake, -300, -1);
     assert_eq!(caponier(&laptop, &["ensure", "--quiet"]).ended(0).errors(), "", "once");
 }
@@ -273,6 +276,14 @@ const BAD_SETTINGS: &[(Lie, &str)] = &[
     (|mind| mind.ssh.host = "-oProxyCommand=x".into(), "not a host name"),
     (|mind| mind.ssh.host_ca.push_str("\n* ssh-ed25519 AAAA"), "host CA is not"),
     (|mind| mind.ssh.port = 0, "port 0"),
+    (|mind| mind.ssh.patterns.push("web*".into()), "wildcards only in the first label"),
+];
+
+/// What may be said at a login, and not in passing.
+const BIG_CHANGES: &[(Lie, &str)] = &[
+    (|mind| mind.ssh.host = "elsewhere.test".into(), "the bastion's name"),
+    (|mind| mind.ssh.host_ca = fake::new_key().public_key().to_openssh().unwrap(), "its host CA"),
+    (|mind| mind.ssh.patterns.push("*.bank.example".into()), "wildcards"),
 ];
 
 /// The same for certificates.
@@ -315,7 +326,7 @@ fn settings_that_are_no_good_do_not_keep_the_certificate_from_being_renewed() {
     let (fake, laptop) = (Fake::start(), Laptop::new());
     login(&laptop, &fake, &[]).ended(0);
     let honest = fake.mind().ssh.clone();
-    for (lie, why) in BAD_SETTINGS {
+    for (lie, why) in BAD_SETTINGS.iter().chain(BIG_CHANGES) {
         set_certificate(&laptop, &fake, -300, -1);
         let mut before = files(&laptop);
         lie(&mut fake.mind());
@@ -326,6 +337,16 @@ fn settings_that_are_no_good_do_not_keep_the_certificate_from_being_renewed() {
         assert_eq!(after, before, "{why}");
         fake.mind().ssh = honest.clone();
     }
+    // A person who logs in again is told, and has accepted it.
+    for (lie, _) in BIG_CHANGES {
+        lie(&mut fake.mind());
+    }
+    let said = login(&laptop, &fake, &[]).ended(0).errors();
+    for part in ["host CA has changed", "bastion is now elsewhere.test", "the bastion: *.bank.example"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    set_certificate(&laptop, &fake, -300, -1);
+    assert_eq!(caponier(&laptop, &["ensure", "--quiet"]).ended(0).errors(), "");
 }
 
 #[test]
