@@ -81,11 +81,15 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<ExitCode> {
     let started = Clock::System.now();
     let home = args.home.locate(env)?;
     home.check()?;
-    let state = State::load(&home)?.ok_or_else(NotSignedIn::never)?;
+    if State::load(&home)?.is_none() {
+        return Err(NotSignedIn::never().into());
+    }
     if is_fresh(&home, env, started) {
         return Ok(told(args, "the certificate is valid"));
     }
     let _lock = home.lock()?;
+    // Read under the lock: a login or logout may have been the one to hold it.
+    let state = State::load(&home)?.ok_or_else(NotSignedIn::never)?;
     let now = Clock::System.now();
     if is_fresh(&home, env, now) {
         return Ok(told(args, "the certificate was renewed by another caponier"));

@@ -378,6 +378,43 @@ fn files_that_others_can_read_are_refused() {
     caponier(&laptop, &["ensure"]).ended(0);
 }
 
+/// Starts a command that finds the lock taken, changes the state meanwhile, and lets it go on.
+fn while_it_waits(laptop: &Laptop, command: &str, change: impl FnOnce(&mut Value)) -> Finished {
+    let lock = fs::OpenOptions::new().write(true).open(file(laptop, "lock")).unwrap();
+    lock.lock().unwrap();
+    let running = Running::start(&mut laptop.caponier(&[command]), b"");
+    let held = fs::canonicalize(file(laptop, "lock")).unwrap();
+    wait_for("the command to be at the lock", PATIENCE, || {
+        let open = fs::read_dir(format!("/proc/{}/fd", running.id())).ok()?;
+        let mut open = open.flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+        open.any(|path| path == held).then_some(())
+    });
+    let path = file(laptop, "client.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut state);
+    fs::write(&path, state.to_string()).unwrap();
+    lock.unlock().unwrap();
+    running.finish(PATIENCE)
+}
+
+#[test]
+fn what_changed_while_waiting_for_the_lock_counts() {
+    let (fake, laptop) = (Fake::start(), Laptop::new());
+    login(&laptop, &fake, &[]).ended(0);
+    set_certificate(&laptop, &fake, -300, -1);
+    let asked = fake.mind().count("/v1/certificate");
+    // A logout was faster than this renewal.
+    while_it_waits(&laptop, "ensure", |state| drop(state.as_object_mut().unwrap().remove("sign_in")))
+        .ended(77);
+    assert_eq!(fake.mind().count("/v1/certificate"), asked);
+
+    login(&laptop, &fake, &[]).ended(0);
+    // A login was faster than this logout; what it set up stays.
+    while_it_waits(&laptop, "logout", |state| state["ssh"]["patterns"] = serde_json::json!(["new1"]))
+        .ended(0);
+    assert!(fs::read_to_string(file(&laptop, "client.json")).unwrap().contains("new1"));
+}
+
 #[test]
 fn status_and_logout() {
     let (mut fake, laptop) = (Fake::start(), Laptop::new());

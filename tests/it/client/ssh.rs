@@ -270,7 +270,13 @@ fn the_key_in_the_agent_only() {
     assert!(finished.ended(77).errors().contains("run: caponier login --agent"), "{}", finished.errors());
 
     login_with(&mut agent.with(&laptop, &arguments), &fake).ended(0);
+    // Without the agent nobody can be told: what is needed to do it later stays.
+    let said = caponier(&laptop, &["logout"]).ended(1).errors();
+    assert!(said.contains("run it again where the ssh-agent is"), "{said}");
+    assert!(file(&laptop, "id.pub").exists() && !file(&laptop, "id-cert.pub").exists());
+    assert!(fake.mind().signed_in.is_some());
     run(&mut agent.with(&laptop, &["logout"]), b"", PATIENCE).ended(0);
+    assert!(fake.mind().signed_in.is_none() && !file(&laptop, "id.pub").exists());
     assert!(agent.keys().contains("no identities"), "{}", agent.keys());
     assert!(fake.mind().signed_in.is_none());
 }
