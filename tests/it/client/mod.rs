@@ -313,11 +313,20 @@ fn lies_of_a_server_write_nothing() {
         assert!(said.contains(why), "{why}: {said}");
         assert_eq!(files(&laptop), before, "{why}");
     }
-    for url in ["file:///etc/passwd", "javascript:alert(1)", "http://evil.example/", "-x", "vbscript://x/"] {
+    for url in [
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "http://evil.example/",
+        "https://evil.example/sign-in/pnd_1",
+        "https://127.0.0.1/sign-in/pnd_1",
+        "http://127.0.0.1:1/sign-in/pnd_1",
+        "-x",
+        "vbscript://x/",
+    ] {
         let (fake, laptop) = (Fake::start(), Laptop::new());
         fake.mind().url = Some(url.into());
         let said = caponier(&laptop, &["login", &fake.url()]).ended(1).errors();
-        assert!(said.contains("not a web page"), "{url}: {said}");
+        assert!(said.contains("not one of its own pages"), "{url}: {said}");
     }
 }
 
@@ -413,6 +422,24 @@ fn what_changed_while_waiting_for_the_lock_counts() {
     while_it_waits(&laptop, "logout", |state| state["ssh"]["patterns"] = serde_json::json!(["new1"]))
         .ended(0);
     assert!(fs::read_to_string(file(&laptop, "client.json")).unwrap().contains("new1"));
+}
+
+#[test]
+fn a_login_elsewhere_ends_the_earlier_sign_in() {
+    let (first, mut second, third) = (Fake::start(), Fake::start(), Fake::start());
+    let laptop = Laptop::new();
+    login(&laptop, &first, &[]).ended(0);
+    login(&laptop, &second, &[]).ended(0);
+    assert!(first.mind().signed_in.is_none() && second.mind().signed_in.is_some());
+    // At the same server with the same key it is replaced there.
+    let deleted = second.mind().count("/v1/sign-in");
+    login(&laptop, &second, &[]).ended(0);
+    assert_eq!(second.mind().count("/v1/sign-in"), deleted);
+    // A server that is away keeps nobody from going elsewhere.
+    second.stop();
+    let said = login(&laptop, &third, &[]).ended(0).errors();
+    assert!(said.contains("was not ended") && said.contains(&second.url()), "{said}");
+    caponier(&laptop, &["status", "--check"]).ended(0);
 }
 
 #[test]
