@@ -112,7 +112,7 @@ pub async fn end_other(app: &App, signed: &SignedBy, id: &SignInId) -> Result<()
     let caller = Caller::new(&asking, None, None, signed.from());
     let theirs = app.store.sign_in(id).await?;
     let own = theirs.as_ref().is_some_and(|theirs| {
-        theirs.who.issuer == asking.who.issuer && theirs.who.subject == asking.who.subject
+        theirs.who.issuer == asking.who.issuer && theirs.who.reference() == asking.who.reference()
     });
     if !own && !is_admin(app, &caller) {
         let reason = match theirs {

@@ -14,7 +14,7 @@ use crate::ca::{Draft, DraftError, SignerError, draft};
 use crate::ids::SignInId;
 use crate::names::LoginName;
 use crate::policy::{Refusal, RefusalCode, certificate_max, logins_for};
-use crate::store::{CertificateRow, StoreError};
+use crate::store::{CertificateRow, StoreError, Tx};
 use crate::time::Timestamp;
 
 /// Longest key id, in bytes.
@@ -70,10 +70,13 @@ pub enum IssueRefused {
 /// Issues a certificate for the key that signed the request.
 pub async fn issue(app: &App, signed: &SignedBy, wish: Wish) -> Result<(Issued, Caller), IssueRefused> {
     let caller = caller_by_key(app, signed).await?;
+    let tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
+    // Only now, as it may have taken a while to get a turn to write: the certificate's life begins here.
     let now = app.clock.now();
     let draft = match draft_for(app, signed, &caller, &wish, now) {
         Ok(draft) => draft,
         Err(refused) => {
+            drop(tx);
             match &refused {
                 IssueRefused::Policy(refusal) => {
                     note_refusal(app, &caller, refusal.code, &refusal.reason, now).await?;
@@ -89,8 +92,8 @@ pub async fn issue(app: &App, signed: &SignedBy, wish: Wish) -> Result<(Issued, 
             return Err(refused);
         }
     };
-    record(app, signed, &caller, &draft, now).await?;
-    let certificate = app.signer.sign(&draft, &app.random, now).await?;
+    record(tx, signed, &caller, &draft, now).await?;
+    let certificate = app.signer.sign(&draft, &app.random, app.clock.now()).await?;
     let issued = Issued {
         certificate,
         serial: draft.serial(),
@@ -128,12 +131,12 @@ fn draft_for(
 
 /// Row and audit entry, before the certificate exists: one that nobody knows of cannot be.
 async fn record(
-    app: &App,
+    mut tx: Tx,
     signed: &SignedBy,
     caller: &Caller,
     draft: &Draft,
     now: Timestamp,
-) -> Result<(), IssueRefused> {
+) -> Result<(), StoreError> {
     let row = CertificateRow {
         serial: draft.serial(),
         kind: "user",
@@ -145,7 +148,6 @@ async fn record(
         valid_after: draft.valid_after(),
         valid_before: draft.valid_before(),
     };
-    let mut tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
     tx.insert_certificate(&row).await?;
     let event = AuditEvent::CertificateIssued {
         sign_in: caller.sign_in().clone(),
@@ -155,7 +157,7 @@ async fn record(
         valid_before: draft.valid_before().as_secs(),
         from: signed.from().to_string(),
     };
-    Ok(tx.commit(now, event).await?)
+    tx.commit(now, event).await
 }
 
 /// The logins of the certificate: what policy allows, and of that what was wished for.
