@@ -8,7 +8,9 @@
 //! ```
 //! From every state before `Done` it can be `Denied`. `step` is the whole table; `begin` (command line), `ssh`,
 //! `browser` with `confirm`, and `finish` are those who move it. A row holds only hashes of what is secret (`row`): the browser's
-//! cookie, the OAuth `state`, the code of the loopback redirect and the user code are in nobody's database.
+//! cookie, the OAuth `state` and the code of the loopback redirect are in nobody's database. The user code has 34 bits
+//! only, so whoever reads the database can find it out from its hash in the minutes in which it works: they could sign
+//! that client in, as themselves, after confirming it; it opens nothing of anybody else's.
 //!
 //! What keeps attacks out: the cookie set when the browser leaves must come back (login CSRF); `state` is used once;
 //! before a loopback sign-in leaves, a person sees machine, address and key, and goes on by a form of ours; the loopback
@@ -270,7 +272,7 @@ impl State {
     }
 }
 
-/// SHA-256 in hex: what the store keeps of a secret of 128 bits or more.
+/// SHA-256 in hex: what the store keeps of a secret of 128 bits or more, and of the user code, which has fewer (see above).
 fn hash(secret: &str) -> String {
     use sha2::{Digest as _, Sha256};
     Sha256::digest(secret).iter().map(|b| format!("{b:02x}")).collect()
