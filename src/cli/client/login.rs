@@ -200,8 +200,10 @@ async fn by_loopback(args: &Args, env: &Environment, api: &Api, key: &Key) -> an
         fingerprint(key),
         span(patience.as_secs())
     ));
-    let arrival =
-        listener.wait(patience).await?.context("nobody signed in within that time; run it again")?;
+    let arrival = listener
+        .wait(&begun.id, patience)
+        .await?
+        .context("nobody signed in within that time; run it again")?;
     let code = match &arrival.brought {
         Brought::Code(code) => code.clone(),
         Brought::Failure(why) => {

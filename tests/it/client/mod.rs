@@ -57,7 +57,7 @@ fn login_with(command: &mut std::process::Command, fake: &Fake) -> Finished {
     fake.mind().begun = None;
     let running = Running::start(command, b"");
     let port = listener_port(fake);
-    browse(port, &format!("/?code={CODE}"), &format!("127.0.0.1:{port}"));
+    browse(port, &format!("/?code={CODE}&id=pnd_1"), &format!("127.0.0.1:{port}"));
     running.finish(PATIENCE)
 }
 
@@ -89,12 +89,16 @@ fn login_over_loopback_writes_everything() {
     fs::write(laptop.home().join(".ssh/config"), "Host *\n  User ada\n").unwrap();
     let running = Running::start(&mut laptop.caponier(&["login", &fake.url(), "--no-browser"]), b"");
     let port = listener_port(&fake);
-    let (ours, code) = (format!("127.0.0.1:{port}"), format!("/?code={CODE}"));
+    let (ours, code) = (format!("127.0.0.1:{port}"), format!("/?code={CODE}&id=pnd_1"));
     // A connection that never says anything, and requests that are not the one.
     let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
     assert!(browse(port, "/favicon.ico", &ours).starts_with("HTTP/1.1 404"));
     assert!(browse(port, &code, "evil.example").starts_with("HTTP/1.1 400"));
-    assert!(browse(port, "/?code=a&code=b", &ours).starts_with("HTTP/1.1 400"));
+    assert!(browse(port, "/?code=a&code=b&id=pnd_1", &ours).starts_with("HTTP/1.1 400"));
+    // Any page can make the browser ask this, and end nothing by it.
+    for junk in ["/?code=junk", "/?error=denied", "/?code=junk&id=pnd_2", "/?error=denied&id="] {
+        assert!(browse(port, junk, &ours).starts_with("HTTP/1.1 404"), "{junk}");
+    }
     let page = browse(port, &code, &ours);
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("<h1>Signed in</h1>"), "{page}");
     assert!(page.contains("Content-Security-Policy: default-src 'none'"), "{page}");
@@ -131,7 +135,7 @@ fn a_sign_in_refused_in_the_browser_is_told_and_leaves_nothing() {
     let (fake, laptop) = (Fake::start(), Laptop::new());
     let running = Running::start(&mut laptop.caponier(&["login", &fake.url(), "--no-browser"]), b"");
     let port = listener_port(&fake);
-    let page = browse(port, "/?error=no%1b[2J+<b>access", &format!("localhost:{port}"));
+    let page = browse(port, "/?error=no%1b[2J+<b>access&id=pnd_1", &format!("localhost:{port}"));
     assert!(page.contains("no[2J &lt;b&gt;access"), "{page}");
     let finished = running.finish(PATIENCE);
     assert!(finished.ended(1).errors().contains("caponier: the sign-in did not succeed: no[2J <b>access"));
@@ -140,7 +144,7 @@ fn a_sign_in_refused_in_the_browser_is_told_and_leaves_nothing() {
     fake.mind().begun = None;
     let running = Running::start(&mut laptop.caponier(&["login", &fake.url(), "--no-browser"]), b"");
     let port = listener_port(&fake);
-    let page = browse(port, "/?code=stolen", &format!("127.0.0.1:{port}"));
+    let page = browse(port, "/?code=stolen&id=pnd_1", &format!("127.0.0.1:{port}"));
     assert!(page.contains("<h1>Not signed in</h1>"), "{page}");
     running.finish(PATIENCE).ended(1);
     assert!(files(&laptop).is_empty());
