@@ -5,8 +5,9 @@
 pub const PATTERNS_MAX: usize = 500;
 /// Most logins in one certificate (OpenSSH's `SSHKEY_CERT_MAX_PRINCIPALS`).
 pub const LOGINS_MAX: usize = 256;
-/// Letters and digits that a pattern with wildcards must hold at least: fewer would catch hosts of everybody.
-const LITERALS_MIN: usize = 2;
+/// Labels without wildcards that must stand behind one with: `*` matches dots too, and `web*` would catch
+/// `webmail.example.com`.
+const LITERAL_LABELS_MIN: usize = 2;
 /// Longest name or pattern, in bytes.
 const BYTES_MAX: usize = 253;
 
@@ -16,9 +17,10 @@ pub enum BadPattern {
     /// Not of the alphabet.
     #[error("not a host pattern (letters, digits, . - _ and the wildcards * and ?)")]
     Alphabet,
-    /// It would match hosts of everybody.
+    /// It would match hosts of others.
     #[error(
-        "not a host pattern that may be managed: with a wildcard it needs at least {LITERALS_MIN} letters or digits, such as *.corp.example"
+        "not a host pattern that may be managed: wildcards only in the first label, with at least \
+         {LITERAL_LABELS_MIN} whole labels behind, such as *.corp.example"
     )]
     Broad,
 }
@@ -27,15 +29,17 @@ pub enum BadPattern {
 pub fn check(text: &str) -> Result<(), BadPattern> {
     let known =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-') || is_wildcard(char::from(b));
-    let literals = text.bytes().filter(u8::is_ascii_alphanumeric).count();
+    let has_literals = |text: &str| text.bytes().any(|b| b.is_ascii_alphanumeric());
     if text.len() > BYTES_MAX || text.starts_with('-') || !text.bytes().all(known) {
         return Err(BadPattern::Alphabet);
     }
-    match literals {
-        0 if !has_wildcard(text) => Err(BadPattern::Alphabet),
-        n if n < LITERALS_MIN && has_wildcard(text) => Err(BadPattern::Broad),
-        _ => Ok(()),
+    if !has_wildcard(text) {
+        return if has_literals(text) { Ok(()) } else { Err(BadPattern::Alphabet) };
     }
+    let mut behind = text.split('.').skip(1);
+    let is_narrow = behind.clone().count() >= LITERAL_LABELS_MIN
+        && behind.all(|label| has_literals(label) && !has_wildcard(label));
+    if is_narrow { Ok(()) } else { Err(BadPattern::Broad) }
 }
 
 /// Whether it matches more than itself.
@@ -61,10 +65,29 @@ mod tests {
 
     #[test]
     fn patterns() {
-        for good in ["web1", "a", "1", "web*", "*.corp.example", "10.0.?.*", "db-1_x", "a1"] {
+        for good in ["web1", "a", "1", "*.corp.example", "web*.corp.example", "?.a.b", "db-1_x", "a1"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in ["*", "**", "?*", "*.*", "*.", "?", "*a"] {
+        for bad in [
+            "*",
+            "**",
+            "?*",
+            "*.*",
+            "*.",
+            "?",
+            "*a",
+            "web*",
+            "web?",
+            "*.example",
+            "*.example.",
+            "*..example",
+            "*.-._",
+            "10.0.?.*",
+            "10.0.0.*",
+            "a.*.corp.example",
+            "*.*.corp.example",
+            "*.c?rp.example",
+        ] {
             assert_eq!(check(bad), Err(BadPattern::Broad), "{bad}");
         }
         for bad in [

@@ -21,6 +21,7 @@ impl AuditEvent {
             Self::SignInEnded { .. } => "sign_in_ended",
             Self::CertificateIssued { .. } => "certificate_issued",
             Self::CredentialRefused { .. } => "credential_refused",
+            Self::RefusalsNotListed { .. } => "refusals_not_listed",
             Self::AccessRefused { .. } => "access_refused",
             Self::SessionOpened { .. } => "session_opened",
             Self::SessionClosed { .. } => "session_closed",
@@ -66,6 +67,9 @@ impl AuditEvent {
             }),
             Self::CredentialRefused { what, claimed, code, reason, from } => {
                 json!({ "what": what, "claimed": claimed, "code": code, "reason": reason, "from": from })
+            }
+            Self::RefusalsNotListed { network, since, count } => {
+                json!({ "network": network, "since": since, "count": count })
             }
             Self::AccessRefused { who, sign_in, target, login, act, code, reason, from } => with(
                 who,
@@ -300,6 +304,15 @@ mod tests {
             json!({
                 "number": 3, "session": SESSION, "reason": "finished", "bytes_in": 1, "bytes_out": 2, "lasted_ms": 5,
             }),
+        );
+    }
+
+    #[test]
+    fn a_count_of_refusals() {
+        check(
+            &AuditEvent::RefusalsNotListed { network: "2001:db8::".into(), since: 1000, count: 7 },
+            "refusals_not_listed",
+            json!({ "network": "2001:db8::", "since": 1000, "count": 7 }),
         );
     }
 

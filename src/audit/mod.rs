@@ -99,7 +99,16 @@ pub enum AuditEvent {
         /// The client's address.
         from: String,
     },
-    /// A session (or a certificate for one) was refused by policy.
+    /// More credentials and sign-ins were refused than are written down one by one.
+    RefusalsNotListed {
+        /// The network they came from: an IPv4 address or the first address of a /64; `::` for many networks together.
+        network: String,
+        /// Start of the minute, in seconds since the epoch.
+        since: u64,
+        /// How many more.
+        count: u64,
+    },
+    /// A session (or a certificate for one, or the end of a sign-in) was refused by policy.
     AccessRefused {
         /// Who.
         who: Identity,

@@ -13,7 +13,14 @@ pub mod signer;
 mod subject_key;
 pub mod verify;
 
+use russh::keys::ssh_key::PublicKey;
+
 pub use draft::{Draft, DraftError, Permissions};
 pub use key_file::{passphrase, quoted};
 pub use signer::{Authority, Signer, SignerError};
 pub use verify::{CertificateRefused, VerifiedCertificate};
+
+/// Whether a key is of a kind and quality that may stand in a certificate; the text says why not.
+pub fn check_key(key: &PublicKey) -> Result<(), String> {
+    subject_key::check(key.key_data()).map_err(|refused| refused.to_string())
+}

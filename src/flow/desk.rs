@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+use super::refusals::Refusals;
 use crate::identity::oidc::Oidc;
 use crate::ids::SignInId;
 use crate::place::{area, wide_area};
@@ -27,7 +28,7 @@ pub struct Desk {
     ended: broadcast::Sender<SignInId>,
     begins: Mutex<Buckets>,
     guesses: Mutex<Guesses>,
-    refusals: Mutex<Buckets>,
+    pub(super) refusals: Mutex<Refusals>,
 }
 
 impl Default for Desk {
@@ -39,7 +40,7 @@ impl Default for Desk {
             ended: broadcast::channel(ENDED_BACKLOG).0,
             begins: Mutex::new(Buckets::new(30, secs(5))),
             guesses: Mutex::default(),
-            refusals: Mutex::new(Buckets::new(60, secs(1))),
+            refusals: Mutex::default(),
         }
     }
 }
@@ -72,14 +73,9 @@ impl Desk {
     pub(super) fn guessed(&self, from: IpAddr) {
         lock(&self.guesses).give_back(from);
     }
-
-    /// Whether one more refusal from there is written down, so that nobody can fill the audit log.
-    pub(super) fn may_be_refused(&self, from: IpAddr, now: Timestamp) -> bool {
-        lock(&self.refusals).take(area(from), now)
-    }
 }
 
-fn lock<T>(buckets: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(buckets: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     buckets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

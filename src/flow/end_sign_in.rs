@@ -2,13 +2,14 @@
 //! from then on, and its sessions are closed by whoever holds them (see `Desk::ended`).
 
 use super::Caller;
-use super::recognise::{RequestRefused, SignedBy, burn, sign_in_of};
+use super::recognise::{RequestRefused, SignedBy, begin_once, not_signed_in, sign_in_of};
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::config::Admins;
 use crate::identity::Identity;
 use crate::ids::SignInId;
 use crate::names::GroupName;
+use crate::policy::RefusalCode;
 use crate::store::{Store, StoreError, Tx};
 use crate::time::Timestamp;
 
@@ -76,30 +77,51 @@ pub async fn end_own(app: &App, signed: &SignedBy) -> Result<SignInId, EndRefuse
     let now = app.clock.now();
     let mut tx = begin_signed(app, signed).await?;
     let own = tx.end_sign_ins_of_key(signed.fingerprint(), now).await?;
-    let Some(own) = own.into_iter().next() else { return Err(RequestRefused::NotSignedIn.into()) };
+    let Some(own) = own.into_iter().next() else {
+        drop(tx);
+        return Err(not_signed_in(app, signed).await?.into());
+    };
     let (sign_in, by) = (own.id.clone(), own.who.reference());
     tx.commit(now, AuditEvent::SignInEnded { sign_in, by, reason: "logged out".to_owned() }).await?;
     app.desk.tell_ended(&own.id);
     Ok(own.id)
 }
 
+async fn note_refusal(app: &App, caller: &Caller, id: &SignInId, reason: String) -> Result<(), StoreError> {
+    let event = AuditEvent::AccessRefused {
+        who: caller.identity().clone(),
+        sign_in: caller.sign_in().clone(),
+        target: String::new(),
+        login: String::new(),
+        act: format!("end sign-in {id}"),
+        code: RefusalCode::NoAccess,
+        reason,
+        from: caller.from().to_string(),
+    };
+    app.store.note(app.clock.now(), event).await
+}
+
 /// A transaction in which the request is used up.
 async fn begin_signed(app: &App, signed: &SignedBy) -> Result<Tx, EndRefused> {
-    let mut tx = app.store.begin().await?;
-    match burn(&mut tx, signed).await {
-        Err(StoreError::Conflict) => return Err(EndRefused::Replay),
-        burned => burned?,
-    }
-    Ok(tx)
+    begin_once(app, signed).await?.ok_or(EndRefused::Replay)
 }
 
 /// Ends somebody's sign-in, asked for by a signed request: one's own, or anybody's by an admin.
 pub async fn end_other(app: &App, signed: &SignedBy, id: &SignInId) -> Result<(), EndRefused> {
     let asking = sign_in_of(app, signed).await?;
     let caller = Caller::new(&asking, None, None, signed.from());
-    let theirs = app.store.sign_in(id).await?.ok_or(EndRefused::NotFound)?;
-    let own = theirs.who.issuer == asking.who.issuer && theirs.who.subject == asking.who.subject;
+    let theirs = app.store.sign_in(id).await?;
+    let own = theirs.as_ref().is_some_and(|theirs| {
+        theirs.who.issuer == asking.who.issuer && theirs.who.reference() == asking.who.reference()
+    });
     if !own && !is_admin(app, &caller) {
+        let reason = match theirs {
+            Some(theirs) => {
+                format!("{} is no admin, and it is of {}", asking.who.reference(), theirs.who.reference())
+            }
+            None => format!("{} is no admin, and there is no such sign-in", asking.who.reference()),
+        };
+        note_refusal(app, &caller, id, reason).await?;
         return Err(EndRefused::NotFound);
     }
     let reason = if own { "ended by its owner" } else { "ended by an admin" };

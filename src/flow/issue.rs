@@ -7,14 +7,14 @@ use std::time::Duration;
 use russh::keys::ssh_key::Certificate;
 
 use super::Caller;
-use super::recognise::{RequestRefused, SignedBy, burn, caller_by_key};
+use super::recognise::{RequestRefused, SignedBy, begin_once, caller_by_key};
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::ca::{Draft, DraftError, SignerError, draft};
 use crate::ids::SignInId;
 use crate::names::LoginName;
 use crate::policy::{Refusal, RefusalCode, certificate_max, logins_for};
-use crate::store::{CertificateRow, StoreError};
+use crate::store::{CertificateRow, StoreError, Tx};
 use crate::time::Timestamp;
 
 /// Longest key id, in bytes.
@@ -70,30 +70,30 @@ pub enum IssueRefused {
 /// Issues a certificate for the key that signed the request.
 pub async fn issue(app: &App, signed: &SignedBy, wish: Wish) -> Result<(Issued, Caller), IssueRefused> {
     let caller = caller_by_key(app, signed).await?;
+    let tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
+    // Only now, as it may have taken a while to get a turn to write: the certificate's life begins here.
     let now = app.clock.now();
-    let logins = match narrow(logins_for(&app.policy(), caller.identity()), wish.logins.as_ref()) {
-        Ok(logins) => logins,
-        Err(refusal) => {
-            note_refusal(app, &caller, &refusal, now).await?;
-            return Err(IssueRefused::Policy(refusal));
+    let draft = match draft_for(app, signed, &caller, &wish, now) {
+        Ok(draft) => draft,
+        Err(refused) => {
+            drop(tx);
+            match &refused {
+                IssueRefused::Policy(refusal) => {
+                    note_refusal(app, &caller, refusal.code, &refusal.reason, now).await?;
+                }
+                IssueRefused::Draft(error) => {
+                    note_refusal(app, &caller, RefusalCode::Limit, &error.to_string(), now).await?;
+                }
+                IssueRefused::Caller(_)
+                | IssueRefused::Replay
+                | IssueRefused::Signer(_)
+                | IssueRefused::Store(_) => {}
+            }
+            return Err(refused);
         }
     };
-    let configured = app.config.certificates.life;
-    let role_max = certificate_max(&app.policy(), caller.identity(), &logins).unwrap_or(configured);
-    let life = life(configured.min(role_max), wish.life, caller.sign_in_expires().since(now))
-        .map_err(IssueRefused::Policy)?;
-    let draft = Draft::user(
-        signed.key(),
-        app.random.u64(),
-        &key_id(&caller.identity().reference(), caller.sign_in()),
-        caller.sign_in(),
-        &logins,
-        app.config.certificates.bind_source_address.then_some(signed.from()),
-        now,
-        life,
-    )?;
-    record(app, signed, &caller, &draft, now).await?;
-    let certificate = app.signer.sign(&draft, &app.random, now).await?;
+    record(tx, signed, &caller, &draft, now).await?;
+    let certificate = app.signer.sign(&draft, &app.random, app.clock.now()).await?;
     let issued = Issued {
         certificate,
         serial: draft.serial(),
@@ -103,14 +103,40 @@ pub async fn issue(app: &App, signed: &SignedBy, wish: Wish) -> Result<(Issued, 
     Ok((issued, caller))
 }
 
+/// What policy, configuration and wish come to.
+fn draft_for(
+    app: &App,
+    signed: &SignedBy,
+    caller: &Caller,
+    wish: &Wish,
+    now: Timestamp,
+) -> Result<Draft, IssueRefused> {
+    let logins = narrow(logins_for(&app.policy(), caller.identity()), wish.logins.as_ref())
+        .map_err(IssueRefused::Policy)?;
+    let configured = app.config.certificates.life;
+    let role_max = certificate_max(&app.policy(), caller.identity(), &logins).unwrap_or(configured);
+    let life = life(configured.min(role_max), wish.life, caller.sign_in_expires().since(now))
+        .map_err(IssueRefused::Policy)?;
+    Ok(Draft::user(
+        signed.key(),
+        app.random.u64(),
+        &key_id(&caller.identity().reference(), caller.sign_in()),
+        caller.sign_in(),
+        &logins,
+        app.config.certificates.bind_source_address.then_some(signed.from()),
+        now,
+        life,
+    )?)
+}
+
 /// Row and audit entry, before the certificate exists: one that nobody knows of cannot be.
 async fn record(
-    app: &App,
+    mut tx: Tx,
     signed: &SignedBy,
     caller: &Caller,
     draft: &Draft,
     now: Timestamp,
-) -> Result<(), IssueRefused> {
+) -> Result<(), StoreError> {
     let row = CertificateRow {
         serial: draft.serial(),
         kind: "user",
@@ -122,11 +148,6 @@ async fn record(
         valid_after: draft.valid_after(),
         valid_before: draft.valid_before(),
     };
-    let mut tx = app.store.begin().await?;
-    match burn(&mut tx, signed).await {
-        Err(StoreError::Conflict) => return Err(IssueRefused::Replay),
-        burned => burned?,
-    }
     tx.insert_certificate(&row).await?;
     let event = AuditEvent::CertificateIssued {
         sign_in: caller.sign_in().clone(),
@@ -136,7 +157,7 @@ async fn record(
         valid_before: draft.valid_before().as_secs(),
         from: signed.from().to_string(),
     };
-    Ok(tx.commit(now, event).await?)
+    tx.commit(now, event).await
 }
 
 /// The logins of the certificate: what policy allows, and of that what was wished for.
@@ -191,7 +212,8 @@ fn key_id(reference: &str, sign_in: &SignInId) -> String {
 async fn note_refusal(
     app: &App,
     caller: &Caller,
-    refusal: &Refusal,
+    code: RefusalCode,
+    reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let event = AuditEvent::AccessRefused {
@@ -200,8 +222,8 @@ async fn note_refusal(
         target: String::new(),
         login: String::new(),
         act: "certificate".to_owned(),
-        code: refusal.code,
-        reason: refusal.reason.clone(),
+        code,
+        reason: reason.to_owned(),
         from: caller.from().to_string(),
     };
     app.store.note(now, event).await

@@ -9,9 +9,11 @@ pub mod end_sign_in;
 pub mod forward;
 pub mod issue;
 pub mod recognise;
+mod refusals;
 pub mod reload;
 pub mod session;
 pub mod sign_in;
+pub mod sweep;
 
 pub use caller::Caller;
 pub use desk::Desk;

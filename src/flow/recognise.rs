@@ -1,6 +1,6 @@
 //! Recognises a caller from what they show: a certificate (SSH) or a signed request (HTTP).
 //!
-//! Requests that change something burn their nonce in the transaction of the change (`burn`). Requests that only read
+//! Requests that change something burn their nonce in the transaction of the change (`begin_once`). Requests that only read
 //! burn none: repeating one changes nothing, and its answer goes to whoever holds the TLS connection that the
 //! original went over too.
 
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use russh::keys::ssh_key::{Certificate, HashAlg, PublicKey};
 
-use super::Caller;
+use super::{Caller, refusals};
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::ca::{Authority, CertificateRefused, verify};
@@ -94,10 +94,6 @@ pub async fn recognise_request(app: &App, request: Request<'_>) -> Result<Signed
         Ok(proven) => return Ok(SignedBy { proven, from: request.from }),
         Err(refused) => refused,
     };
-    // A right signature is always heard: whoever shares an address with an attacker must not be locked out.
-    if !app.desk.may_be_refused(request.from, now) {
-        return Err(RequestRefused::Limit);
-    }
     let code = match refused {
         ProofRefused::Header(_) => "malformed",
         ProofRefused::Key(_) => "weak-key",
@@ -111,14 +107,42 @@ pub async fn recognise_request(app: &App, request: Request<'_>) -> Result<Signed
         reason: refused.to_string(),
         from: request.from.to_string(),
     };
-    app.store.note(now, event).await?;
-    Err(refused.into())
+    // A right signature is always heard: whoever shares an address with an attacker must not be locked out.
+    if refusals::note(app, request.from, event).await? {
+        Err(refused.into())
+    } else {
+        Err(RequestRefused::Limit)
+    }
 }
 
-/// The live sign-in of the key that signed.
+/// The live sign-in of the key that signed; that there is none is in the audit log.
 pub async fn sign_in_of(app: &App, signed: &SignedBy) -> Result<SignIn, RequestRefused> {
-    let found = app.store.sign_in_by_key(signed.fingerprint(), app.clock.now()).await?;
-    found.ok_or(RequestRefused::NotSignedIn)
+    match app.store.sign_in_by_key(signed.fingerprint(), app.clock.now()).await? {
+        Some(sign_in) => Ok(sign_in),
+        None => Err(not_signed_in(app, signed).await?),
+    }
+}
+
+/// The refusal, which is in the audit log by then.
+pub(super) async fn not_signed_in(app: &App, signed: &SignedBy) -> Result<RequestRefused, StoreError> {
+    note_request(app, signed, "not-signed-in", "this key has no live sign-in").await?;
+    Ok(RequestRefused::NotSignedIn)
+}
+
+async fn note_request(
+    app: &App,
+    signed: &SignedBy,
+    code: &'static str,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let event = AuditEvent::CredentialRefused {
+        what: "request",
+        claimed: signed.fingerprint().to_owned(),
+        code,
+        reason: reason.to_owned(),
+        from: signed.from.to_string(),
+    };
+    refusals::note(app, signed.from, event).await.map(|_| ())
 }
 
 /// The caller behind a signed request.
@@ -126,14 +150,23 @@ pub async fn caller_by_key(app: &App, signed: &SignedBy) -> Result<Caller, Reque
     Ok(Caller::new(&sign_in_of(app, signed).await?, None, None, signed.from))
 }
 
-/// Marks the request as used; `StoreError::Conflict` when it was used before.
-pub(super) async fn burn(tx: &mut Tx, signed: &SignedBy) -> Result<(), StoreError> {
+/// A transaction in which the request is used up; none when it was used before, which is in the audit log then.
+pub(super) async fn begin_once(app: &App, signed: &SignedBy) -> Result<Option<Tx>, StoreError> {
     let proven = &signed.proven;
-    tx.use_nonce(proven.fingerprint(), proven.nonce(), proven.nonce_expires()).await
+    let mut tx = app.store.begin().await?;
+    match tx.use_nonce(proven.fingerprint(), proven.nonce(), proven.nonce_expires()).await {
+        Ok(()) => Ok(Some(tx)),
+        Err(StoreError::Conflict) => {
+            drop(tx);
+            note_request(app, signed, "replay", "the same signed request came before").await?;
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
 }
 
 /// Judges a user certificate shown by a client at `from`: ours, good now, of a live sign-in, for the key that signed
-/// in. Every refusal is one audit entry.
+/// in. Every refusal is one audit entry, up to a rate for each network; how many more there were is an entry too.
 pub async fn recognise_certificate(
     app: &App,
     certificate: &Certificate,
@@ -150,7 +183,7 @@ pub async fn recognise_certificate(
                 reason: refused.reason.clone(),
                 from: from.to_string(),
             };
-            app.store.note(app.clock.now(), event).await?;
+            refusals::note(app, from, event).await?;
             Err(refused.into())
         }
         other => other,

@@ -19,6 +19,7 @@ use russh::keys::ssh_key::encoding::Decode as _;
 use russh::keys::ssh_key::{Algorithm, HashAlg, PublicKey, SshSig};
 use url::Url;
 
+use crate::ca;
 use crate::time::Timestamp;
 
 /// Header with the public key: `ssh-ed25519 AAAA...`, no comment.
@@ -119,7 +120,8 @@ impl Proven {
     pub fn nonce(&self) -> &str {
         &self.nonce
     }
-    /// Until when the nonce must be remembered: from then on the time alone refuses a repetition.
+    /// Until when the nonce must be remembered: from then on the time alone refuses a repetition, also on a node whose
+    /// clock is as far behind as a clock may be.
     pub fn nonce_expires(&self) -> Timestamp {
         self.nonce_expires
     }
@@ -149,7 +151,7 @@ pub fn verify(shown: Shown<'_>, signed: Signed<'_>, now: Timestamp) -> Result<Pr
         fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
         key,
         nonce: shown.nonce.to_owned(),
-        nonce_expires: Timestamp::from_secs(time.saturating_add(SKEW_MAX_SECS + 1)),
+        nonce_expires: Timestamp::from_secs(time.max(now.as_secs()).saturating_add(2 * SKEW_MAX_SECS + 1)),
     })
 }
 
@@ -174,12 +176,9 @@ fn read_key(text: &str) -> Result<PublicKey, ProofRefused> {
         return Err(ProofRefused::Header(HEADER_KEY));
     }
     let key = PublicKey::from_openssh(text).map_err(|_| ProofRefused::Header(HEADER_KEY))?;
-    match key.key_data().rsa().map(|rsa| rsa.key_size()) {
-        Some(bits) if !(2048..=4096).contains(&bits) => Err(ProofRefused::Key(format!(
-            "an RSA key of {bits} bits is not accepted: use ssh-ed25519, or RSA of 2048 to 4096 bits"
-        ))),
-        _ => Ok(key),
-    }
+    // The same line as for certificates: a key that could never have one need not sign in either.
+    ca::check_key(&key).map_err(ProofRefused::Key)?;
+    Ok(key)
 }
 
 fn read_signature(text: &str) -> Option<SshSig> {
@@ -277,6 +276,11 @@ mod tests {
         // The nonce is remembered as long as the time alone would let a repetition pass.
         let proven = judge(&request, NOW, |_| {}).unwrap();
         assert!(judge(&request, proven.nonce_expires().as_secs(), |_| {}).is_err());
+        // Two nodes may judge it whose clocks differ by as much as the client's may.
+        for now in [NOW - 120, NOW, NOW + 120] {
+            let expires = judge(&request, now, |_| {}).unwrap().nonce_expires().as_secs();
+            assert!(judge(&request, expires - 120, |_| {}).is_err(), "{now}");
+        }
     }
 
     #[test]
@@ -322,6 +326,18 @@ mod tests {
             let rsa = RsaPublicKey::new(Mpint::from_positive_bytes(&[1, 0, 1]), n).unwrap();
             let text = PublicKey::new(KeyData::Rsa(rsa), "").to_openssh().unwrap();
             assert_eq!(read_key(&text).is_ok(), ok, "{bits}");
+        }
+        // What may not stand in a certificate may not sign requests: a modulus of 2041 bits, an exponent of 1, a point
+        // of small order.
+        let mut short = vec![0xff; 256];
+        short[0] = 1;
+        let rsa = |e: &[u8], n: &[u8]| {
+            RsaPublicKey::new(Mpint::from_positive_bytes(e), Mpint::from_positive_bytes(n)).map(KeyData::Rsa)
+        };
+        let small_order = KeyData::Ed25519(russh::keys::ssh_key::public::Ed25519PublicKey([0; 32]));
+        for weak in [rsa(&[1, 0, 1], &short).unwrap(), rsa(&[1], &[0xff; 256]).unwrap(), small_order] {
+            let text = PublicKey::new(weak, "").to_openssh().unwrap();
+            assert!(matches!(read_key(&text), Err(ProofRefused::Key(_))), "{text}");
         }
     }
 }

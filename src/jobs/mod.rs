@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::flow::sweep;
 
 /// How often void rows are swept away.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -19,13 +20,16 @@ pub async fn run(app: App, stop: CancellationToken) {
 async fn sweep(app: &App, stop: &CancellationToken) {
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(SWEEP) => {}
         }
-        match app.store.sweep(app.clock.now()).await {
+        match sweep::sweep(&app).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "swept void rows"),
             Err(error) => tracing::error!(%error, "sweeping failed"),
         }
+    }
+    if let Err(error) = sweep::last(&app).await {
+        tracing::error!(%error, "the last sweep failed");
     }
 }

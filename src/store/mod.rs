@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 
 pub use audit::AuditRow;
 pub use credentials::CertificateRow;
-pub use pending::PendingSignIn;
+pub use pending::{PendingCounts, PendingSignIn};
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
 

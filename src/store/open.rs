@@ -20,7 +20,10 @@ const CONNECTIONS_MAX: u32 = 10;
 
 /// Every file of `migrations/`: version, name, text. A file that went out is never edited: its checksum is in the
 /// databases. One that cannot be the same for both databases will need a column here that says which it is for.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "start", include_str!("../../migrations/0001_start.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "start", include_str!("../../migrations/0001_start.sql")),
+    (2, "pending_area", include_str!("../../migrations/0002_pending_area.sql")),
+];
 
 /// A crash must not lose a committed row, so `FULL`: the log is synced at each commit.
 const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \

@@ -1,10 +1,12 @@
 //! Rows of `pending_sign_in`: sign-ins that have begun. Which step may follow which is decided in `flow::sign_in`;
 //! here a step only happens if the row still stands where the flow saw it.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::column::{Columns, millis, text, text_opt, word};
+use super::column::{Columns, bad, millis, text, text_opt, word};
 use super::sign_ins::METHODS;
 use super::{Store, StoreError, Tx};
 use crate::ids::PendingId;
@@ -28,17 +30,33 @@ pub struct PendingSignIn {
     pub user_code_hash: Option<String>,
     /// The rest, as JSON.
     pub json: String,
+    /// The network it was begun from, as `place::area` says.
+    pub area: IpAddr,
+    /// The wider one, as `place::wide_area` says.
+    pub wide_area: IpAddr,
     /// When it began.
     pub created: Timestamp,
     /// When it is void.
     pub expires: Timestamp,
 }
 
+/// How many pending sign-ins are not void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingCounts {
+    /// In all.
+    pub all: u64,
+    /// Of one area.
+    pub area: u64,
+    /// Of one wider area.
+    pub wide_area: u64,
+}
+
 /// The start of every read: columns by name, so that a prepared statement outlives a column that a newer node adds.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, mode, state, oauth_state_hash, user_code_hash, json, created, expires FROM pending_sign_in ",
+            "SELECT id, mode, state, oauth_state_hash, user_code_hash, json, area, wide_area, created, expires \
+             FROM pending_sign_in ",
             $rest
         )
     };
@@ -75,8 +93,8 @@ impl Store {
     pub async fn insert_pending(&self, row: &PendingSignIn) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let written = sqlx::query(
-            "INSERT INTO pending_sign_in (id, mode, state, oauth_state_hash, user_code_hash, json, created, expires) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+            "INSERT INTO pending_sign_in (id, mode, state, oauth_state_hash, user_code_hash, json, created, expires, \
+             area, wide_area) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
         )
         .bind(row.id.as_str())
         .bind(word(TABLE, "mode", &row.mode, METHODS)?)
@@ -86,6 +104,8 @@ impl Store {
         .bind(text(TABLE, "json", &row.json)?)
         .bind(millis(TABLE, "created", row.created)?)
         .bind(millis(TABLE, "expires", row.expires)?)
+        .bind(row.area.to_string())
+        .bind(row.wide_area.to_string())
         .execute(tx.connection())
         .await?;
         super::inserted(&written)?;
@@ -93,7 +113,7 @@ impl Store {
     }
 
     /// Moves a pending sign-in from state `from` to `row.state`, atomically; false when it was not in `from` any more.
-    /// Writes all of `row` but its id, mode and `created`. `Conflict` when its new OAuth state or user code is taken.
+    /// Writes all of `row` but its id, mode, areas and `created`. `Conflict` when its new OAuth state or user code is taken.
     pub async fn step_pending(&self, from: &str, row: &PendingSignIn) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let moved = step(tx.connection(), from, row).await?;
@@ -101,13 +121,50 @@ impl Store {
         Ok(moved)
     }
 
-    /// Number of pending sign-ins that are not void (a cap stands on them).
-    pub async fn pending_count(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM pending_sign_in WHERE expires > $1")
-            .bind(millis(TABLE, "now", now)?)
-            .fetch_one(&self.pool)
-            .await?;
-        Columns { table: TABLE, row: &row }.whole("n")
+    /// Number of pending sign-ins that are not void (caps stand on them): in all, and of these areas.
+    pub async fn pending_counts(
+        &self,
+        area: IpAddr,
+        wide_area: IpAddr,
+        now: Timestamp,
+    ) -> Result<PendingCounts, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS n, COUNT(CASE WHEN area = $2 THEN 1 END) AS of_area, \
+             COUNT(CASE WHEN wide_area = $3 THEN 1 END) AS of_wide_area FROM pending_sign_in WHERE expires > $1",
+        )
+        .bind(millis(TABLE, "now", now)?)
+        .bind(area.to_string())
+        .bind(wide_area.to_string())
+        .fetch_one(&self.pool)
+        .await?;
+        let columns = Columns { table: TABLE, row: &row };
+        Ok(PendingCounts {
+            all: columns.whole("n")?,
+            area: columns.whole("of_area")?,
+            wide_area: columns.whole("of_wide_area")?,
+        })
+    }
+
+    /// Pending sign-ins that are void and were in one of these states, at most `limit`.
+    pub async fn void_pending(
+        &self,
+        states: &[&str],
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<PendingSignIn>, StoreError> {
+        let mut void = Vec::new();
+        for state in states {
+            let rows = sqlx::query(select!("WHERE expires <= $1 AND state = $2 ORDER BY expires LIMIT $3"))
+                .bind(millis(TABLE, "now", now)?)
+                .bind(*state)
+                .bind(i64::from(limit))
+                .fetch_all(&self.pool)
+                .await?;
+            for row in &rows {
+                void.push(read(row)?);
+            }
+        }
+        Ok(void)
     }
 
     async fn one_pending(
@@ -126,6 +183,16 @@ impl Tx {
     /// Moves a pending sign-in as `Store::step_pending`, inside this transaction.
     pub async fn step_pending(&mut self, from: &str, row: &PendingSignIn) -> Result<bool, StoreError> {
         step(self.connection(), from, row).await
+    }
+
+    /// Deletes a pending sign-in that is void; false when there is none.
+    pub async fn delete_void_pending(&mut self, id: &PendingId, now: Timestamp) -> Result<bool, StoreError> {
+        let gone = sqlx::query("DELETE FROM pending_sign_in WHERE id = $1 AND expires <= $2")
+            .bind(id.as_str())
+            .bind(millis(TABLE, "now", now)?)
+            .execute(self.connection())
+            .await?;
+        Ok(gone.rows_affected() == 1)
     }
 }
 
@@ -147,6 +214,14 @@ async fn step(connection: &mut AnyConnection, from: &str, row: &PendingSignIn) -
     Ok(changed.rows_affected() == 1)
 }
 
+/// Empty in rows that were there before the column was.
+fn read_area(text: &str) -> Result<IpAddr, StoreError> {
+    if text.is_empty() {
+        return Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    }
+    text.parse().map_err(|_| bad(TABLE, format_args!("{text:?} is not an address")))
+}
+
 fn read(row: &AnyRow) -> Result<PendingSignIn, StoreError> {
     let columns = Columns { table: TABLE, row };
     Ok(PendingSignIn {
@@ -156,6 +231,8 @@ fn read(row: &AnyRow) -> Result<PendingSignIn, StoreError> {
         oauth_state_hash: columns.text_opt("oauth_state_hash")?,
         user_code_hash: columns.text_opt("user_code_hash")?,
         json: columns.text("json")?,
+        area: read_area(&columns.text("area")?)?,
+        wide_area: read_area(&columns.text("wide_area")?)?,
         created: columns.time("created")?,
         expires: columns.time("expires")?,
     })

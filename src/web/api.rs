@@ -39,7 +39,7 @@ pub struct BeginAnswer {
 }
 
 /// `POST /v1/sign-in/finish`, signed by the same key. Answers 200 with [`SignInAnswer`], 202 while the browser is not done.
-/// Loopback: the client's listener got `GET /?code=CODE` (or `?error=TEXT`) by redirect.
+/// Loopback: the client's listener got `GET /?code=CODE&id=ID` (or `?error=TEXT&id=ID`) by redirect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FinishRequest {

@@ -207,27 +207,17 @@ fn to_client(url: &Url) -> Response {
     refreshing(url, page)
 }
 
-#[derive(Deserialize)]
-struct DeviceQuery {
-    #[serde(default)]
-    code: String,
+/// `GET /device`: where the code is typed. It is never filled in by an address: who typed it has looked at it.
+async fn device() -> Response {
+    device_form(StatusCode::OK, None)
 }
 
-/// `GET /device`: where the code is typed.
-async fn device(query: Result<Query<DeviceQuery>, axum::extract::rejection::QueryRejection>) -> Response {
-    let code = query.map(|Query(query)| query.code).unwrap_or_default();
-    device_form(StatusCode::OK, &code, None)
-}
-
-fn device_form(status: StatusCode, code: &str, wrong: Option<&str>) -> Response {
+fn device_form(status: StatusCode, wrong: Option<&str>) -> Response {
     let mut html = Html::default();
     if let Some(wrong) = wrong {
         html = html.raw("<p class=\"bad\" id=\"message\" role=\"alert\">").text(wrong).raw("</p>");
     }
-    let shown: String = code.chars().take(16).collect();
-    html.raw("<form method=\"post\" action=\"/device\"><label for=\"code\">Code from your terminal</label><input id=\"code\" name=\"code\" required maxlength=\"16\" autocomplete=\"off\" autocapitalize=\"characters\" spellcheck=\"false\" placeholder=\"XXXX-XXXX\" value=\"")
-        .text(&shown)
-        .raw("\"><button>Continue</button></form><p class=\"soft\">Only enter a code that you asked for yourself, a moment ago. Nobody else may send you one.</p>")
+    html.raw("<form method=\"post\" action=\"/device\"><label for=\"code\">Code from your terminal</label><input id=\"code\" name=\"code\" required maxlength=\"16\" autocomplete=\"off\" autocapitalize=\"characters\" spellcheck=\"false\" placeholder=\"XXXX-XXXX\"><button>Continue</button></form><p class=\"soft\">Only enter a code that you asked for yourself, a moment ago. Nobody else may send you one.</p>")
         .page(status, "Enter the code")
 }
 
@@ -245,14 +235,14 @@ async fn device_code(
 ) -> Response {
     let Ok(Form(form)) = form else { return refused(&app, &SignInRefused::NotFound) };
     if !is_same_site(&app, &headers) {
-        return device_form(StatusCode::BAD_REQUEST, "", Some("Please type the code on this page."));
+        return device_form(StatusCode::BAD_REQUEST, Some("Please type the code on this page."));
     }
     let provider = form.provider.as_deref();
     match enter_code(&app, &form.code, provider, cookie(&app, &headers), from).await {
         Ok(Opened::Choose(choices)) => choose(&choices, Some(&form.code)),
         Ok(Opened::Leave(leaving)) => off(&app, &leaving),
         Err(why @ SignInRefused::BadRequest(_)) => {
-            device_form(StatusCode::BAD_REQUEST, "", Some(&why.to_string()))
+            device_form(StatusCode::BAD_REQUEST, Some(&why.to_string()))
         }
         Err(why) => refused(&app, &why),
     }

@@ -144,6 +144,11 @@ impl Api {
         })
     }
 
+    /// The server.
+    pub fn server(&self) -> &Url {
+        &self.server
+    }
+
     /// Begins a sign-in.
     pub async fn begin(&self, key: &Key, request: &BeginRequest) -> Result<BeginAnswer, ApiError> {
         self.post(key, "/v1/sign-in/begin", request).await.and_then(|answer| self.must(answer))

@@ -18,7 +18,7 @@ use super::ssh_config::{self, Places};
 use super::state::{self, Failure, KeyPlace, State};
 use super::{EXIT_NOT_SIGNED_IN, HomeArgs, NotSignedIn, certificate};
 use crate::cli::Environment;
-use crate::cli::terminal::{plain, say};
+use crate::cli::terminal::say;
 use crate::time::{Clock, Timestamp};
 
 /// How long after a failed renewal nobody asks again while the certificate still works.
@@ -81,11 +81,15 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<ExitCode> {
     let started = Clock::System.now();
     let home = args.home.locate(env)?;
     home.check()?;
-    let state = State::load(&home)?.ok_or_else(NotSignedIn::never)?;
+    if State::load(&home)?.is_none() {
+        return Err(NotSignedIn::never().into());
+    }
     if is_fresh(&home, env, started) {
         return Ok(told(args, "the certificate is valid"));
     }
     let _lock = home.lock()?;
+    // Read under the lock: a login or logout may have been the one to hold it.
+    let state = State::load(&home)?.ok_or_else(NotSignedIn::never)?;
     let now = Clock::System.now();
     if is_fresh(&home, env, now) {
         return Ok(told(args, "the certificate was renewed by another caponier"));
@@ -195,12 +199,17 @@ fn renew(home: &Home, state: &State, env: &Environment, now: Timestamp) -> anyho
     let issued = crate::cli::runtime()?.block_on(api.certificate(&key)).map_err(explain)?;
     let certificate = certificate::accept(&issued.certificate, key.public(), Clock::System.now())?;
     home.write(home::CERTIFICATE, &format!("{}\n", certificate.to_openssh()?))?;
-    match Settings::check(&issued.ssh) {
+    let settings = Settings::check(&issued.ssh).and_then(|new| new.may_follow(&state.ssh).map(|()| new));
+    match settings {
         Ok(settings) => refresh(home, state, &settings, env),
         Err(why) => {
-            let mut changes = refresh(home, state, &Settings::check(&state.ssh)?, env)?;
-            changes.push(format!("{why}; your ssh configuration stays as it was"));
-            Ok(changes)
+            let mut lines = match Settings::check(&state.ssh) {
+                Ok(old) => refresh(home, state, &old, env)?,
+                // Written by an older client; it stands until the next login.
+                Err(_) => Vec::new(),
+            };
+            lines.push(format!("{why}; your ssh configuration stays as it was"));
+            Ok(lines)
         }
     }
 }
@@ -229,23 +238,7 @@ fn refresh(
     let mut after = state.clone();
     after.ssh = wire;
     after.save(home)?;
-    let (before, after) = (&state.ssh, &after.ssh);
-    let mut changes = Vec::new();
-    let mut list = |what: &str, from: &[String], to: &[String]| {
-        let more: Vec<&str> = to.iter().filter(|p| !from.contains(p)).map(String::as_str).collect();
-        if !more.is_empty() {
-            changes.push(format!("{what}: {}", plain(&more.join(", "), 400)));
-        }
-    };
-    list("now reached through the bastion", &before.patterns, &after.patterns);
-    list("no longer reached through the bastion", &after.patterns, &before.patterns);
-    if (&before.host, before.port) != (&after.host, after.port) {
-        changes.push(format!("the bastion is now {} port {}", settings.host(), settings.port()));
-    }
-    if before.host_ca != after.host_ca {
-        changes.push("the bastion's host CA has changed".to_owned());
-    }
-    Ok(changes)
+    Ok(settings.changes(&state.ssh))
 }
 
 #[cfg(test)]

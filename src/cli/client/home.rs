@@ -48,6 +48,17 @@ pub enum HomeError {
         /// The bits it should have.
         right: &'static str,
     },
+    /// Somebody else's.
+    #[error(
+        "{path}: belongs to another user (id {owner}), who could read or change it; choose another folder with \
+         CAPONIER_HOME, or run it as that user"
+    )]
+    NotOurs {
+        /// The file or folder.
+        path: String,
+        /// Whose it is.
+        owner: u32,
+    },
     /// The system said no.
     #[error("{path}: {source}")]
     Io {
@@ -99,10 +110,11 @@ impl Home {
         self.dir.join(name)
     }
 
-    /// Refuses a folder or private key that others can access. Absent ones are fine.
+    /// Refuses a folder or private key that others own or can access. Absent ones are fine.
     pub fn check(&self) -> Result<(), HomeError> {
-        refuse_open(&self.dir, "700")?;
-        refuse_open(&self.path(KEY), "600")
+        let us = rustix::process::geteuid().as_raw();
+        refuse_open(&self.dir, "700", us)?;
+        refuse_open(&self.path(KEY), "600", us)
     }
 
     /// Makes the folder (0700) if it is not there, then checks it.
@@ -193,8 +205,11 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-fn refuse_open(path: &Path, right: &'static str) -> Result<(), HomeError> {
+fn refuse_open(path: &Path, right: &'static str, us: u32) -> Result<(), HomeError> {
     match fs::metadata(path) {
+        Ok(found) if found.uid() != us => {
+            Err(HomeError::NotOurs { path: path.display().to_string(), owner: found.uid() })
+        }
         Ok(found) if found.mode() & 0o077 != 0 => {
             Err(HomeError::Open { path: path.display().to_string(), mode: found.mode() & 0o777, right })
         }
@@ -243,6 +258,9 @@ mod tests {
         fs::set_permissions(home.path(KEY), fs::Permissions::from_mode(0o600)).unwrap();
         fs::set_permissions(home.dir(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(home.check().unwrap_err().to_string().contains("chmod 700"));
+        let us = rustix::process::geteuid().as_raw();
+        let other = refuse_open(home.dir(), "700", us + 1).unwrap_err();
+        assert!(matches!(other, HomeError::NotOurs { owner, .. } if owner == us), "{other}");
     }
 
     #[test]

@@ -103,13 +103,20 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<ExitCode> {
         outcome.settings.to_wire(),
         outcome.sign_in.clone(),
     );
-    let kept = keep(&home, env, &places, before.as_ref(), &state, &private, &outcome);
+    let earlier = Earlier::find(&home, env, before.as_ref(), &server, &key);
+    let kept = keep(&home, env, &places, &state, &private, &outcome);
     if let Err(e) = kept {
         // What cannot be used should not live on at the server; the first error is the one to tell.
         drop(runtime.block_on(api.end(&key)));
         return Err(e);
     }
+    if let Some(earlier) = earlier {
+        earlier.end(&runtime);
+    }
     tell(&outcome);
+    if let Some(before) = &before {
+        outcome.settings.changes(&before.ssh).iter().for_each(|change| say(format_args!("{change}")));
+    }
     if !args.no_ssh_config {
         include_in_ssh(&home, env, &places);
     }
@@ -181,7 +188,7 @@ async fn by_loopback(args: &Args, env: &Environment, api: &Api, key: &Key) -> an
         provider: args.provider.clone(),
     };
     let begun = api.begin(key, &request).await?;
-    let url = browser_url(&begun)?;
+    let url = browser_url(&begun, api)?;
     let patience = patience(&begun);
     if args.no_browser || !open_browser(&url, env) {
         say("Open this address in a browser on this machine (elsewhere use `caponier login --device`):");
@@ -193,8 +200,10 @@ async fn by_loopback(args: &Args, env: &Environment, api: &Api, key: &Key) -> an
         fingerprint(key),
         span(patience.as_secs())
     ));
-    let arrival =
-        listener.wait(patience).await?.context("nobody signed in within that time; run it again")?;
+    let arrival = listener
+        .wait(&begun.id, patience)
+        .await?
+        .context("nobody signed in within that time; run it again")?;
     let code = match &arrival.brought {
         Brought::Code(code) => code.clone(),
         Brought::Failure(why) => {
@@ -230,7 +239,7 @@ async fn by_device(args: &Args, env: &Environment, api: &Api, key: &Key) -> anyh
         provider: args.provider.clone(),
     };
     let begun = api.begin(key, &request).await?;
-    let url = browser_url(&begun)?;
+    let url = browser_url(&begun, api)?;
     let code = begun.user_code.as_deref().unwrap_or_default();
     anyhow::ensure!(
         (4..=16).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
@@ -284,14 +293,14 @@ fn patience(begun: &BeginAnswer) -> Duration {
     Duration::from_secs(begun.expires_in.clamp(1, PATIENCE_MAX_SECS))
 }
 
-/// The address for the browser: a web page, never a file or another program's scheme.
-fn browser_url(begun: &BeginAnswer) -> anyhow::Result<Url> {
-    let url = Url::parse(&begun.url).ok().filter(|url| match url.scheme() {
-        "https" => url.has_host(),
-        "http" => api::is_loopback(url),
-        _ => false,
-    });
-    url.context("the server sent an address that is not a web page; nothing was opened")
+/// The address for the browser: a page of the very server that we talk to, never of another one, a file or another
+/// program's scheme.
+fn browser_url(begun: &BeginAnswer, api: &Api) -> anyhow::Result<Url> {
+    let url = Url::parse(&begun.url).ok().filter(|url| url.origin() == api.server().origin());
+    url.with_context(|| {
+        let said = plain(&begun.url, 200);
+        format!("the server sent an address that is not one of its own pages ({said}); nothing was opened")
+    })
 }
 
 /// Opens the browser. False when there is certainly none to open.
@@ -318,21 +327,64 @@ fn machine_name(env: &Environment) -> String {
     if name.is_empty() { "unnamed".to_owned() } else { name }
 }
 
+/// A sign-in that this login takes the place of here, but not at its server: that is another one, or it knows another
+/// key. It would live on there for hours, with nobody left who could end it.
+struct Earlier {
+    state: State,
+    key: Key,
+}
+
+impl Earlier {
+    fn find(home: &Home, env: &Environment, before: Option<&State>, server: &Url, key: &Key) -> Option<Self> {
+        let state = before?.clone();
+        let sign_in = state.sign_in.as_ref()?;
+        let earlier = match state::key(home, sign_in.key, env) {
+            Ok(earlier) => earlier,
+            Err(e) => {
+                tracing::debug!(error = %e, "the earlier key is gone");
+                return None;
+            }
+        };
+        let is_replaced = earlier.public().key_data() == key.public().key_data()
+            && api::server_url(&state.server).is_ok_and(|known| known == *server);
+        let is_over = sign_in.expires() <= Clock::System.now();
+        (!is_replaced && !is_over).then_some(Self { state, key: earlier })
+    }
+
+    /// Ends it. A server that does not answer is told of; the new login stands.
+    fn end(self, runtime: &tokio::runtime::Runtime) {
+        let Self { state, key } = self;
+        let ended = api::server_url(&state.server)
+            .and_then(|server| Api::new(server, state.ca_pem.as_deref()))
+            .and_then(|api| match runtime.block_on(api.end(&key)) {
+                Err(e) if e.is_signed_out() => Ok(()),
+                other => other,
+            });
+        if let Err(e) = ended {
+            let server = plain(&state.server, 200);
+            say(format_args!(
+                "caponier: your earlier sign-in at {server} was not ended: {e}; it ends by itself"
+            ));
+        }
+        if let Key::Agent { public, socket } = &key
+            && let Err(e) = Agent::connect(socket).and_then(|mut agent| agent.remove(public))
+        {
+            tracing::debug!(error = %e, "the earlier key was not in the agent");
+        }
+    }
+}
+
 /// Writes everything, `client.json` last: until it is there, nothing counts as signed in.
 fn keep(
     home: &Home,
     env: &Environment,
     places: &Places,
-    before: Option<&State>,
     state: &State,
     private: &PrivateKey,
     outcome: &Outcome,
 ) -> anyhow::Result<()> {
     let _lock = home.lock()?;
     let public = PublicKey::new(private.public_key().key_data().clone(), "caponier");
-    if before.is_some_and(State::is_in_agent) {
-        forget_in_agent(home, env);
-    }
     if state.is_in_agent() {
         let left = outcome.sign_in.expires().since(Clock::System.now()).as_secs().max(1);
         let lifetime = u32::try_from(left).unwrap_or(u32::MAX);
@@ -349,17 +401,6 @@ fn keep(
     ssh_config::write(home, &outcome.settings, places, &state.server, state.is_in_agent())?;
     home.remove(home::FAILURE)?;
     state.save(home)
-}
-
-/// Removes the key of an earlier sign-in from the agent, if it is there: it is of no use any more.
-fn forget_in_agent(home: &Home, env: &Environment) {
-    let forgotten = state::agent_socket(env).and_then(|socket| {
-        let Some(public) = state::public_key(home)? else { return Ok(()) };
-        Ok(Agent::connect(&socket)?.remove(&public)?)
-    });
-    if let Err(e) = forgotten {
-        tracing::debug!(error = %e, "the earlier key was not in the agent");
-    }
 }
 
 fn tell(outcome: &Outcome) {

@@ -12,6 +12,7 @@ use super::home::{self, Home};
 use super::state::{self, KeyPlace, SignedIn, State};
 use crate::cli::Environment;
 use crate::cli::terminal::say;
+use crate::time::Clock;
 
 /// End the sign-in here and at the server.
 #[derive(Debug, clap::Args)]
@@ -28,18 +29,35 @@ pub struct Args {
 pub fn run(args: &Args, env: &Environment) -> anyhow::Result<ExitCode> {
     let home = args.home.locate(env)?;
     home.check()?;
-    let Some(mut state) = State::load(&home)? else {
+    if State::load(&home)?.is_none() {
         say("You were not signed in.");
         return Ok(ExitCode::SUCCESS);
-    };
+    }
     let _lock = home.lock()?;
+    // Read under the lock: a login may have been the one to hold it.
+    let mut state = State::load(&home)?.context("client.json is gone; run it again")?;
     let Some(sign_in) = state.sign_in.take() else {
-        forget(&home, None, env)?;
+        forget(&home)?;
         say("You were not signed in.");
         return Ok(ExitCode::SUCCESS);
     };
     let is_told = tell_server(&home, &state, &sign_in, env);
-    forget(&home, Some(&sign_in), env)?;
+    home.remove(home::CERTIFICATE)?;
+    if sign_in.key == KeyPlace::Agent
+        && let Err(e) = forget_in_agent(&home, env)
+    {
+        if is_told.is_err() && sign_in.expires() > Clock::System.now() {
+            // The key still signs, and only `id.pub` tells which one it is: kept, so that this can be done again.
+            return Err(e).context(
+                "the certificate is removed, but neither the ssh-agent nor the server could be told; \
+                 run it again where the ssh-agent is",
+            );
+        }
+        say(format_args!(
+            "caponier: the ssh-agent was not told: {e:#}; it forgets the key when its time is over"
+        ));
+    }
+    forget(&home)?;
     state.save(&home)?;
     match is_told {
         Ok(()) => {
@@ -63,16 +81,9 @@ fn tell_server(home: &Home, state: &State, sign_in: &SignedIn, env: &Environment
 }
 
 /// Forgets the credential; certificate first, so that what is left at any moment is of no use.
-fn forget(home: &Home, sign_in: Option<&SignedIn>, env: &Environment) -> anyhow::Result<()> {
+fn forget(home: &Home) -> anyhow::Result<()> {
     home.remove(home::CERTIFICATE)?;
     home.remove(home::FAILURE)?;
-    if sign_in.is_some_and(|sign_in| sign_in.key == KeyPlace::Agent)
-        && let Err(e) = forget_in_agent(home, env)
-    {
-        say(format_args!(
-            "caponier: the ssh-agent was not told: {e:#}; it forgets the key when its time is over"
-        ));
-    }
     home.remove(home::KEY)?;
     home.remove(home::PUBLIC_KEY)?;
     Ok(())

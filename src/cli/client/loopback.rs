@@ -1,6 +1,6 @@
 //! The listener on 127.0.0.1 that the browser is sent back to. It answers one good request, and that one only after
 //! the sign-in has worked or failed, so the page tells the truth. Everything else gets a 404 or 400 and changes
-//! nothing.
+//! nothing: any page that the browser shows can send requests here, but none knows the id of the sign-in.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -13,6 +13,7 @@ use url::form_urlencoded;
 
 const HEAD_MAX: usize = 8 * 1024;
 const CONNECTIONS_MAX: usize = 16;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The listener.
@@ -52,9 +53,9 @@ impl Loopback {
         self.port
     }
 
-    /// Waits for the good request; none when `patience` is over. Browsers open connections that they never use,
-    /// so several are read at once.
-    pub async fn wait(self, patience: Duration) -> io::Result<Option<Arrival>> {
+    /// Waits for the good request, which is for the sign-in `id`; none when `patience` is over. Browsers open connections
+    /// that they never use, so several are read at once.
+    pub async fn wait(self, id: &str, patience: Duration) -> io::Result<Option<Arrival>> {
         let mut open = JoinSet::new();
         let deadline = tokio::time::sleep(patience);
         tokio::pin!(deadline);
@@ -62,8 +63,17 @@ impl Loopback {
             tokio::select! {
                 () = &mut deadline => return Ok(None),
                 accepted = self.listener.accept(), if open.len() < CONNECTIONS_MAX => {
-                    let (stream, _) = accepted?;
-                    open.spawn(tokio::time::timeout(REQUEST_PATIENCE, receive(stream, self.port)));
+                    let stream = match accepted {
+                        Ok((stream, _)) => stream,
+                        Err(error) => {
+                            // One connection that broke off says nothing about the next.
+                            tracing::debug!(%error, "a connection was not accepted");
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                            continue;
+                        }
+                    };
+                    let received = receive(stream, self.port, id.to_owned());
+                    open.spawn(tokio::time::timeout(REQUEST_PATIENCE, received));
                 }
                 Some(done) = open.join_next() => {
                     if let Ok(Ok(Ok(Some(arrival)))) = done {
@@ -88,7 +98,7 @@ impl Arrival {
 }
 
 /// Reads one request; bad ones are answered here.
-async fn receive(mut stream: TcpStream, port: u16) -> io::Result<Option<Arrival>> {
+async fn receive(mut stream: TcpStream, port: u16, id: String) -> io::Result<Option<Arrival>> {
     let mut head = Vec::new();
     while !head.windows(4).any(|w| w == b"\r\n\r\n") {
         let mut chunk = [0; 1024];
@@ -98,7 +108,7 @@ async fn receive(mut stream: TcpStream, port: u16) -> io::Result<Option<Arrival>
         }
         head.extend_from_slice(chunk.get(..n).unwrap_or_default());
     }
-    match judge(&String::from_utf8_lossy(&head), port) {
+    match judge(&String::from_utf8_lossy(&head), port, &id) {
         Ok(brought) => Ok(Some(Arrival { brought, stream })),
         Err(status) => {
             respond(&mut stream, status, "Not here.\n").await?;
@@ -119,8 +129,8 @@ async fn respond(stream: &mut TcpStream, status: &str, page: &str) -> io::Result
 }
 
 /// What a request head brings, or the status it is turned away with. The `Host` must be ours: a page elsewhere that
-/// points a name of its own at 127.0.0.1 is not the redirect we wait for.
-fn judge(head: &str, port: u16) -> Result<Brought, &'static str> {
+/// points a name of its own at 127.0.0.1 is not the redirect we wait for. And the `id` must be that of our sign-in.
+fn judge(head: &str, port: u16, id: &str) -> Result<Brought, &'static str> {
     const BAD: &str = "400 Bad Request";
     const ABSENT: &str = "404 Not Found";
     let mut lines = head.split("\r\n");
@@ -143,6 +153,9 @@ fn judge(head: &str, port: u16) -> Result<Brought, &'static str> {
     let all = |wanted: &str| -> Vec<&str> {
         pairs.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_ref()).collect()
     };
+    if all("id") != [id] {
+        return Err(ABSENT);
+    }
     match (all("code").as_slice(), all("error").as_slice()) {
         ([code], []) if is_code(code) => Ok(Brought::Code((*code).to_owned())),
         ([], [error]) => Ok(Brought::Failure((*error).to_owned())),
@@ -167,31 +180,42 @@ mod tests {
     #[test]
     fn requests() {
         let check = |line: &str, host: &str, expect: Result<Brought, &str>| {
-            assert_eq!(judge(&format!("{line}\r\n{host}\r\n\r\n"), 99), expect, "{line} {host}");
+            assert_eq!(judge(&format!("{line}\r\n{host}\r\n\r\n"), 99, "pnd_1"), expect, "{line} {host}");
         };
         let (ours, code) = ("Host: 127.0.0.1:99", Ok(Brought::Code("a-b_c.~1".to_owned())));
-        check("GET /?code=a-b_c.~1 HTTP/1.1", ours, code.clone());
-        check("GET /?code=a-b_c.~1&x=y HTTP/1.1", "hOST:localhost:99", code);
-        check("GET /?error=it+is%20denied HTTP/1.1", ours, Ok(Brought::Failure("it is denied".to_owned())));
+        check("GET /?code=a-b_c.~1&id=pnd_1 HTTP/1.1", ours, code.clone());
+        check("GET /?code=a-b_c.~1&x=y&id=pnd_1 HTTP/1.1", "hOST:localhost:99", code);
+        check(
+            "GET /?error=it+is%20denied&id=pnd_1 HTTP/1.1",
+            ours,
+            Ok(Brought::Failure("it is denied".to_owned())),
+        );
         for (line, host) in [
-            ("POST /?code=a HTTP/1.1", ours),
-            ("GET /?code=a HTTP/2", ours),
-            ("GET /?code=a", ours),
-            ("GET /?code=a b HTTP/1.1", ours),
-            ("GET /?code= HTTP/1.1", ours),
-            ("GET /?code=a%0a HTTP/1.1", ours),
-            ("GET /?code=a&code=b HTTP/1.1", ours),
-            ("GET /?code=a&error=b HTTP/1.1", ours),
-            ("GET /?code=a HTTP/1.1", "Host: evil.example:99"),
-            ("GET /?code=a HTTP/1.1", "Host: 127.0.0.1"),
-            ("GET /?code=a HTTP/1.1", "Host: 127.0.0.1:99\r\nHost: evil"),
-            ("GET /?code=a HTTP/1.1", "X: y"),
+            ("POST /?code=a&id=pnd_1 HTTP/1.1", ours),
+            ("GET /?code=a&id=pnd_1 HTTP/2", ours),
+            ("GET /?code=a&id=pnd_1", ours),
+            ("GET /?code=a&id=pnd_1 b HTTP/1.1", ours),
+            ("GET /?code=&id=pnd_1 HTTP/1.1", ours),
+            ("GET /?code=a%0a&id=pnd_1 HTTP/1.1", ours),
+            ("GET /?code=a&code=b&id=pnd_1 HTTP/1.1", ours),
+            ("GET /?code=a&error=b&id=pnd_1 HTTP/1.1", ours),
+            ("GET /?code=a&id=pnd_1 HTTP/1.1", "Host: evil.example:99"),
+            ("GET /?code=a&id=pnd_1 HTTP/1.1", "Host: 127.0.0.1"),
+            ("GET /?code=a&id=pnd_1 HTTP/1.1", "Host: 127.0.0.1:99\r\nHost: evil"),
+            ("GET /?code=a&id=pnd_1 HTTP/1.1", "X: y"),
         ] {
             check(line, host, Err("400 Bad Request"));
         }
-        for line in
-            ["GET / HTTP/1.1", "GET /favicon.ico HTTP/1.1", "GET /x?code=a HTTP/1.1", "GET /?x=y HTTP/1.1"]
-        {
+        for line in [
+            "GET / HTTP/1.1",
+            "GET /favicon.ico HTTP/1.1",
+            "GET /x?code=a HTTP/1.1",
+            "GET /?x=y&id=pnd_1 HTTP/1.1",
+            "GET /?code=a HTTP/1.1",
+            "GET /?code=a&id=pnd_2 HTTP/1.1",
+            "GET /?error=x HTTP/1.1",
+            "GET /?error=x&id=pnd_1&id=pnd_2 HTTP/1.1",
+        ] {
             check(line, ours, Err("404 Not Found"));
         }
     }

@@ -1,8 +1,11 @@
 //! Judges what the server wants in the person's ssh configuration. The text goes into files that ssh obeys, so the
 //! alphabets are strict: a pattern cannot be a whole line, cannot match every host, cannot close a quote. Pure.
 
+use std::collections::BTreeSet;
+
 use russh::keys::ssh_key::PublicKey;
 
+use crate::cli::terminal::plain;
 use crate::pattern::{self, BadPattern, PATTERNS_MAX};
 use crate::web::api::SshClientSettings;
 
@@ -24,6 +27,9 @@ pub enum BadSettings {
     /// Too many of them.
     #[error("the server wants {0} host patterns in your ssh configuration (at most {PATTERNS_MAX})")]
     TooMany(usize),
+    /// More changed than a renewal may change.
+    #[error("the server has changed {0}; to accept that, run: caponier login")]
+    Changed(String),
 }
 
 /// Settings that are safe to write into ssh's files. Made by [`Settings::check`] only.
@@ -77,6 +83,43 @@ impl Settings {
         &self.patterns
     }
 
+    /// Whether they may take the place of `before` without a person having a look. Other targets, and another port, are
+    /// everyday; another bastion, another authority or other wildcards would lead all connections elsewhere.
+    pub fn may_follow(&self, before: &SshClientSettings) -> Result<(), BadSettings> {
+        let wildcards = |patterns: &[String]| -> BTreeSet<String> {
+            patterns.iter().filter(|one| pattern::has_wildcard(one)).cloned().collect()
+        };
+        let changed = [
+            ("the bastion's name", self.host != before.host),
+            ("its host CA", self.host_ca != before.host_ca),
+            ("host patterns with wildcards", wildcards(&self.patterns) != wildcards(&before.patterns)),
+        ];
+        match changed.into_iter().filter_map(|(what, is)| is.then_some(what)).collect::<Vec<_>>() {
+            nothing if nothing.is_empty() => Ok(()),
+            what => Err(BadSettings::Changed(what.join(" and "))),
+        }
+    }
+
+    /// What is different from `before`, in lines for people.
+    pub fn changes(&self, before: &SshClientSettings) -> Vec<String> {
+        let mut changes = Vec::new();
+        let mut list = |what: &str, from: &[String], to: &[String]| {
+            let more: Vec<&str> = to.iter().filter(|p| !from.contains(p)).map(String::as_str).collect();
+            if !more.is_empty() {
+                changes.push(format!("{what}: {}", plain(&more.join(", "), 400)));
+            }
+        };
+        list("now reached through the bastion", &before.patterns, &self.patterns);
+        list("no longer reached through the bastion", &self.patterns, &before.patterns);
+        if (&before.host, before.port) != (&self.host, self.port) {
+            changes.push(format!("the bastion is now {} port {}", self.host, self.port));
+        }
+        if before.host_ca != self.host_ca {
+            changes.push("the bastion's host CA has changed".to_owned());
+        }
+        changes
+    }
+
     /// Back to the wire shape, to be kept.
     pub fn to_wire(&self) -> SshClientSettings {
         SshClientSettings {
@@ -107,6 +150,8 @@ mod tests {
 
     const CA: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
 
+    const OTHER_CA: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPcMNu7XfmPS1EaLWdNfn3qIO0xJmCZLM+IsCYt0Jz5N";
+
     fn said(host: &str, patterns: &[&str]) -> SshClientSettings {
         SshClientSettings {
             host: host.to_owned(),
@@ -127,6 +172,27 @@ mod tests {
         assert_eq!(Settings::check(&said("b", &many)), Err(BadSettings::TooMany(PATTERNS_MAX + 1)));
         let twice = Settings::check(&said("b", &["web1", "web1"])).unwrap();
         assert_eq!(twice.patterns(), ["web1"]);
+    }
+
+    #[test]
+    fn a_renewal_changes_targets_and_nothing_that_leads_elsewhere() {
+        let before = said("b.example", &["web1", "*.corp.example"]);
+        let rows: [(SshClientSettings, Option<&str>); 6] = [
+            (before.clone(), None),
+            (SshClientSettings { port: 22, ..said("b.example", &["*.corp.example", "db1"]) }, None),
+            (said("c.example", &["web1", "*.corp.example"]), Some("name")),
+            (SshClientSettings { host_ca: OTHER_CA.to_owned(), ..before.clone() }, Some("host CA")),
+            (said("b.example", &["web1", "*.corp.example", "*.bank.example"]), Some("wildcards")),
+            (said("b.example", &["web1"]), Some("wildcards")),
+        ];
+        for (after, expect) in rows {
+            let answer = Settings::check(&after).unwrap().may_follow(&before);
+            match (answer, expect) {
+                (Ok(()), None) => {}
+                (Err(BadSettings::Changed(what)), Some(part)) => assert!(what.contains(part), "{what}"),
+                (got, _) => panic!("{after:?}: {got:?}"),
+            }
+        }
     }
 
     #[test]

@@ -164,15 +164,16 @@ mod tests {
 
     #[test]
     fn the_block_that_runs_ensure_sets_nothing() {
-        let text = config_text(&settings(2222, &["web*", "db1"]), &places(), "https://b.example", false);
+        let text =
+            config_text(&settings(2222, &["*.web.example", "db1"]), &places(), "https://b.example", false);
         let lines: Vec<&str> = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
         let exec = lines.iter().position(|l| l.contains(" exec ")).unwrap();
         assert_eq!(
             lines[exec],
-            "Match host b.example,web*,db1 exec \"'/opt/my tools/caponier' ensure --quiet --home '/home/ada/.caponier'\""
+            "Match host b.example,*.web.example,db1 exec \"'/opt/my tools/caponier' ensure --quiet --home '/home/ada/.caponier'\""
         );
         assert_eq!(lines[exec + 1], "Match host b.example");
-        assert!(lines.contains(&"Match host !b.example,web*,db1"));
+        assert!(lines.contains(&"Match host !b.example,*.web.example,db1"));
         assert!(!text.contains('%') && !text.lines().any(|l| l.starts_with("Host ")));
     }
 
@@ -187,8 +188,8 @@ mod tests {
     #[test]
     fn known_hosts_name_the_patterns_only() {
         assert_eq!(
-            known_hosts_text(&settings(2222, &["web*"])),
-            format!("@cert-authority b.example,[b.example]:2222,web*,[web*]:* {CA}\n")
+            known_hosts_text(&settings(2222, &["*.web.example"])),
+            format!("@cert-authority b.example,[b.example]:2222,*.web.example,[*.web.example]:* {CA}\n")
         );
     }
 

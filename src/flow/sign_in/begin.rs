@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use url::Url;
 
 use super::{
-    CLIENT_BYTES_MAX, Mode, PENDING_LIFE, PENDING_MAX, Pending, SignInRefused, State, hash, user_code,
+    CLIENT_BYTES_MAX, Mode, PENDING_LIFE, PENDING_MAX, PENDING_OF_AREA_MAX, PENDING_OF_WIDE_AREA_MAX,
+    Pending, SignInRefused, State, hash, user_code,
 };
 use crate::app::App;
 use crate::flow::recognise::SignedBy;
 use crate::identity::claims::label;
 use crate::ids::PendingId;
 use crate::names::ProviderName;
+use crate::place::{area, wide_area};
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
@@ -92,7 +94,13 @@ pub(super) async fn insert(
     if !app.desk.may_begin(from, now) {
         return Err(SignInRefused::Limit("too many sign-ins were begun from your address; wait a minute"));
     }
-    if app.store.pending_count(now).await? >= PENDING_MAX {
+    let under_way = app.store.pending_counts(area(from), wide_area(from), now).await?;
+    if under_way.area >= PENDING_OF_AREA_MAX || under_way.wide_area >= PENDING_OF_WIDE_AREA_MAX {
+        return Err(SignInRefused::Limit(
+            "too many sign-ins from your network are under way; finish one, or wait some minutes",
+        ));
+    }
+    if under_way.all >= PENDING_MAX {
         return Err(SignInRefused::Limit("too many sign-ins are under way; wait some minutes"));
     }
     let (created, expires) = (now, now.plus(PENDING_LIFE));

@@ -13,10 +13,15 @@ use super::{
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::config;
+use crate::flow::refusals;
 use crate::identity::Identity;
+use crate::identity::claims::label;
 use crate::identity::oidc::{OidcError, Trip};
 use crate::ids::PendingId;
 use crate::time::Timestamp;
+
+/// Longest reason or text of a failure, in bytes.
+const REASON_BYTES_MAX: usize = 400;
 
 /// A provider to choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,7 +197,7 @@ pub async fn come_back(
     let stay = pending.stay().cloned().ok_or(SignInRefused::NotFound)?;
     let Some(cookie) = cookie.filter(|cookie| same(&hash(cookie), &stay.cookie_hash)) else {
         let reason = "the provider's answer came from another browser than the one sent there";
-        note_failure(app, Some(&stay), reason, from, now).await?;
+        note_failure(app, Some(&stay), reason, from).await?;
         return Err(SignInRefused::OtherBrowser);
     };
     // From here on the state is used up, whatever the provider says.
@@ -244,7 +249,7 @@ async fn verify(
     let code = match (&returned.error, &returned.code) {
         (None, Some(code)) => code,
         (Some(error), _) => {
-            let error = crate::identity::claims::label(error, 64);
+            let error = label(error, 64);
             let text = if error == "access_denied" {
                 "the identity provider refused the sign-in, or it was cancelled there".to_owned()
             } else {
@@ -292,13 +297,15 @@ async fn identified(
     let code = app.random.token();
     let handoff = Some(Handoff { hash: hash(&code), until: now.plus(HANDOFF_LIFE) });
     advance(app, &mut pending, Event::Identify { who, handoff }, now).await?;
-    Ok(Back::ToClient(to_client(port, "code", &code)?))
+    Ok(Back::ToClient(to_client(port, &pending.id, "code", &code)?))
 }
 
-/// The client chose only the port: the rest of the address is ours, so it cannot lead anywhere else.
-fn to_client(port: u16, name: &str, value: &str) -> Result<Url, SignInRefused> {
+/// The client chose only the port: the rest of the address is ours, so it cannot lead anywhere else. By the id the client
+/// tells our redirect from whatever else a browser may send to its port.
+fn to_client(port: u16, id: &PendingId, name: &str, value: &str) -> Result<Url, SignInRefused> {
     let base = format!("http://127.0.0.1:{port}/");
-    Url::parse_with_params(&base, [(name, value)]).map_err(|e| SignInRefused::BadRequest(e.to_string()))
+    Url::parse_with_params(&base, [(name, value), ("id", id.as_str())])
+        .map_err(|e| SignInRefused::BadRequest(e.to_string()))
 }
 
 pub(super) async fn fail(
@@ -310,6 +317,8 @@ pub(super) async fn fail(
     from: IpAddr,
     now: Timestamp,
 ) -> Result<Back, SignInRefused> {
+    // A provider's words may be in both texts: one goes into an address, the other into the audit log.
+    let text = label(&text, REASON_BYTES_MAX);
     let before = pending.take(Event::Deny(text.clone()), now).map_err(|_| SignInRefused::NotFound)?;
     let mut tx = app.store.begin().await?;
     if !tx.step_pending(before, &pending.to_row()?).await? {
@@ -317,7 +326,7 @@ pub(super) async fn fail(
     }
     tx.commit(now, failure(Some(stay), reason, from)).await?;
     match pending.mode {
-        Mode::Loopback { port, .. } => Ok(Back::ToClient(to_client(port, "error", &text)?)),
+        Mode::Loopback { port, .. } => Ok(Back::ToClient(to_client(port, &pending.id, "error", &text)?)),
         Mode::Device | Mode::Ssh => Ok(Back::Failed(text)),
     }
 }
@@ -325,7 +334,7 @@ pub(super) async fn fail(
 fn failure(stay: Option<&Stay>, reason: &str, from: IpAddr) -> AuditEvent {
     AuditEvent::SignInFailed {
         provider: stay.map(|stay| stay.provider.to_string()),
-        reason: reason.to_owned(),
+        reason: label(reason, REASON_BYTES_MAX),
         from: from.to_string(),
     }
 }
@@ -335,10 +344,22 @@ pub(super) async fn note_failure(
     stay: Option<&Stay>,
     reason: &str,
     from: IpAddr,
-    now: Timestamp,
 ) -> Result<(), SignInRefused> {
-    if app.desk.may_be_refused(from, now) {
-        app.store.note(now, failure(stay, reason, from)).await?;
-    }
+    refusals::note(app, from, failure(stay, reason, from)).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_others_have_an_end() {
+        let words = format!("said\n{}", "x".repeat(100_000));
+        let AuditEvent::SignInFailed { reason, .. } = failure(None, &words, IpAddr::from([192, 0, 2, 1]))
+        else {
+            panic!("another event");
+        };
+        assert!(reason.starts_with("said xxx") && reason.len() <= REASON_BYTES_MAX, "{}", reason.len());
+    }
 }

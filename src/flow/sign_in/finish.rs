@@ -8,10 +8,10 @@ use super::browser::note_failure;
 use super::{Event, Mode, Pending, SignInRefused, State, hash, same};
 use crate::app::App;
 use crate::audit::AuditEvent;
-use crate::flow::recognise::{SignedBy, burn};
+use crate::flow::recognise::{SignedBy, begin_once};
 use crate::identity::Identity;
 use crate::ids::{PendingId, SignInId};
-use crate::store::{SignIn, StoreError};
+use crate::store::SignIn;
 use crate::time::Timestamp;
 
 /// What the client shows.
@@ -40,7 +40,7 @@ pub async fn finish(app: &App, signed: &SignedBy, shown: Finish) -> Result<Finis
     let row = app.store.pending(&shown.id, now).await?.ok_or(SignInRefused::NotFound)?;
     let pending = Pending::from_row(row)?;
     if pending.key.as_deref() != Some(signed.fingerprint()) {
-        note_failure(app, pending.stay(), "another key than the one that began", signed.from(), now).await?;
+        note_failure(app, pending.stay(), "another key than the one that began", signed.from()).await?;
         return Err(SignInRefused::NotFound);
     }
     let who = match &pending.state {
@@ -51,6 +51,12 @@ pub async fn finish(app: &App, signed: &SignedBy, shown: Finish) -> Result<Finis
         State::Identified { handoff: None, .. } => return Ok(Finished::Waiting),
         State::Identified { who, handoff: Some(handoff), .. } => {
             let Mode::Loopback { challenge, .. } = &pending.mode else { return Err(SignInRefused::NotFound) };
+            if now >= handoff.until {
+                let reason =
+                    format!("{} was signed in, but the code of the redirect came too late", who.reference());
+                note_failure(app, pending.stay(), &reason, signed.from()).await?;
+                return Err(SignInRefused::NotFound);
+            }
             let code = shown.code.as_deref().is_some_and(|code| same(&hash(code), &handoff.hash));
             let verifier = shown
                 .verifier
@@ -58,7 +64,7 @@ pub async fn finish(app: &App, signed: &SignedBy, shown: Finish) -> Result<Finis
                 .is_some_and(|verifier| same(&URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)), challenge));
             if !code || !verifier {
                 let reason = "wrong code or verifier of the loopback redirect";
-                note_failure(app, pending.stay(), reason, signed.from(), now).await?;
+                note_failure(app, pending.stay(), reason, signed.from()).await?;
                 return Err(SignInRefused::Denied(
                     "the code from the browser does not fit; begin again".into(),
                 ));
@@ -91,13 +97,10 @@ pub(super) async fn settle(
         expires: now.plus(app.config.sign_in_life),
         ended: None,
     };
-    let mut tx = app.store.begin().await?;
-    if let Some(signed) = signed {
-        match burn(&mut tx, signed).await {
-            Err(StoreError::Conflict) => return Err(SignInRefused::Replay),
-            burned => burned?,
-        }
-    }
+    let mut tx = match signed {
+        Some(signed) => begin_once(app, signed).await?.ok_or(SignInRefused::Replay)?,
+        None => app.store.begin().await?,
+    };
     if !tx.step_pending(before, &pending.to_row()?).await? {
         return Err(SignInRefused::NotFound);
     }

@@ -8,13 +8,16 @@
 //! ```
 //! From every state before `Done` it can be `Denied`. `step` is the whole table; `begin` (command line), `ssh`,
 //! `browser` with `confirm`, and `finish` are those who move it. A row holds only hashes of what is secret (`row`): the browser's
-//! cookie, the OAuth `state`, the code of the loopback redirect and the user code are in nobody's database.
+//! cookie, the OAuth `state` and the code of the loopback redirect are in nobody's database. The user code has 34 bits
+//! only, so whoever reads the database can find it out from its hash in the minutes in which it works: they could sign
+//! that client in, as themselves, after confirming it; it opens nothing of anybody else's.
 //!
 //! What keeps attacks out: the cookie set when the browser leaves must come back (login CSRF); `state` is used once;
 //! before a loopback sign-in leaves, a person sees machine, address and key, and goes on by a form of ours; the loopback
 //! code is short-lived, works once, and only with the verifier and a request signed by the SSH key that began; in device
 //! and ssh mode a person compares code, machine and address, and confirms.
 
+mod abandoned;
 mod begin;
 mod browser;
 mod confirm;
@@ -33,6 +36,7 @@ use crate::names::ProviderName;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
+pub(super) use abandoned::give_up_abandoned;
 pub use begin::{Begin, Begun, begin};
 pub use browser::{Back, Choice, Leaving, Opened, Returned, choices, come_back, enter_code, open};
 pub use confirm::{BeforeView, ConfirmView, Decision, decide, look, look_before};
@@ -41,8 +45,14 @@ pub use ssh::{SshPairing, SshPairingState, begin_ssh, finish_ssh};
 
 /// How long a sign-in may take from begin to finish.
 pub const PENDING_LIFE: Duration = Duration::from_secs(600);
-/// How many sign-ins may be under way at once.
-pub const PENDING_MAX: u64 = 1000;
+/// How many sign-ins may be under way at once, begun by one customer of a network (`place::area`).
+pub const PENDING_OF_AREA_MAX: u64 = 20;
+/// The same for one wider network (`place::wide_area`).
+pub const PENDING_OF_WIDE_AREA_MAX: u64 = 400;
+/// The same for everybody. So high that it bounds what is stored, and that no few networks can lock everybody out.
+pub const PENDING_MAX: u64 = 20_000;
+/// How long one that was denied stays, so that the waiting client hears it.
+const DENIED_LIFE: Duration = Duration::from_secs(60);
 /// How long the code of the loopback redirect works.
 pub const HANDOFF_LIFE: Duration = Duration::from_secs(60);
 /// How often one sign-in may leave for a provider.
@@ -227,9 +237,15 @@ impl Pending {
         if matches!(self.state, State::Exchanging(_) | State::Denied { .. }) {
             self.user_code_hash = None;
         }
-        if matches!(self.state, State::Done) {
-            // It no longer counts against the cap.
-            self.expires = now;
+        // What is over soon counts against no cap.
+        match self.state {
+            State::Done => self.expires = now,
+            State::Denied { .. } => self.expires = self.expires.min(now.plus(DENIED_LIFE)),
+            State::Begun
+            | State::AtProvider(_)
+            | State::Exchanging(_)
+            | State::Identified { .. }
+            | State::Confirmed { .. } => {}
         }
         Ok(before)
     }
@@ -256,7 +272,7 @@ impl State {
     }
 }
 
-/// SHA-256 in hex: what the store keeps of a secret of 128 bits or more.
+/// SHA-256 in hex: what the store keeps of a secret of 128 bits or more, and of the user code, which has fewer (see above).
 fn hash(secret: &str) -> String {
     use sha2::{Digest as _, Sha256};
     Sha256::digest(secret).iter().map(|b| format!("{b:02x}")).collect()

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Handoff, Mode, Pending, State, Stay};
 use crate::identity::{Identity, Kind};
 use crate::names::GroupName;
+use crate::place::{area, wide_area};
 use crate::store::{PendingSignIn, StoreError};
 use crate::time::Timestamp;
 
@@ -106,6 +107,8 @@ impl Pending {
             oauth_state_hash,
             user_code_hash: self.user_code_hash.clone(),
             json: serde_json::to_string(&json).map_err(bad)?,
+            area: area(self.from),
+            wide_area: wide_area(self.from),
             created: self.created,
             expires: self.expires,
         })

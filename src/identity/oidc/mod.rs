@@ -37,6 +37,11 @@ const STALE: Duration = Duration::from_secs(60 * 60);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// How long a provider that never answered is left alone.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long people wait for what a provider tells of itself: all of it, two requests. Everybody who signs in with it
+/// waits for the same answer, so a provider that hangs must not hold up a page for longer.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// The same while there is something to go on with.
+const PATIENCE_WITH_STALE: Duration = Duration::from_secs(2);
 
 /// Why signing in with a provider does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -206,7 +211,10 @@ impl Source {
         let pause = if memory.known.is_some() { ASK_AGAIN } else { RETRY };
         if memory.tried.is_none_or(|tried| now.since(tried) >= pause) {
             memory.tried = Some(now);
-            match self.discover(provider).await {
+            let usable = memory.known.as_ref().is_some_and(|known| now.since(known.fetched) < FRESH + STALE);
+            let patience = if usable { PATIENCE_WITH_STALE } else { PATIENCE };
+            let answer = tokio::time::timeout(patience, self.discover(provider)).await;
+            match answer.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs()))) {
                 Ok(metadata) => {
                     let known = Arc::new(Known { metadata, fetched: now });
                     memory.known = Some(Arc::clone(&known));
@@ -350,6 +358,53 @@ mod tests {
             assert_eq!(algorithm(name), None, "{name}");
         }
         assert!(algorithm("EdDSA").is_some() && algorithm("RS256").is_some() && algorithm("ES256").is_some());
+    }
+
+    /// A provider that takes connections and never says anything.
+    async fn hung() -> (tokio::net::TcpListener, config::Provider) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let provider = config::Provider {
+            name: "hung".parse().unwrap(),
+            title: "Hung".into(),
+            issuer: format!("http://{}", listener.local_addr().unwrap()),
+            client_id: "x".into(),
+            client_secret: None,
+            scopes: Vec::new(),
+            algorithms: vec!["RS256".into()],
+            claim_subject: "sub".into(),
+            claim_display: Vec::new(),
+            claim_groups: "groups".into(),
+        };
+        (listener, provider)
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_hangs_holds_nobody_up_for_long() {
+        let (_listener, provider) = hung().await;
+        let now = Timestamp::from_secs(1_900_000_000);
+        let source = Source { way: Way::to(&provider.issuer).unwrap(), memory: Default::default() };
+        let began = tokio::time::Instant::now();
+        // Ten people at once wait for one answer.
+        let answers =
+            futures_util::future::join_all((0..10).map(|_| source.known(&provider, now, None))).await;
+        assert!(answers.iter().all(Result::is_err));
+        assert!(began.elapsed() < PATIENCE + Duration::from_secs(2), "{:?}", began.elapsed());
+
+        // What was known serves while it hangs.
+        let told = serde_json::json!({
+            "issuer": provider.issuer,
+            "authorization_endpoint": format!("{}/authorize", provider.issuer),
+            "jwks_uri": format!("{}/jwks", provider.issuer),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        });
+        let metadata = serde_json::from_value(told).unwrap();
+        source.memory.lock().await.known = Some(Arc::new(Known { metadata, fetched: now }));
+        let began = tokio::time::Instant::now();
+        let later = now.plus(FRESH + ASK_AGAIN);
+        assert!(source.known(&provider, later, None).await.is_ok());
+        assert!(began.elapsed() < PATIENCE_WITH_STALE + Duration::from_secs(2), "{:?}", began.elapsed());
     }
 
     #[test]

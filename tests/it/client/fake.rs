@@ -98,7 +98,7 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Starts on a free port of 127.0.0.1. Its bastion is called `bastion.test`, with `web*` and `db1` behind it.
+    /// Starts on a free port of 127.0.0.1. Its bastion is called `bastion.test`, with `*.web.test`, `web1` and `db1` behind it.
     pub(crate) fn start() -> Self {
         let host_ca = new_key().public_key().clone();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -110,7 +110,7 @@ impl Fake {
                 host: "bastion.test".into(),
                 port: 2222,
                 host_ca: PublicKey::new(host_ca.key_data().clone(), "").to_openssh().unwrap(),
-                patterns: vec!["web*".into(), "db1".into()],
+                patterns: vec!["*.web.test".into(), "web1".into(), "db1".into()],
             },
             principals: vec!["deploy".into()],
             life: 300,

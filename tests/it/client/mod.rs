@@ -57,7 +57,7 @@ fn login_with(command: &mut std::process::Command, fake: &Fake) -> Finished {
     fake.mind().begun = None;
     let running = Running::start(command, b"");
     let port = listener_port(fake);
-    browse(port, &format!("/?code={CODE}"), &format!("127.0.0.1:{port}"));
+    browse(port, &format!("/?code={CODE}&id=pnd_1"), &format!("127.0.0.1:{port}"));
     running.finish(PATIENCE)
 }
 
@@ -89,12 +89,16 @@ fn login_over_loopback_writes_everything() {
     fs::write(laptop.home().join(".ssh/config"), "Host *\n  User ada\n").unwrap();
     let running = Running::start(&mut laptop.caponier(&["login", &fake.url(), "--no-browser"]), b"");
     let port = listener_port(&fake);
-    let (ours, code) = (format!("127.0.0.1:{port}"), format!("/?code={CODE}"));
+    let (ours, code) = (format!("127.0.0.1:{port}"), format!("/?code={CODE}&id=pnd_1"));
     // A connection that never says anything, and requests that are not the one.
     let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
     assert!(browse(port, "/favicon.ico", &ours).starts_with("HTTP/1.1 404"));
     assert!(browse(port, &code, "evil.example").starts_with("HTTP/1.1 400"));
-    assert!(browse(port, "/?code=a&code=b", &ours).starts_with("HTTP/1.1 400"));
+    assert!(browse(port, "/?code=a&code=b&id=pnd_1", &ours).starts_with("HTTP/1.1 400"));
+    // Any page can make the browser ask this, and end nothing by it.
+    for junk in ["/?code=junk", "/?error=denied", "/?code=junk&id=pnd_2", "/?error=denied&id="] {
+        assert!(browse(port, junk, &ours).starts_with("HTTP/1.1 404"), "{junk}");
+    }
     let page = browse(port, &code, &ours);
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("<h1>Signed in</h1>"), "{page}");
     assert!(page.contains("Content-Security-Policy: default-src 'none'"), "{page}");
@@ -102,7 +106,10 @@ fn login_over_loopback_writes_everything() {
     let said = finished.ended(0).errors();
     drop(silent);
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it listens no more");
-    assert!(said.contains("Signed in as Ada [31mLovelace (corp:ada)") && said.contains("ssh db1"), "{said}");
+    assert!(
+        said.contains("Signed in as Ada [31mLovelace (corp:ada)") && said.contains("Next: ssh web1"),
+        "{said}"
+    );
     assert!(!said.contains('\u{1b}'));
     let key = PublicKey::from_openssh(&fs::read_to_string(file(&laptop, "id.pub")).unwrap()).unwrap();
     assert!(said.contains(&key.fingerprint(HashAlg::Sha256).to_string()), "to compare: {said}");
@@ -128,7 +135,7 @@ fn a_sign_in_refused_in_the_browser_is_told_and_leaves_nothing() {
     let (fake, laptop) = (Fake::start(), Laptop::new());
     let running = Running::start(&mut laptop.caponier(&["login", &fake.url(), "--no-browser"]), b"");
     let port = listener_port(&fake);
-    let page = browse(port, "/?error=no%1b[2J+<b>access", &format!("localhost:{port}"));
+    let page = browse(port, "/?error=no%1b[2J+<b>access&id=pnd_1", &format!("localhost:{port}"));
     assert!(page.contains("no[2J &lt;b&gt;access"), "{page}");
     let finished = running.finish(PATIENCE);
     assert!(finished.ended(1).errors().contains("caponier: the sign-in did not succeed: no[2J <b>access"));
@@ -137,7 +144,7 @@ fn a_sign_in_refused_in_the_browser_is_told_and_leaves_nothing() {
     fake.mind().begun = None;
     let running = Running::start(&mut laptop.caponier(&["login", &fake.url(), "--no-browser"]), b"");
     let port = listener_port(&fake);
-    let page = browse(port, "/?code=stolen", &format!("127.0.0.1:{port}"));
+    let page = browse(port, "/?code=stolen&id=pnd_1", &format!("127.0.0.1:{port}"));
     assert!(page.contains("<h1>Not signed in</h1>"), "{page}");
     running.finish(PATIENCE).ended(1);
     assert!(files(&laptop).is_empty());
@@ -197,13 +204,13 @@ fn renewal_keeps_the_ssh_configuration_fresh_and_says_so() {
     let (fake, laptop) = (Fake::start(), Laptop::new());
     login(&laptop, &fake, &[]).ended(0);
     set_certificate(&laptop, &fake, -300, -1);
-    fake.mind().ssh.patterns = vec!["web*".into(), "cache?".into()];
+    fake.mind().ssh.patterns = vec!["*.web.test".into(), "web1".into(), "cache1".into()];
     let said = caponier(&laptop, &["ensure", "--quiet"]).ended(0).errors();
-    assert!(said.contains("now reached through the bastion: cache?"), "{said}");
+    assert!(said.contains("now reached through the bastion: cache1"), "{said}");
     assert!(said.contains("no longer reached through the bastion: db1"), "{said}");
     let config = fs::read_to_string(file(&laptop, "ssh_config")).unwrap();
-    assert!(config.contains("web*,cache?") && !config.contains("db1"), "{config}");
-    assert!(fs::read_to_string(file(&laptop, "known_hosts")).unwrap().contains("cache?,[cache?]:*"));
+    assert!(config.contains("*.web.test,web1,cache1") && !config.contains("db1"), "{config}");
+    assert!(fs::read_to_string(file(&laptop, "known_hosts")).unwrap().contains("cache1,[cache1]:*"));
     set_certificate(&laptop, &fake, -300, -1);
     assert_eq!(caponier(&laptop, &["ensure", "--quiet"]).ended(0).errors(), "", "once");
 }
@@ -273,6 +280,14 @@ const BAD_SETTINGS: &[(Lie, &str)] = &[
     (|mind| mind.ssh.host = "-oProxyCommand=x".into(), "not a host name"),
     (|mind| mind.ssh.host_ca.push_str("\n* ssh-ed25519 AAAA"), "host CA is not"),
     (|mind| mind.ssh.port = 0, "port 0"),
+    (|mind| mind.ssh.patterns.push("web*".into()), "wildcards only in the first label"),
+];
+
+/// What may be said at a login, and not in passing.
+const BIG_CHANGES: &[(Lie, &str)] = &[
+    (|mind| mind.ssh.host = "elsewhere.test".into(), "the bastion's name"),
+    (|mind| mind.ssh.host_ca = fake::new_key().public_key().to_openssh().unwrap(), "its host CA"),
+    (|mind| mind.ssh.patterns.push("*.bank.example".into()), "wildcards"),
 ];
 
 /// The same for certificates.
@@ -302,11 +317,20 @@ fn lies_of_a_server_write_nothing() {
         assert!(said.contains(why), "{why}: {said}");
         assert_eq!(files(&laptop), before, "{why}");
     }
-    for url in ["file:///etc/passwd", "javascript:alert(1)", "http://evil.example/", "-x", "vbscript://x/"] {
+    for url in [
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "http://evil.example/",
+        "https://evil.example/sign-in/pnd_1",
+        "https://127.0.0.1/sign-in/pnd_1",
+        "http://127.0.0.1:1/sign-in/pnd_1",
+        "-x",
+        "vbscript://x/",
+    ] {
         let (fake, laptop) = (Fake::start(), Laptop::new());
         fake.mind().url = Some(url.into());
         let said = caponier(&laptop, &["login", &fake.url()]).ended(1).errors();
-        assert!(said.contains("not a web page"), "{url}: {said}");
+        assert!(said.contains("not one of its own pages"), "{url}: {said}");
     }
 }
 
@@ -315,7 +339,7 @@ fn settings_that_are_no_good_do_not_keep_the_certificate_from_being_renewed() {
     let (fake, laptop) = (Fake::start(), Laptop::new());
     login(&laptop, &fake, &[]).ended(0);
     let honest = fake.mind().ssh.clone();
-    for (lie, why) in BAD_SETTINGS {
+    for (lie, why) in BAD_SETTINGS.iter().chain(BIG_CHANGES) {
         set_certificate(&laptop, &fake, -300, -1);
         let mut before = files(&laptop);
         lie(&mut fake.mind());
@@ -326,6 +350,16 @@ fn settings_that_are_no_good_do_not_keep_the_certificate_from_being_renewed() {
         assert_eq!(after, before, "{why}");
         fake.mind().ssh = honest.clone();
     }
+    // A person who logs in again is told, and has accepted it.
+    for (lie, _) in BIG_CHANGES {
+        lie(&mut fake.mind());
+    }
+    let said = login(&laptop, &fake, &[]).ended(0).errors();
+    for part in ["host CA has changed", "bastion is now elsewhere.test", "the bastion: *.bank.example"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    set_certificate(&laptop, &fake, -300, -1);
+    assert_eq!(caponier(&laptop, &["ensure", "--quiet"]).ended(0).errors(), "");
 }
 
 #[test]
@@ -355,6 +389,61 @@ fn files_that_others_can_read_are_refused() {
         fs::set_permissions(&path, fs::Permissions::from_mode(right)).unwrap();
     }
     caponier(&laptop, &["ensure"]).ended(0);
+}
+
+/// Starts a command that finds the lock taken, changes the state meanwhile, and lets it go on.
+fn while_it_waits(laptop: &Laptop, command: &str, change: impl FnOnce(&mut Value)) -> Finished {
+    let lock = fs::OpenOptions::new().write(true).open(file(laptop, "lock")).unwrap();
+    lock.lock().unwrap();
+    let running = Running::start(&mut laptop.caponier(&[command]), b"");
+    let held = fs::canonicalize(file(laptop, "lock")).unwrap();
+    wait_for("the command to be at the lock", PATIENCE, || {
+        let open = fs::read_dir(format!("/proc/{}/fd", running.id())).ok()?;
+        let mut open = open.flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+        open.any(|path| path == held).then_some(())
+    });
+    let path = file(laptop, "client.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut state);
+    fs::write(&path, state.to_string()).unwrap();
+    lock.unlock().unwrap();
+    running.finish(PATIENCE)
+}
+
+#[test]
+fn what_changed_while_waiting_for_the_lock_counts() {
+    let (fake, laptop) = (Fake::start(), Laptop::new());
+    login(&laptop, &fake, &[]).ended(0);
+    set_certificate(&laptop, &fake, -300, -1);
+    let asked = fake.mind().count("/v1/certificate");
+    // A logout was faster than this renewal.
+    while_it_waits(&laptop, "ensure", |state| drop(state.as_object_mut().unwrap().remove("sign_in")))
+        .ended(77);
+    assert_eq!(fake.mind().count("/v1/certificate"), asked);
+
+    login(&laptop, &fake, &[]).ended(0);
+    // A login was faster than this logout; what it set up stays.
+    while_it_waits(&laptop, "logout", |state| state["ssh"]["patterns"] = serde_json::json!(["new1"]))
+        .ended(0);
+    assert!(fs::read_to_string(file(&laptop, "client.json")).unwrap().contains("new1"));
+}
+
+#[test]
+fn a_login_elsewhere_ends_the_earlier_sign_in() {
+    let (first, mut second, third) = (Fake::start(), Fake::start(), Fake::start());
+    let laptop = Laptop::new();
+    login(&laptop, &first, &[]).ended(0);
+    login(&laptop, &second, &[]).ended(0);
+    assert!(first.mind().signed_in.is_none() && second.mind().signed_in.is_some());
+    // At the same server with the same key it is replaced there.
+    let deleted = second.mind().count("/v1/sign-in");
+    login(&laptop, &second, &[]).ended(0);
+    assert_eq!(second.mind().count("/v1/sign-in"), deleted);
+    // A server that is away keeps nobody from going elsewhere.
+    second.stop();
+    let said = login(&laptop, &third, &[]).ended(0).errors();
+    assert!(said.contains("was not ended") && said.contains(&second.url()), "{said}");
+    caponier(&laptop, &["status", "--check"]).ended(0);
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn what_is_allowed_beside_the_defaults() {
         ("[ssh]", "[recording]\nexec_output_max = 1000\n[ssh]"),
         ("[ssh]", "[ssh]\nconnections_max = 10"),
         ("[ssh]", "[sessions]\nmax = \"30m\"\n[ssh]"),
-        ("[ssh]\n", "[ssh]\nlisten = \"127.0.0.1:0\"\nclient_patterns = [\"*.corp\", \"web?\"]\n"),
+        ("[ssh]\n", "[ssh]\nlisten = \"127.0.0.1:0\"\nclient_patterns = [\"*.corp.example\", \"web1\"]\n"),
     ] {
         let text = edited(GOOD, from, to);
         assert_eq!(folder.load(&text).err(), None, "{to:?}");

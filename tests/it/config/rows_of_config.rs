@@ -206,14 +206,14 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
     ),
     (
         "[ssh]",
-        "[ssh]\nclient_patterns = [\"*.corp\", \"*\", \"*.*\", \"a b\", \"!x\", \"Web1\", \"*a\"]",
+        "[ssh]\nclient_patterns = [\"*.cor.p\", \"*\", \"*.*\", \"a b\", \"!x\", \"Web1\", \"*a\"]",
         &[
-            "caponier.toml:3:30: \"*\" is not a host pattern that may be managed: with a wildcard it needs at least 2 letters or digits, such as *.corp.example",
-            "caponier.toml:3:35: \"*.*\" is not a host pattern that may be managed: with a wildcard it needs at least 2 letters or digits, such as *.corp.example",
-            "caponier.toml:3:42: \"a b\" is not a host pattern (letters, digits, . - _ and the wildcards * and ?)",
-            "caponier.toml:3:49: \"!x\" is not a host pattern (letters, digits, . - _ and the wildcards * and ?)",
-            "caponier.toml:3:55: \"Web1\": host patterns are written in lower case",
-            "caponier.toml:3:63: \"*a\" is not a host pattern that may be managed: with a wildcard it needs at least 2 letters or digits, such as *.corp.example",
+            "caponier.toml:3:31: \"*\" is not a host pattern that may be managed: wildcards only in the first label, with at least 2 whole labels behind, such as *.corp.example",
+            "caponier.toml:3:36: \"*.*\" is not a host pattern that may be managed: wildcards only in the first label, with at least 2 whole labels behind, such as *.corp.example",
+            "caponier.toml:3:43: \"a b\" is not a host pattern (letters, digits, . - _ and the wildcards * and ?)",
+            "caponier.toml:3:50: \"!x\" is not a host pattern (letters, digits, . - _ and the wildcards * and ?)",
+            "caponier.toml:3:56: \"Web1\": host patterns are written in lower case",
+            "caponier.toml:3:64: \"*a\" is not a host pattern that may be managed: wildcards only in the first label, with at least 2 whole labels behind, such as *.corp.example",
         ],
     ),
     (

@@ -316,6 +316,8 @@ async fn names_from_outside_are_shown_as_text() {
     assert_eq!(page.text.matches("&lt;script&gt;").count(), 2, "person and machine: {}", page.text);
     let typed = browser.send(&site.page("/device"), &[("code", nasty)]).await.unwrap();
     let asked = browser.go(&site.page("/device?code=%22%3E%3Cscript%3E")).await.unwrap();
+    let filled = browser.go(&site.page("/device?code=BCDF-GHJK")).await.unwrap();
+    assert!(!filled.text.contains("BCDF-GHJK"), "no address fills a code in: {}", filled.text);
     let failed =
         browser.go(&site.page("/callback/corp?error=%3Cscript%3E&state=%3Cscript%3E")).await.unwrap();
     for page in [page, typed, asked, failed] {

@@ -1,10 +1,12 @@
 //! What a crowd gets: limits on guesses, begins, refusals and sizes.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use caponier::demo::browser::Browser;
-use caponier::flow::sign_in::PENDING_MAX;
+use caponier::flow::sign_in::PENDING_OF_WIDE_AREA_MAX;
 use caponier::ids::PendingId;
+use caponier::place::{area, wide_area};
 use caponier::store::PendingSignIn;
 use serde_json::json;
 
@@ -51,37 +53,71 @@ async fn one_address_begins_so_many_sign_ins() {
     let site = Site::start().await;
     let client = site.client();
     let ask = json!({"mode": "device", "client": "x"});
-    for _ in 0..30 {
+    for _ in 0..20 {
         assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 200);
     }
     let (status, error) = client.call("POST", "/v1/sign-in/begin", &ask).await;
     assert_eq!((status.as_u16(), &error["error"]["code"]), (429, &json!("limit")));
-    site.app.clock.advance(Duration::from_secs(5));
+    assert!(error["error"]["message"].as_str().unwrap().contains("your network"), "{error}");
+    site.app.clock.advance(Duration::from_secs(601));
+    for _ in 0..20 {
+        assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn what_was_denied_makes_room_soon() {
+    let site = Site::start().await;
+    let client = site.client();
+    let ids: Vec<(String, String)> = {
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            ids.push(client.begin_device("x").await);
+        }
+        ids
+    };
+    let mut browser = Browser::of("engineer").unwrap();
+    let page = browser.send(&site.page("/device"), &[("code", &ids[0].1)]).await.unwrap();
+    let csrf = page.field("csrf").unwrap();
+    browser.send(&page.url, &[("csrf", &csrf), ("decision", "deny")]).await.unwrap();
+    let ask = json!({"mode": "device", "client": "x"});
+    assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 429);
+    assert_eq!(client.poll(&ids[0].0).await.0, 403, "the client hears of it");
+    site.app.clock.advance(Duration::from_secs(60));
     assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 200);
 }
 
 #[tokio::test]
-async fn so_many_sign_ins_are_under_way_at_once() {
+async fn a_crowd_of_sign_ins_elsewhere_locks_nobody_out() {
     let site = Site::start().await;
     let now = site.app.clock.now();
-    for _ in 0..PENDING_MAX {
-        let row = PendingSignIn {
+    let begun = |n: u64| {
+        let from = IpAddr::from([10, 0, u8::try_from(n / 200).unwrap(), u8::try_from(n % 200).unwrap()]);
+        PendingSignIn {
             id: PendingId::random(&site.app.random),
             mode: "device".into(),
             state: "begun".into(),
             oauth_state_hash: None,
             user_code_hash: None,
             json: "{}".into(),
+            area: area(from),
+            wide_area: wide_area(from),
             created: now,
             expires: now.plus(Duration::from_secs(600)),
-        };
-        site.app.store.insert_pending(&row).await.unwrap();
+        }
+    };
+    for n in 0..1000 {
+        site.app.store.insert_pending(&begun(n)).await.unwrap();
     }
     let client = site.client();
     let ask = json!({"mode": "device", "client": "x"});
-    assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 429);
-    site.app.clock.advance(Duration::from_secs(601));
     assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 200);
+    // A wider network has an end too, however many customers it has.
+    for _ in 0..PENDING_OF_WIDE_AREA_MAX {
+        let row = PendingSignIn { area: [127, 0, 0, 9].into(), wide_area: [127, 0, 0, 0].into(), ..begun(0) };
+        site.app.store.insert_pending(&row).await.unwrap();
+    }
+    assert_eq!(client.call("POST", "/v1/sign-in/begin", &ask).await.0, 429);
 }
 
 #[tokio::test]

@@ -5,14 +5,19 @@ mod attacks;
 mod limits;
 mod pages;
 mod site;
+mod traces;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use caponier::audit::AuditEvent;
 use caponier::demo::browser::{Browser, sign_in_without_browser};
 use caponier::flow::end_sign_in::end;
-use caponier::flow::recognise::{CertificateRejected, recognise_certificate};
+use caponier::flow::issue::{Wish, issue};
+use caponier::flow::recognise::{CertificateRejected, Request, recognise_certificate, recognise_request};
 use caponier::flow::sign_in::{SshPairingState, begin_ssh, finish_ssh};
+use caponier::identity::proof::Shown;
+use caponier::ids::SignInId;
 use reqwest::StatusCode;
 use russh::keys::ssh_key::Certificate;
 use serde_json::{Value, json};
@@ -227,6 +232,59 @@ async fn only_admins_end_the_sign_ins_of_others() {
     assert!(site.last_audit().await.contains("corp:reviewer"));
     assert_eq!(engineer.call("GET", "/v1/sign-in", &Value::Null).await.0, 401);
     assert_eq!(reviewer.call("DELETE", &path, &Value::Null).await.0, 404, "it has ended");
+}
+
+#[tokio::test]
+async fn the_same_subject_of_another_provider_is_somebody_else() {
+    let site = Site::start().await;
+    let client = site.client();
+    client.login("engineer").await;
+    let now = site.app.clock.now();
+    let own = site.app.store.sign_ins(now).await.unwrap().remove(0);
+    for (provider, status) in [("other", 404), ("corp", 204)] {
+        // Two providers may share an issuer and read the subject from different claims.
+        let mut twin = own.clone();
+        twin.id = SignInId::random(&site.app.random);
+        twin.key_fingerprint = Some(format!("SHA256:{provider}"));
+        twin.who.provider = provider.parse().unwrap();
+        let mut tx = site.app.store.begin().await.unwrap();
+        tx.insert_sign_in(&twin).await.unwrap();
+        let event = AuditEvent::ServerStarted { version: "test".into(), interrupted: 0 };
+        tx.commit(now, event).await.unwrap();
+        let path = format!("/v1/sign-in/{}", twin.id);
+        assert_eq!(client.call("DELETE", &path, &Value::Null).await.0, status, "{provider}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_lives_from_when_it_is_made() {
+    let site = Site::start().await;
+    let client = site.client();
+    client.login("engineer").await;
+    let headers = client.headers("POST", "/v1/certificate", "{}");
+    let header = |name: &str| headers.iter().find(|(n, _)| *n == name).unwrap().1.as_str();
+    let request = Request {
+        method: "POST",
+        path_and_query: "/v1/certificate",
+        shown: Shown {
+            key: header("caponier-key"),
+            time: header("caponier-time"),
+            nonce: header("caponier-nonce"),
+            signature: header("caponier-signature"),
+        },
+        body: b"{}",
+        from: HERE,
+    };
+    let signed = recognise_request(&site.app, request).await.unwrap();
+    // The database is busy for longer than a certificate lives.
+    let busy = site.app.store.begin().await.unwrap();
+    let mut issuing = Box::pin(issue(&site.app, &signed, Wish::default()));
+    let waiting = tokio::time::timeout(Duration::from_millis(200), &mut issuing).await;
+    assert!(waiting.is_err(), "nothing is issued without a row");
+    site.app.clock.advance(Duration::from_secs(1200));
+    drop(busy);
+    let (issued, _) = issuing.await.unwrap();
+    assert_eq!(issued.valid_before, site.app.clock.now().plus(Duration::from_secs(300)));
 }
 
 #[tokio::test]

@@ -151,6 +151,8 @@ pub(crate) mod rows {
             oauth_state_hash: None,
             user_code_hash: None,
             json: "{}".into(),
+            area: [192, 0, 2, 1].into(),
+            wide_area: [192, 0, 2, 0].into(),
             created: at(1000),
             expires: at(1600),
         }

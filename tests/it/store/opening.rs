@@ -42,7 +42,7 @@ async fn again_and_together() {
 
     on_both("made by a newer version", async |place| {
         place.open().await.close().await;
-        place.run("UPDATE _sqlx_migrations SET version = 999").await;
+        place.run("UPDATE _sqlx_migrations SET version = 999 WHERE version = 2").await;
         let error = Store::open(&place.url).await.unwrap_err().to_string();
         assert!(error.contains("newer than this program"), "{error}");
     })

@@ -189,11 +189,18 @@ async fn sweep(place: &Place) {
     tx.use_nonce("SHA256:l", "old", at(1601)).await.unwrap();
     assert!(matches!(tx.use_nonce("SHA256:k", "old", at(9)).await, Err(StoreError::Conflict)));
     tx.commit(at(1000), event(0)).await.unwrap();
-    assert_eq!(store.pending_count(at(1599)).await.unwrap(), 2);
-    assert_eq!(store.pending_count(at(1600)).await.unwrap(), 1);
+    let counts = async |now: u64, area: [u8; 4], wide: [u8; 4]| {
+        let counts = store.pending_counts(area.into(), wide.into(), at(now)).await.unwrap();
+        (counts.all, counts.area, counts.wide_area)
+    };
+    let (one, other) = ([192, 0, 2, 1], [192, 0, 2, 9]);
+    assert_eq!(counts(1599, one, [192, 0, 2, 0]).await, (2, 2, 2));
+    assert_eq!(counts(1600, one, [192, 0, 2, 0]).await, (1, 1, 1));
+    assert_eq!(counts(1599, other, [192, 0, 2, 0]).await, (2, 0, 2));
+    assert_eq!(counts(1599, other, [192, 0, 3, 0]).await, (2, 0, 0));
     assert_eq!(store.sweep(at(1599)).await.unwrap(), 0);
     assert_eq!(store.sweep(at(1600)).await.unwrap(), 2);
-    assert_eq!(store.pending_count(at(0)).await.unwrap(), 1);
+    assert_eq!(counts(0, one, [192, 0, 2, 0]).await, (1, 1, 1));
     let mut tx = store.begin().await.unwrap();
     tx.use_nonce("SHA256:k", "old", at(1800)).await.unwrap();
     assert!(matches!(tx.use_nonce("SHA256:k", "new", at(1800)).await, Err(StoreError::Conflict)));

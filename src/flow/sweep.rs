@@ -1,0 +1,16 @@
+//! What happens because time has passed: what became void is swept away, and what nobody told of is written down.
+
+use crate::app::App;
+use crate::store::StoreError;
+
+/// Sweeps; says how many rows went.
+pub async fn sweep(app: &App) -> Result<u64, StoreError> {
+    super::refusals::tell_of_more(app, app.clock.now()).await?;
+    let abandoned = super::sign_in::give_up_abandoned(app).await?;
+    Ok(abandoned + app.store.sweep(app.clock.now()).await?)
+}
+
+/// The last time, before the process ends: what it only remembers is written down.
+pub async fn last(app: &App) -> Result<(), StoreError> {
+    super::refusals::tell_of_more(app, app.clock.now().plus(super::refusals::MINUTE)).await
+}
