@@ -3,6 +3,7 @@
 //! Each direction has a reader that always empties its russh channel into a backlog, and a pump that takes from the
 //! backlog, records, and writes. One task polls all four; nothing is copied, nothing is locked but the backlog's head.
 
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -193,6 +194,8 @@ pub(super) struct Relay<'a> {
     last_byte_ms: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// Nothing goes to the client any more; what the target says is only recorded.
+    undelivered: AtomicBool,
     /// The client has sent the end of its input.
     client_ended: AtomicBool,
     exit: Mutex<Exit>,
@@ -229,6 +232,7 @@ impl<'a> Relay<'a> {
             last_byte_ms: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            undelivered: AtomicBool::new(false),
             client_ended: AtomicBool::new(false),
             exit: Mutex::new(Exit::default()),
         }
@@ -249,34 +253,90 @@ impl<'a> Relay<'a> {
             let download = self.download(&backlog);
             tokio::pin!(target_reader, upload, download);
             let (mut reading, mut uploading) = (true, true);
-            loop {
+            let ending = loop {
                 tokio::select! {
-                    () = &mut target_reader, if reading => reading = false,
+                    result = &mut target_reader, if reading => match result {
+                        Ok(()) => reading = false,
+                        Err(ending) => break Err(ending),
+                    },
                     result = &mut upload, if uploading => match result {
                         Ok(()) => uploading = false,
                         Err(ending) => break Err(ending),
                     },
                     result = &mut download => break result,
-                    ending = self.watch(&watch, &overflowed) => {
-                        if ending == Ending::ClientGone && uploading {
-                            // What a client sent before it closed is still delivered, as sshd does.
-                            let _late = timeout(FAREWELL, &mut upload).await;
-                        }
-                        break Err(ending);
-                    }
+                    ending = self.watch(&watch, &overflowed) => break Err(ending),
                 }
-            }
+            };
+            let reader = reading.then_some(target_reader);
+            self.end_target(ending, reader, uploading.then_some(upload)).await;
+            ending
         };
         self.finish(ending, watch.objection.get()).await
     }
 
+    /// Closes the target's channel, before anything is said to the client: whatever that does, nothing more runs there
+    /// on its behalf. Nothing is delivered any more, but what the target says until then is recorded: no client keeps
+    /// what came of its commands out of the recording by not taking it, or by leaving.
+    async fn end_target(
+        &self,
+        ending: Result<(), Ending>,
+        reader: Option<Pin<&mut impl Future<Output = Result<(), Ending>>>>,
+        upload: Option<Pin<&mut impl Future<Output = Result<(), Ending>>>>,
+    ) {
+        self.undelivered.store(true, Ordering::Relaxed);
+        self.download.forget();
+        let mut said_all = false;
+        let mut words = pin!(async {
+            match reader {
+                Some(reader) => reader.await,
+                None => Ok(()),
+            }
+        });
+        if ending == Err(Ending::ClientGone) && !self.exit().is_known() {
+            let until_all_said = async {
+                tokio::select! {
+                    _ = &mut words => said_all = true,
+                    () = self.late_upload(upload) => {}
+                }
+            };
+            if timeout(FAREWELL, until_all_said).await.is_err() {
+                tracing::debug!("a target went on when its client had gone");
+            }
+        }
+        // A target that reads nothing cannot keep us: its connection is cut when this session's is dropped.
+        let mut close = pin!(timeout(TARGET_FAREWELL, self.target.close()));
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut words, if !said_all => said_all = true,
+                closed = &mut close => {
+                    if !matches!(closed, Ok(Ok(()))) {
+                        tracing::debug!("the target did not take the end of the channel");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What a client sent before it closed is still delivered, as sshd does, and its end. Never ready: what comes of it
+    /// is waited for.
+    async fn late_upload(&self, upload: Option<Pin<&mut impl Future<Output = Result<(), Ending>>>>) {
+        let delivered = match upload {
+            Some(upload) => upload.await,
+            None => Ok(()),
+        };
+        if delivered.is_ok()
+            && !self.client_ended.load(Ordering::Relaxed)
+            && let Err(error) = self.target.eof().await
+        {
+            tracing::debug!(%error, "the target was gone already");
+        }
+        std::future::pending().await
+    }
+
     /// `objection` is what the user is told of an end by policy.
     async fn finish(self, ending: Result<(), Ending>, objection: Option<&String>) -> Outcome {
-        // The target first: whatever the client does, nothing more runs there on its behalf.
-        // A target that reads nothing cannot keep us: its connection is cut when this session's is dropped.
-        if !matches!(timeout(TARGET_FAREWELL, self.target.close()).await, Ok(Ok(()))) {
-            tracing::debug!("the target did not take the end of the channel");
-        }
         let counts = |reason, exit_status| Outcome {
             reason,
             exit_status,
@@ -338,6 +398,11 @@ impl<'a> Relay<'a> {
 
     fn count(&self, counter: &AtomicU64, bytes: usize) {
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// Something passed.
+    fn touch(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_byte_ms.store(now, Ordering::Relaxed);
     }
@@ -390,13 +455,11 @@ impl<'a> Relay<'a> {
             let _writing = self.client.pressure.client_write();
             let sent = match item {
                 FromTarget::Bytes(bytes) => {
-                    self.count(&self.bytes_out, weight);
-                    self.record(|recorder| recorder.output(&bytes))?;
+                    self.touch();
                     self.client.write.data_bytes(bytes).await
                 }
                 FromTarget::Stderr(bytes) => {
-                    self.count(&self.bytes_out, weight);
-                    self.record(|recorder| recorder.error_output(&bytes))?;
+                    self.touch();
                     self.client.write.extended_data_bytes(STDERR, bytes).await
                 }
                 FromTarget::Eof if self.exit().is_known() => self.client.write.eof().await,
@@ -457,7 +520,8 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Empties the target's channel into `backlog`, until the target closes it or is gone.
+    /// Empties the target's channel into `backlog`, until the target closes it or is gone. What comes is recorded here,
+    /// not where it is written: how much a client takes is the client's choice.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "russh's list of messages is open; what is not named goes nowhere"
@@ -468,7 +532,7 @@ impl<'a> Relay<'a> {
         mut early: Option<ChannelMsg>,
         backlog: &Backlog<FromTarget>,
         overflowed: &CancellationToken,
-    ) {
+    ) -> Result<(), Ending> {
         loop {
             let next = match early.take() {
                 Some(early) => Some(early),
@@ -478,10 +542,14 @@ impl<'a> Relay<'a> {
             let (item, weight) = match message {
                 ChannelMsg::Data { data } => {
                     let weight = data.len();
+                    self.bytes_out.fetch_add(weight as u64, Ordering::Relaxed);
+                    self.record(|recorder| recorder.output(&data))?;
                     (FromTarget::Bytes(data), weight)
                 }
                 ChannelMsg::ExtendedData { data, ext: STDERR } => {
                     let weight = data.len();
+                    self.bytes_out.fetch_add(weight as u64, Ordering::Relaxed);
+                    self.record(|recorder| recorder.error_output(&data))?;
                     (FromTarget::Stderr(data), weight)
                 }
                 ChannelMsg::Eof => (FromTarget::Eof, 0),
@@ -499,12 +567,16 @@ impl<'a> Relay<'a> {
                 // Window adjustments are russh's; other requests of a target mean nothing to a client and are dropped.
                 _ => continue,
             };
+            if self.undelivered.load(Ordering::Relaxed) {
+                continue;
+            }
             let fits = self.download.add(weight);
             if backlog.push(item, weight) == Err(Overflow) || !fits {
                 overflowed.cancel();
-                return;
+                return Ok(());
             }
         }
         backlog.close();
+        Ok(())
     }
 }
