@@ -183,6 +183,27 @@ pub(super) struct Watch {
     pub(super) drain: CancellationToken,
 }
 
+impl Watch {
+    /// Ready when something outside the relay ends the session, also before it runs.
+    pub(super) async fn over(&self, client: &ClientEnd) -> Ending {
+        tokio::select! {
+            () = self.sign_in_ended.cancelled() => Ending::SignInEnded,
+            () = self.overruled.cancelled() => Ending::Policy,
+            () = self.recorder_failed.cancelled() => Ending::Recorder,
+            () = self.drain.cancelled() => Ending::Drain,
+            () = client.overflowed.cancelled() => Ending::Overflow,
+            () = client.gone.cancelled() => Ending::ClientGone,
+            () = sleep_until(self.deadline) => self.at_deadline,
+        }
+    }
+
+    /// What the user is told of `ending`.
+    pub(super) fn text(&self, ending: Ending) -> Option<&str> {
+        let objection = self.objection.get().filter(|_| ending == Ending::Policy);
+        objection.map(String::as_str).or_else(|| ending.text())
+    }
+}
+
 /// The running relay.
 pub(super) struct Relay<'a> {
     client: &'a ClientEnd,
@@ -271,7 +292,7 @@ impl<'a> Relay<'a> {
             self.end_target(ending, reader, uploading.then_some(upload)).await;
             ending
         };
-        self.finish(ending, watch.objection.get()).await
+        self.finish(ending, &watch).await
     }
 
     /// Closes the target's channel, before anything is said to the client: whatever that does, nothing more runs there
@@ -335,8 +356,8 @@ impl<'a> Relay<'a> {
         std::future::pending().await
     }
 
-    /// `objection` is what the user is told of an end by policy.
-    async fn finish(self, ending: Result<(), Ending>, objection: Option<&String>) -> Outcome {
+    /// Tells the client, and sums up.
+    async fn finish(self, ending: Result<(), Ending>, watch: &Watch) -> Outcome {
         let counts = |reason, exit_status| Outcome {
             reason,
             exit_status,
@@ -356,8 +377,7 @@ impl<'a> Relay<'a> {
             // Clients close as soon as they have the exit status.
             Err(Ending::ClientGone) if exit.is_known() => counts("finished", exit.status),
             Err(ending) => {
-                let objection = objection.filter(|_| ending == Ending::Policy).map(String::as_str);
-                if let Some(text) = objection.or_else(|| ending.text()) {
+                if let Some(text) = watch.text(ending) {
                     if let Some(recorder) = self.recorder
                         && let Err(error) = recorder.marker(text)
                     {
@@ -372,14 +392,8 @@ impl<'a> Relay<'a> {
 
     async fn watch(&self, watch: &Watch, overflowed: &CancellationToken) -> Ending {
         tokio::select! {
-            () = watch.sign_in_ended.cancelled() => Ending::SignInEnded,
-            () = watch.overruled.cancelled() => Ending::Policy,
-            () = watch.recorder_failed.cancelled() => Ending::Recorder,
-            () = watch.drain.cancelled() => Ending::Drain,
+            ending = watch.over(self.client) => ending,
             () = overflowed.cancelled() => Ending::Overflow,
-            () = self.client.overflowed.cancelled() => Ending::Overflow,
-            () = self.client.gone.cancelled() => Ending::ClientGone,
-            () = sleep_until(watch.deadline) => watch.at_deadline,
             () = self.idle(watch.idle) => Ending::Idle,
         }
     }

@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use caponier::audit::AuditEvent;
+use caponier::ids::SignInId;
 use caponier::store::{SessionFilter, SessionRow};
 use russh::client::{self, Handle};
 use russh::keys::ssh_key::Certificate;
 use russh::{Channel, ChannelMsg};
 
+use crate::world::hostile::{Hostile, Trick};
 use crate::world::keys::Key;
 use crate::world::local::Local;
 use crate::world::{PATIENCE, me, wait_for};
@@ -31,6 +34,7 @@ impl client::Handler for Anybody {
 struct Bent {
     local: Local,
     key: Key,
+    sign_in: SignInId,
 }
 
 impl Bent {
@@ -39,7 +43,7 @@ impl Bent {
         let key = Key::make(local.dir(), "id");
         let sign_in = local.sign_in(&key);
         local.certify(&key, &sign_in);
-        Self { local, key }
+        Self { local, key, sign_in }
     }
 
     /// Logged in as this user with russh, whose windows are of this many bytes.
@@ -76,6 +80,18 @@ impl Bent {
     #[track_caller]
     fn closed(&self) -> SessionRow {
         wait_for("the end of the session", PATIENCE, || self.newest().filter(|row| row.closed.is_some()))
+    }
+
+    /// Ends a sign-in, as the command line on the server does.
+    fn end(&self, id: &SignInId) {
+        self.local.runtime.block_on(async {
+            let now = self.local.app.clock.now();
+            let mut tx = self.local.app.store.begin().await.unwrap();
+            assert!(tx.end_sign_in(id, now).await.unwrap());
+            let (by, reason) = ("test".to_owned(), "test".into());
+            let event = AuditEvent::SignInEnded { sign_in: id.clone(), by, reason };
+            tx.commit(now, event).await.unwrap();
+        });
     }
 
     /// What is recorded of a session so far.
@@ -129,4 +145,36 @@ fn what_comes_of_commands_sent_together_with_the_end_is_recorded() {
     assert!(cast.contains("hidden-4"), "{cast}");
     assert_eq!(row.close_reason.as_deref(), Some("client-gone"));
     assert!(row.closed.unwrap().since(row.opened) < Duration::from_secs(20));
+}
+
+#[test]
+fn a_session_whose_target_does_not_answer_ends_like_any_other() {
+    let bent = Bent::new();
+    let mut target = Hostile::instead_of_web1(&bent.local, Trick::SaysNothing);
+    let usual = bent.local.app.policy();
+    let start = || {
+        let running = bent.local.ssh(&bent.key).args(["web1", "true"]).start();
+        (running, std::time::Instant::now())
+    };
+    let (client, _) = start();
+    assert_eq!(target.asked(&bent.local), "exec true");
+    client.signal("TERM");
+    assert_eq!(bent.closed().close_reason.as_deref(), Some("client-gone"));
+
+    let (client, began) = start();
+    assert_eq!(target.asked(&bent.local), "exec true");
+    let mut other = (*usual).clone();
+    other.roles.clear();
+    other.digest = "nobody".into();
+    bent.local.app.policy.send_replace(other.into());
+    assert!(client.finish(PATIENCE).ended(255).errors().contains("[no-access]"));
+    assert_eq!(bent.closed().close_reason.as_deref(), Some("policy"));
+    bent.local.app.policy.send_replace(usual);
+
+    let (client, _) = start();
+    assert_eq!(target.asked(&bent.local), "exec true");
+    bent.end(&bent.sign_in);
+    assert!(client.finish(PATIENCE).ended(255).errors().contains("your sign-in has ended"));
+    assert_eq!(bent.closed().close_reason.as_deref(), Some("sign-in-ended"));
+    assert!(began.elapsed() < bent.local.app.config.sessions.dial, "it was the target's time that ran out");
 }
