@@ -114,6 +114,11 @@ impl Gauge {
         }
     }
 
+    /// Nothing of it will be written out.
+    pub(super) fn forget(&self) {
+        self.sub(self.bytes.load(Ordering::Relaxed));
+    }
+
     fn congest(&self, yes: bool) {
         if !self.shrinks {
             return;

@@ -3,31 +3,25 @@
 //! Each direction has a reader that always empties its russh channel into a backlog, and a pump that takes from the
 //! backlog, records, and writes. One task polls all four; nothing is copied, nothing is locked but the backlog's head.
 
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client, server};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::backlog::{Backlog, Overflow};
+pub(super) use super::client_end::{ClientEnd, FromClient, read_client};
 use super::limits::{EOF_HELD, FAREWELL, TARGET_FAREWELL};
-use super::pressure::{Gauge, Pressure};
+use super::pressure::Gauge;
 use crate::flow::session::Outcome;
 use crate::recording::{Recorder, RecorderError};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
-const STDERR: u32 = 1;
-
-/// What a client sends in a channel once it runs.
-pub(super) enum FromClient {
-    Bytes(Bytes),
-    Eof,
-    Resize { columns: u32, rows: u32, width: u32, height: u32 },
-    Signal(Sig),
-}
+pub(super) const STDERR: u32 = 1;
 
 /// What a target sends.
 enum FromTarget {
@@ -82,92 +76,6 @@ impl Ending {
     }
 }
 
-/// The client's side of a channel: what it has sent so far waits in `backlog`.
-pub(super) struct ClientEnd {
-    pub(super) id: ChannelId,
-    pub(super) handle: server::Handle,
-    pub(super) write: ChannelWriteHalf<server::Msg>,
-    pub(super) backlog: Arc<Backlog<FromClient>>,
-    pub(super) gauge: Arc<Gauge>,
-    pub(super) pressure: Arc<Pressure>,
-    /// Cancelled when the client closed the channel, vanished, or sent more than the cap.
-    pub(super) gone: CancellationToken,
-    pub(super) overflowed: CancellationToken,
-    /// Ends the reader when this end is dropped.
-    pub(super) _done: DropGuard,
-}
-
-impl ClientEnd {
-    /// One line for the user on stderr, an exit status, and the end of the channel. Never waits long.
-    pub(super) async fn farewell(&self, text: &str, exit_status: u32) {
-        // Parts of the text can come from a target or from the client itself.
-        let plain: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        let line = Bytes::from(format!("\r\ncaponier: {plain}\r\n"));
-        let say = async {
-            self.write.extended_data_bytes(STDERR, line).await?;
-            self.write.exit_status(exit_status).await?;
-            self.write.eof().await?;
-            self.write.close().await
-        };
-        if !matches!(timeout(FAREWELL, say).await, Ok(Ok(()))) {
-            tracing::debug!(channel = ?self.id, "the client did not take the last message");
-        }
-    }
-}
-
-/// Empties the client's channel into its backlog, until the client closes it or is gone.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "russh's list of messages is open; what is not named goes nowhere"
-)]
-pub(super) async fn read_client(
-    mut read: ChannelReadHalf,
-    backlog: Arc<Backlog<FromClient>>,
-    gauge: Arc<Gauge>,
-    gone: CancellationToken,
-    overflowed: CancellationToken,
-    done: CancellationToken,
-) {
-    loop {
-        let next = tokio::select! {
-            next = read.wait() => next,
-            // Nobody takes what comes any more; russh drops it once this end is gone.
-            () = done.cancelled() => return,
-        };
-        let Some(message) = next else { break };
-        let pushed = match message {
-            ChannelMsg::Data { data } => {
-                let bytes = data.len();
-                let fits = gauge.add(bytes);
-                backlog
-                    .push(FromClient::Bytes(data), bytes)
-                    .and_then(|held| fits.then_some(held).ok_or(Overflow))
-            }
-            ChannelMsg::Eof => backlog.push(FromClient::Eof, 0),
-            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => backlog.push(
-                FromClient::Resize {
-                    columns: col_width,
-                    rows: row_height,
-                    width: pix_width,
-                    height: pix_height,
-                },
-                0,
-            ),
-            ChannelMsg::Signal { signal } => backlog.push(FromClient::Signal(signal), 0),
-            ChannelMsg::Close => break,
-            // Requests are answered in the door's callbacks, where replies keep their order; what is left means nothing
-            // from a client (extended data, exit status) and goes nowhere.
-            _ => Ok(0),
-        };
-        if pushed == Err(Overflow) {
-            overflowed.cancel();
-            break;
-        }
-    }
-    gone.cancel();
-    backlog.close();
-}
-
 /// Limits and signals that end a session from outside.
 pub(super) struct Watch {
     pub(super) deadline: Instant,
@@ -182,6 +90,27 @@ pub(super) struct Watch {
     pub(super) drain: CancellationToken,
 }
 
+impl Watch {
+    /// Ready when something outside the relay ends the session, also before it runs.
+    pub(super) async fn over(&self, client: &ClientEnd) -> Ending {
+        tokio::select! {
+            () = self.sign_in_ended.cancelled() => Ending::SignInEnded,
+            () = self.overruled.cancelled() => Ending::Policy,
+            () = self.recorder_failed.cancelled() => Ending::Recorder,
+            () = self.drain.cancelled() => Ending::Drain,
+            () = client.overflowed.cancelled() => Ending::Overflow,
+            () = client.gone.cancelled() => Ending::ClientGone,
+            () = sleep_until(self.deadline) => self.at_deadline,
+        }
+    }
+
+    /// What the user is told of `ending`.
+    pub(super) fn text(&self, ending: Ending) -> Option<&str> {
+        let objection = self.objection.get().filter(|_| ending == Ending::Policy);
+        objection.map(String::as_str).or_else(|| ending.text())
+    }
+}
+
 /// The running relay.
 pub(super) struct Relay<'a> {
     client: &'a ClientEnd,
@@ -193,6 +122,8 @@ pub(super) struct Relay<'a> {
     last_byte_ms: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// Nothing goes to the client any more; what the target says is only recorded.
+    undelivered: AtomicBool,
     /// The client has sent the end of its input.
     client_ended: AtomicBool,
     exit: Mutex<Exit>,
@@ -229,6 +160,7 @@ impl<'a> Relay<'a> {
             last_byte_ms: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            undelivered: AtomicBool::new(false),
             client_ended: AtomicBool::new(false),
             exit: Mutex::new(Exit::default()),
         }
@@ -249,34 +181,90 @@ impl<'a> Relay<'a> {
             let download = self.download(&backlog);
             tokio::pin!(target_reader, upload, download);
             let (mut reading, mut uploading) = (true, true);
-            loop {
+            let ending = loop {
                 tokio::select! {
-                    () = &mut target_reader, if reading => reading = false,
+                    result = &mut target_reader, if reading => match result {
+                        Ok(()) => reading = false,
+                        Err(ending) => break Err(ending),
+                    },
                     result = &mut upload, if uploading => match result {
                         Ok(()) => uploading = false,
                         Err(ending) => break Err(ending),
                     },
                     result = &mut download => break result,
-                    ending = self.watch(&watch, &overflowed) => {
-                        if ending == Ending::ClientGone && uploading {
-                            // What a client sent before it closed is still delivered, as sshd does.
-                            let _late = timeout(FAREWELL, &mut upload).await;
-                        }
-                        break Err(ending);
-                    }
+                    ending = self.watch(&watch, &overflowed) => break Err(ending),
                 }
-            }
+            };
+            let reader = reading.then_some(target_reader);
+            self.end_target(ending, reader, uploading.then_some(upload)).await;
+            ending
         };
-        self.finish(ending, watch.objection.get()).await
+        self.finish(ending, &watch).await
     }
 
-    /// `objection` is what the user is told of an end by policy.
-    async fn finish(self, ending: Result<(), Ending>, objection: Option<&String>) -> Outcome {
-        // The target first: whatever the client does, nothing more runs there on its behalf.
-        // A target that reads nothing cannot keep us: its connection is cut when this session's is dropped.
-        if !matches!(timeout(TARGET_FAREWELL, self.target.close()).await, Ok(Ok(()))) {
-            tracing::debug!("the target did not take the end of the channel");
+    /// Closes the target's channel, before anything is said to the client: whatever that does, nothing more runs there
+    /// on its behalf. Nothing is delivered any more, but what the target says until then is recorded: no client keeps
+    /// what came of its commands out of the recording by not taking it, or by leaving.
+    async fn end_target(
+        &self,
+        ending: Result<(), Ending>,
+        reader: Option<Pin<&mut impl Future<Output = Result<(), Ending>>>>,
+        upload: Option<Pin<&mut impl Future<Output = Result<(), Ending>>>>,
+    ) {
+        self.undelivered.store(true, Ordering::Relaxed);
+        self.download.forget();
+        let mut said_all = false;
+        let mut words = pin!(async {
+            match reader {
+                Some(reader) => reader.await,
+                None => Ok(()),
+            }
+        });
+        if ending == Err(Ending::ClientGone) && !self.exit().is_known() {
+            let until_all_said = async {
+                tokio::select! {
+                    _ = &mut words => said_all = true,
+                    () = self.late_upload(upload) => {}
+                }
+            };
+            if timeout(FAREWELL, until_all_said).await.is_err() {
+                tracing::debug!("a target went on when its client had gone");
+            }
         }
+        // A target that reads nothing cannot keep us: its connection is cut when this session's is dropped.
+        let mut close = pin!(timeout(TARGET_FAREWELL, self.target.close()));
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut words, if !said_all => said_all = true,
+                closed = &mut close => {
+                    if !matches!(closed, Ok(Ok(()))) {
+                        tracing::debug!("the target did not take the end of the channel");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What a client sent before it closed is still delivered, as sshd does, and its end. Never ready: what comes of it
+    /// is waited for.
+    async fn late_upload(&self, upload: Option<Pin<&mut impl Future<Output = Result<(), Ending>>>>) {
+        let delivered = match upload {
+            Some(upload) => upload.await,
+            None => Ok(()),
+        };
+        if delivered.is_ok()
+            && !self.client_ended.load(Ordering::Relaxed)
+            && let Err(error) = self.target.eof().await
+        {
+            tracing::debug!(%error, "the target was gone already");
+        }
+        std::future::pending().await
+    }
+
+    /// Tells the client, and sums up.
+    async fn finish(self, ending: Result<(), Ending>, watch: &Watch) -> Outcome {
         let counts = |reason, exit_status| Outcome {
             reason,
             exit_status,
@@ -296,8 +284,7 @@ impl<'a> Relay<'a> {
             // Clients close as soon as they have the exit status.
             Err(Ending::ClientGone) if exit.is_known() => counts("finished", exit.status),
             Err(ending) => {
-                let objection = objection.filter(|_| ending == Ending::Policy).map(String::as_str);
-                if let Some(text) = objection.or_else(|| ending.text()) {
+                if let Some(text) = watch.text(ending) {
                     if let Some(recorder) = self.recorder
                         && let Err(error) = recorder.marker(text)
                     {
@@ -312,14 +299,8 @@ impl<'a> Relay<'a> {
 
     async fn watch(&self, watch: &Watch, overflowed: &CancellationToken) -> Ending {
         tokio::select! {
-            () = watch.sign_in_ended.cancelled() => Ending::SignInEnded,
-            () = watch.overruled.cancelled() => Ending::Policy,
-            () = watch.recorder_failed.cancelled() => Ending::Recorder,
-            () = watch.drain.cancelled() => Ending::Drain,
+            ending = watch.over(self.client) => ending,
             () = overflowed.cancelled() => Ending::Overflow,
-            () = self.client.overflowed.cancelled() => Ending::Overflow,
-            () = self.client.gone.cancelled() => Ending::ClientGone,
-            () = sleep_until(watch.deadline) => watch.at_deadline,
             () = self.idle(watch.idle) => Ending::Idle,
         }
     }
@@ -338,6 +319,11 @@ impl<'a> Relay<'a> {
 
     fn count(&self, counter: &AtomicU64, bytes: usize) {
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// Something passed.
+    fn touch(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_byte_ms.store(now, Ordering::Relaxed);
     }
@@ -390,13 +376,11 @@ impl<'a> Relay<'a> {
             let _writing = self.client.pressure.client_write();
             let sent = match item {
                 FromTarget::Bytes(bytes) => {
-                    self.count(&self.bytes_out, weight);
-                    self.record(|recorder| recorder.output(&bytes))?;
+                    self.touch();
                     self.client.write.data_bytes(bytes).await
                 }
                 FromTarget::Stderr(bytes) => {
-                    self.count(&self.bytes_out, weight);
-                    self.record(|recorder| recorder.error_output(&bytes))?;
+                    self.touch();
                     self.client.write.extended_data_bytes(STDERR, bytes).await
                 }
                 FromTarget::Eof if self.exit().is_known() => self.client.write.eof().await,
@@ -457,7 +441,8 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Empties the target's channel into `backlog`, until the target closes it or is gone.
+    /// Empties the target's channel into `backlog`, until the target closes it or is gone. What comes is recorded here,
+    /// not where it is written: how much a client takes is the client's choice.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "russh's list of messages is open; what is not named goes nowhere"
@@ -468,7 +453,7 @@ impl<'a> Relay<'a> {
         mut early: Option<ChannelMsg>,
         backlog: &Backlog<FromTarget>,
         overflowed: &CancellationToken,
-    ) {
+    ) -> Result<(), Ending> {
         loop {
             let next = match early.take() {
                 Some(early) => Some(early),
@@ -478,10 +463,14 @@ impl<'a> Relay<'a> {
             let (item, weight) = match message {
                 ChannelMsg::Data { data } => {
                     let weight = data.len();
+                    self.bytes_out.fetch_add(weight as u64, Ordering::Relaxed);
+                    self.record(|recorder| recorder.output(&data))?;
                     (FromTarget::Bytes(data), weight)
                 }
                 ChannelMsg::ExtendedData { data, ext: STDERR } => {
                     let weight = data.len();
+                    self.bytes_out.fetch_add(weight as u64, Ordering::Relaxed);
+                    self.record(|recorder| recorder.error_output(&data))?;
                     (FromTarget::Stderr(data), weight)
                 }
                 ChannelMsg::Eof => (FromTarget::Eof, 0),
@@ -499,12 +488,16 @@ impl<'a> Relay<'a> {
                 // Window adjustments are russh's; other requests of a target mean nothing to a client and are dropped.
                 _ => continue,
             };
+            if self.undelivered.load(Ordering::Relaxed) {
+                continue;
+            }
             let fits = self.download.add(weight);
             if backlog.push(item, weight) == Err(Overflow) || !fits {
                 overflowed.cancel();
-                return;
+                return Ok(());
             }
         }
         backlog.close();
+        Ok(())
     }
 }

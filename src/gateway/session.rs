@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
+use russh::client::{self, Handle};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use super::limits::GUESTS_MAX;
 use super::pressure::Gauge;
 use super::relay::{ClientEnd, Ending, Relay, Watch};
 use super::shared::Shared;
-use super::upstream::{self, UpstreamError, Way};
+use super::upstream::{self, Trust, UpstreamError, Way};
 use crate::flow::authorize::{Permit, authorize, overruled};
 use crate::flow::session::{self as flow, OpenSession, Outcome, Terminal};
 use crate::policy::{Act, Ask};
@@ -139,41 +140,18 @@ async fn passage(
         over: over.clone(),
         limit: dial,
     };
-    let connecting = upstream::connect(session, way);
-    let connected = tokio::select! {
-        connected = connecting => connected,
-        () = client.gone.cancelled() => return ended("client-gone"),
-        () = watch.sign_in_ended.cancelled() => {
-            client.farewell("your sign-in has ended; run: caponier login", 255).await;
-            return ended("sign-in-ended");
-        }
-        () = watch.overruled.cancelled() => {
-            client.farewell(watch.objection.get().map_or("no longer allowed", String::as_str), 255).await;
-            return ended("policy");
-        }
-        () = watch.drain.cancelled() => {
-            client.farewell("the bastion is stopping; connect again", 255).await;
-            return ended("drain");
-        }
+    let reaching = reach(session, request, way);
+    let reached = tokio::select! {
+        biased;
+        // What ends a session ends it before the program is sent, too.
+        ending = watch.over(client) => return cut_short(session, client, &watch, ending).await,
+        reached = reaching => reached,
     };
-    let upstream = match connected {
-        Ok(upstream) => upstream,
-        Err(error) => return unreachable(session, client, &error).await,
-    };
-    let (mut read, write) = upstream.channel.split();
-    let early = match timeout(dial, start(&mut read, &write, request, session.permit())).await {
-        Ok(Ok(early)) => early,
-        Ok(Err(what)) => {
-            client.farewell(&format!("{} refused {what}", session.permit().target().name), 255).await;
-            return ended("target-refused");
-        }
-        Err(_) => {
-            client
-                .farewell(
-                    &format!("{} did not start what was asked for", session.permit().target().name),
-                    255,
-                )
-                .await;
+    let Reached { handle, read, write, early } = match reached {
+        Ok(reached) => reached,
+        Err(Unreached::Way(error)) => return unreachable(session, client, &error).await,
+        Err(Unreached::Program(text)) => {
+            client.farewell(&text, 255).await;
             return ended("target-refused");
         }
     };
@@ -189,8 +167,48 @@ async fn passage(
     }
     let relay = Relay::new(client, write, session.recorder(), request.pty.is_some(), download);
     let outcome = relay.run(read, early, watch).await;
-    drop(upstream.handle);
+    drop(handle);
     outcome
+}
+
+/// A target that runs what was asked for.
+struct Reached {
+    handle: Handle<Trust>,
+    read: ChannelReadHalf,
+    write: ChannelWriteHalf<client::Msg>,
+    /// A first message of the program that came before the yes.
+    early: Option<ChannelMsg>,
+}
+
+/// Why there is none.
+enum Unreached {
+    Way(UpstreamError),
+    /// For the user.
+    Program(String),
+}
+
+/// Connects and starts the program.
+async fn reach(session: &OpenSession, request: &Request, way: Way<'_>) -> Result<Reached, Unreached> {
+    let limit = way.limit;
+    let upstream = upstream::connect(session, way).await.map_err(Unreached::Way)?;
+    let (mut read, write) = upstream.channel.split();
+    let target = &session.permit().target().name;
+    match timeout(limit, start(&mut read, &write, request, session.permit())).await {
+        Ok(Ok(early)) => Ok(Reached { handle: upstream.handle, read, write, early }),
+        Ok(Err(what)) => Err(Unreached::Program(format!("{target} refused {what}"))),
+        Err(_) => Err(Unreached::Program(format!("{target} did not start what was asked for"))),
+    }
+}
+
+/// The end of a session that has not begun to run.
+async fn cut_short(session: &OpenSession, client: &ClientEnd, watch: &Watch, ending: Ending) -> Outcome {
+    if let Some(text) = watch.text(ending) {
+        if let Some(Err(error)) = session.recorder().map(|recorder| recorder.marker(text)) {
+            tracing::debug!(%error, "no marker");
+        }
+        client.farewell(text, 255).await;
+    }
+    ended(ending.word())
 }
 
 async fn unreachable(session: &OpenSession, client: &ClientEnd, error: &UpstreamError) -> Outcome {

@@ -9,6 +9,7 @@
 )]
 
 mod ansible;
+mod bent;
 mod ca;
 mod canary;
 mod client;
