@@ -161,19 +161,15 @@ async fn passage(
         Err(error) => return unreachable(session, client, &error).await,
     };
     let (mut read, write) = upstream.channel.split();
-    let early = match timeout(dial, start(&mut read, &write, request, session.permit())).await {
-        Ok(Ok(early)) => early,
-        Ok(Err(what)) => {
-            client.farewell(&format!("{} refused {what}", session.permit().target().name), 255).await;
-            return ended("target-refused");
-        }
-        Err(_) => {
-            client
-                .farewell(
-                    &format!("{} did not start what was asked for", session.permit().target().name),
-                    255,
-                )
-                .await;
+    let started = timeout(dial, start(&mut read, &write, request, session.permit())).await;
+    let started = match started {
+        Ok(started) => started.map_err(|what| format!("refused {what}")),
+        Err(_) => Err("did not start what was asked for".into()),
+    };
+    let early = match started {
+        Ok(early) => early,
+        Err(what) => {
+            client.farewell(&format!("{} {what}", session.permit().target().name), 255).await;
             return ended("target-refused");
         }
     };
@@ -255,7 +251,6 @@ async fn start(
 /// Waits for a yes or a no that changes nothing.
 async fn refused_or(read: &mut ChannelReadHalf, what: &'static str) -> Result<(), &'static str> {
     loop {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is an answer")]
         match read.wait().await {
             Some(ChannelMsg::Success) => return Ok(()),
             Some(ChannelMsg::Failure) => {
