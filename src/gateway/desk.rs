@@ -156,6 +156,7 @@ impl Desk {
         ));
         let (shared, route) = (Arc::clone(&self.shared), self.route.clone());
         let forwards = Arc::clone(&self.forwards);
+        let counted = self.forwards.session();
         self.shared.sessions.spawn(async move {
             match timeout(REQUEST_GRACE, started).await {
                 Ok(Ok(request)) => session::run(Run { shared, route, forwards, request, client: end }).await,
@@ -163,7 +164,7 @@ impl Desk {
                 Ok(Err(_)) => {}
                 Err(_) => end.farewell("nothing was asked for on this channel; closed", 255).await,
             }
-            drop(alive);
+            drop((alive, counted));
         });
         true
     }

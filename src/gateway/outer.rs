@@ -61,7 +61,6 @@ pub(super) struct Outer {
 }
 
 impl Outer {
-    #[expect(clippy::too_many_arguments, reason = "a connection has that many parts")]
     pub(super) fn new(
         shared: Arc<Shared>,
         from: IpAddr,

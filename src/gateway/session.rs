@@ -273,7 +273,6 @@ async fn start(
 /// Waits for a yes or a no that changes nothing.
 async fn refused_or(read: &mut ChannelReadHalf, what: &'static str) -> Result<(), &'static str> {
     loop {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is an answer")]
         match read.wait().await {
             Some(ChannelMsg::Success) => return Ok(()),
             Some(ChannelMsg::Failure) => {

@@ -360,6 +360,10 @@ impl Lane {
 }
 
 /// russh's answer to an open, for people.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "russh's list of errors is open; the rest speak for themselves"
+)]
 fn refused(error: &russh::Error, target: &str, what: &str) -> Failure {
     match error {
         russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited) => {

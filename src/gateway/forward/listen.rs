@@ -1,9 +1,11 @@
 //! Listeners at the target (`-R`): asked for by global requests, whose answers must come in order, so they are given within
 //! the callback and a deadline.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use russh::Disconnect;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +14,7 @@ use super::lane::{Lane, LaneUse, ListenerUse};
 use super::{Direction, Failure, Forwards, cut, flow};
 use crate::flow::authorize::{Permit, overruled};
 use crate::flow::forward::{OpenForward, Passed};
-use crate::gateway::limits::{GUEST_PATIENCE, LISTEN_GRACE, LISTENERS_MAX};
+use crate::gateway::limits::{FORWARDS_MAX, GUEST_PATIENCE, LISTEN_GRACE, LISTENERS_MAX};
 use crate::policy::forwards::Host;
 use crate::policy::{Act, Policy};
 
@@ -54,7 +56,7 @@ impl Forwards {
         self.cancel(|listener| !listener.is_tcp() && listener.asked == path).await
     }
 
-    /// The listener that a connection from the target came to. It may come before the target's yes has been read.
+    /// The listener that a connection from the target came to. While one is being registered it may come a moment early.
     pub(super) async fn listener(
         &self,
         lane: &LaneUse,
@@ -73,25 +75,24 @@ impl Forwards {
                 let registered = self.registered.notified();
                 tokio::pin!(registered);
                 registered.as_mut().enable();
+                let waits = self.registering.load(Ordering::Acquire) > 0;
                 if let Some(found) = self.listeners().iter().find(fits) {
-                    return Arc::clone(found);
+                    return Some(Arc::clone(found));
+                }
+                if !waits {
+                    return None;
                 }
                 registered.await;
             }
         };
-        timeout(GUEST_PATIENCE, search).await.ok()
+        timeout(GUEST_PATIENCE, search).await.ok().flatten()
     }
 
     async fn listen(self: &Arc<Self>, act: Act) -> Option<u32> {
-        let limit = self.shared.app.config.sessions.dial + LISTEN_GRACE;
-        match timeout(limit, self.try_listen(act)).await {
-            Ok(Ok(port)) => Some(port),
-            Ok(Err(failure)) => {
+        match self.try_listen(act).await {
+            Ok(port) => Some(port),
+            Err(failure) => {
                 tracing::info!(target = %self.route.target, %failure, "no listener");
-                None
-            }
-            Err(_) => {
-                tracing::warn!(target = %self.route.target, "a target did not answer a request to listen");
                 None
             }
         }
@@ -107,16 +108,24 @@ impl Forwards {
         if self.listeners().iter().any(|known| known.asked == asked && known.port == port && port != 0) {
             return Err(Failure::TargetRefused(format!("{asked} port {port} is forwarded already")));
         }
-        let sent = match &permit.ask().act {
-            Act::RemoteForward { .. } => sent(&asked),
-            _ => asked.clone(),
-        };
+        let is_tcp = matches!(permit.ask().act, Act::RemoteForward { .. });
+        let sent = if is_tcp { sent(&asked) } else { asked.clone() };
         let lane = self.lane(&permit).await?;
         let app = &self.shared.app;
         let opened = flow::opened(app, lane.session(), &permit, Direction::Listen, Vec::new())
             .await
             .map_err(|error| self.broken(&error))?;
-        let (permit, port) = match self.request(&lane, &sent, permit).await {
+        let registering = Registering::begin(self);
+        let requested =
+            timeout(LISTEN_GRACE, self.request(&lane, &sent, permit)).await.unwrap_or_else(|_| {
+                // It may still listen some day; that goes with the connection.
+                lane.retire();
+                Err(Failure::TargetRefused(format!(
+                    "{} did not answer a request to listen",
+                    self.route.target
+                )))
+            });
+        let (permit, port) = match requested {
             Ok(listening) => listening,
             Err(failure) => {
                 flow::closed(app, opened, Passed::nothing(failure.word())).await;
@@ -134,7 +143,7 @@ impl Forwards {
             _room: room,
         });
         self.listeners().push(Arc::clone(&listener));
-        self.registered.notify_waiters();
+        drop(registering);
         let this = Arc::clone(self);
         self.shared.sessions.spawn(async move { this.stand(listener, changes, opened).await });
         Ok(port)
@@ -144,6 +153,7 @@ impl Forwards {
     async fn request(&self, lane: &LaneUse, sent: &str, permit: Permit) -> Result<(Permit, u32), Failure> {
         let target = &permit.target().name;
         let refused = |error: russh::Error| {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "russh's list of errors is open")]
             let why = match error {
                 russh::Error::RequestDenied => {
                     "does not listen for us: see AllowTcpForwarding, AllowStreamLocalForwarding and PermitListen in its sshd_config, and whether the port is taken".to_owned()
@@ -192,6 +202,23 @@ impl Forwards {
         }
         flow::closed(app, opened, Passed::nothing(reason)).await;
         listener.ended.cancel();
+        if !matches!(reason, "finished" | "client-gone") {
+            self.lost(reason).await;
+        }
+    }
+
+    /// A listener is gone that its client still counts on. A client that has nothing else here would wait for ever; it is
+    /// sent away with a reason, as when a direct connection breaks, so that it can come again.
+    async fn lost(&self, reason: &'static str) {
+        let unused = Arc::strong_count(&self.sessions) == 1
+            && self.room.available_permits() == FORWARDS_MAX
+            && self.listeners().is_empty();
+        if let Some(handle) = self.handle.get().filter(|_| unused) {
+            let text = format!("caponier: the listener at {} has ended: {reason}", self.route.target);
+            if handle.disconnect(Disconnect::ByApplication, text, "en".into()).await.is_err() {
+                tracing::debug!("the client was gone already");
+            }
+        }
     }
 
     async fn cancel(&self, is_meant: impl Fn(&Listener) -> bool) -> bool {
@@ -203,6 +230,23 @@ impl Forwards {
 
     fn listeners(&self) -> MutexGuard<'_, Vec<Arc<Listener>>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While it lives, a listener is being registered.
+struct Registering<'f>(&'f Forwards);
+
+impl<'f> Registering<'f> {
+    fn begin(forwards: &'f Forwards) -> Self {
+        forwards.registering.fetch_add(1, Ordering::AcqRel);
+        Self(forwards)
+    }
+}
+
+impl Drop for Registering<'_> {
+    fn drop(&mut self) {
+        self.0.registering.fetch_sub(1, Ordering::AcqRel);
+        self.0.registered.notify_waiters();
     }
 }
 

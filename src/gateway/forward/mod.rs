@@ -12,6 +12,7 @@ mod lane;
 mod listen;
 mod pump;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use russh::server::{self, Msg};
@@ -48,8 +49,11 @@ pub(super) struct Forwards {
     pool: Mutex<Pool>,
     listeners: std::sync::Mutex<Vec<Arc<Listener>>>,
     listeners_room: Arc<Semaphore>,
-    /// Woken when a listener is registered.
+    /// Listeners being registered; `registered` is woken when one is done.
+    registering: AtomicUsize,
     registered: Notify,
+    /// Held by every session of this connection.
+    sessions: Arc<()>,
 }
 
 /// Why a forward does not come about. `Display` is for the user.
@@ -118,7 +122,9 @@ impl Forwards {
             pool: Mutex::default(),
             listeners: std::sync::Mutex::default(),
             listeners_room: Arc::new(Semaphore::new(LISTENERS_MAX)),
+            registering: AtomicUsize::new(0),
             registered: Notify::new(),
+            sessions: Arc::default(),
         }
     }
 
@@ -151,6 +157,11 @@ impl Forwards {
                 self.refuse(act).await;
             }
         }
+    }
+
+    /// To be held as long as a session of this connection lasts.
+    pub(super) fn session(&self) -> Arc<()> {
+        Arc::clone(&self.sessions)
     }
 
     /// A question about this connection's target and login.

@@ -178,14 +178,14 @@ pub(super) async fn pump(ends: Ends, watch: &Watch, overruled: impl Future<Outpu
                 written = &mut upload, if uploading => match written {
                     Ok(()) => {
                         uploading = false;
-                        last_call = last_call.or(Some(Instant::now() + FORWARD_CLOSE));
+                        last_call.get_or_insert_with(|| Instant::now() + FORWARD_CLOSE);
                     }
                     Err(_) => break "target-gone",
                 },
                 written = &mut download, if downloading => match written {
                     Ok(()) => {
                         downloading = false;
-                        last_call = last_call.or(Some(Instant::now() + FORWARD_CLOSE));
+                        last_call.get_or_insert_with(|| Instant::now() + FORWARD_CLOSE);
                     }
                     Err(_) => break "client-gone",
                 },

@@ -51,6 +51,7 @@ fn ask(rules: &ForwardRules, host: &str, port: u16) -> Result<String, Denied> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn destinations() {
     let wide = local("\"0.0.0.0/0:*\", \"[::]/0:*\"");
     let ten = local("\"10.0.0.0/8:80-443\"");

@@ -68,6 +68,55 @@ hours = [{{ days = [\"mon-fri\"], from = \"08:00\", to = \"18:00\" }}]
     assert_eq!(opened, ["web1"]);
 }
 
+#[test]
+fn forwards_of_a_role_and_of_what_it_extends_hold_together() {
+    let folder = Folder::new();
+    let text = format!(
+        "{HEAD}
+[[role]]
+name = \"wide\"
+extends = \"base\"
+members = {{ groups = [\"corp:dev\"] }}
+forwards = {{ local = [\"10.0.0.0/8:*\"], agent = true, x11 = true }}
+[[role]]
+name = \"narrow\"
+extends = \"wide\"
+members = {{ groups = [\"corp:dev\"] }}
+forwards = {{ local = [\"10.1.0.0/16:443\", \"192.0.2.0/24:443\"], agent = true }}
+[[role]]
+name = \"same\"
+extends = \"wide\"
+members = {{ groups = [\"corp:dev\"] }}
+"
+    );
+    let policy = policy::load(&folder.write("policy.toml", &text, 0o644)).unwrap();
+    let [wide, narrow, same] = policy.roles.as_slice() else { panic!("{:?}", policy.roles) };
+    let opens = |role: &policy::Role, host: &str| {
+        role.forwards.local(&policy::forwards::Host::parse(host).unwrap(), 443, &[], &[]).is_ok()
+    };
+    for (host, expect) in [
+        ("10.1.0.5", [true, true, true]),
+        ("10.2.0.5", [true, false, true]),
+        ("192.0.2.5", [false, false, false]),
+    ] {
+        assert_eq!([opens(wide, host), opens(narrow, host), opens(same, host)], expect, "{host}");
+    }
+    assert_eq!(
+        [wide, narrow, same].map(|role| (role.forwards.agent(), role.forwards.x11())),
+        [(true, true), (true, false), (true, true)]
+    );
+
+    // What a role that people can have does not open, none that extends it does.
+    let text = text.replace("forwards = { local = [\"10.0.0.0/8:*\"], agent = true, x11 = true }\n", "");
+    let problems = policy::load(&folder.write("policy.toml", &text, 0o644)).unwrap_err();
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("\"wide\", which this role extends, does not have the forwards"),
+        "{problems:?}"
+    );
+}
+
 /// What a role adds to HEAD, and the problems; lines count from the role's own first one.
 const WRONG: &[(&str, &[&str])] = &[
     (

@@ -80,6 +80,32 @@ fn the_end_of_the_sign_in_ends_forwards() {
 }
 
 #[test]
+fn a_client_whose_only_listener_is_lost_is_told_so() {
+    let stage = Stage::set_to(Plan { role: ALL, sshd: &["ClientAliveInterval 0"], ..Plan::default() });
+    let echo = Echo::on_tcp();
+    let far = free_port();
+    let spec = format!("{far}:127.0.0.1:{}", echo.port);
+    let alone = forwarding(&stage, &["-R", &spec]);
+    assert!(exchange(far, b"x") == b"x");
+    let mux = Multiplexed::over(&stage);
+    let other = free_port();
+    let spec = format!("{other}:127.0.0.1:{}", echo.port);
+    stage.ssh(&["-S", &mux.socket, "-O", "forward", "-R", &spec, "web1"]).run().ok();
+    let busy = mux.ssh("echo here; cat; echo still here").start();
+    busy.wait_for_text("here", PATIENCE);
+    stage.bastion.write_policy(&policy(stage.web1.port, ""));
+    let said = alone.finish(PATIENCE);
+    said.ended(255);
+    assert!(said.errors().contains("the listener at web1 has ended: policy"), "{}", said.errors());
+    // Who has a session on the connection keeps it.
+    wait_for("the other listener to be gone", PATIENCE, || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, other)).is_err().then_some(())
+    });
+    mux.ssh("true").run().ok();
+    drop(busy);
+}
+
+#[test]
 fn silence_and_length_end_a_forward() {
     for (limit, word) in [("idle_max = \"2s\"", "\"idle\""), ("session_max = \"2s\"", "\"session-max\"")] {
         let stage = stage_of(&format!("{ALL}\n{limit}"));

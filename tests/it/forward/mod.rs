@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::world::bastion::Bastion;
 use crate::world::second_client::second_client;
 use crate::world::ssh::Ssh;
 use crate::world::stage::{Multiplexed, Plan, Stage};
@@ -267,6 +268,25 @@ fn a_name_is_looked_up_here_and_the_target_gets_the_address() {
         said.ended(255);
         assert!(said.errors().contains(why), "{to}: {}", said.errors());
     }
+}
+
+#[test]
+fn a_client_that_cannot_jump_forwards_too() {
+    let stage = stage_of(ALL);
+    let echo = Echo::on_tcp();
+    let bytes = noise(100_000);
+    let user = format!("{}%web1", me());
+    let to = format!("127.0.0.1:{}", echo.port);
+    let through = stage.ssh(&["-l", &user, "-W", &to, Bastion::NAME]).input(bytes.clone()).run();
+    through.ended(0);
+    assert!(through.stdout == bytes);
+    let port = free_port();
+    let ssh = stage.ssh(&["-N", "-l", &user, "-R", &format!("{port}:{to}"), Bastion::NAME]).start();
+    assert!(exchange(port, &bytes) == bytes);
+    drop(ssh);
+    let said = stage.ssh(&["-l", &user, "-W", "web1:22", Bastion::NAME]).run();
+    said.ended(255);
+    assert!(said.errors().contains("[forward]"), "{}", said.errors());
 }
 
 #[test]

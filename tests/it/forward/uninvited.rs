@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use caponier::random::Random;
 use russh::keys::Algorithm;
 use russh::keys::ssh_key::{Certificate, PrivateKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Handle, Msg, Session};
@@ -25,7 +26,7 @@ struct Evil {
 
 impl Evil {
     fn start(runtime: &Runtime) -> (u16, String, Said) {
-        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+        let key = Random::System.with(|mut rng| PrivateKey::random(&mut rng, Algorithm::Ed25519)).unwrap();
         let public = key.public_key().to_openssh().unwrap();
         let config = Arc::new(server::Config { keys: vec![key], ..server::Config::default() });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
