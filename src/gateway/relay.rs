@@ -13,9 +13,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::backlog::{Backlog, Overflow};
+use super::file_guard::FileGuard;
 use super::limits::{EOF_HELD, FAREWELL, TARGET_FAREWELL};
 use super::pressure::{Gauge, Pressure};
 use crate::flow::session::Outcome;
+use crate::inspect::sftp::Fault;
 use crate::recording::{Recorder, RecorderError};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
@@ -30,7 +32,7 @@ pub(super) enum FromClient {
 }
 
 /// What a target sends.
-enum FromTarget {
+pub(super) enum FromTarget {
     Bytes(Bytes),
     Stderr(Bytes),
     Eof,
@@ -50,6 +52,8 @@ pub(super) enum Ending {
     Drain,
     Overflow,
     TargetGone,
+    /// What is said in an sftp session cannot be followed.
+    Files(Fault),
 }
 
 impl Ending {
@@ -64,6 +68,7 @@ impl Ending {
             Self::Drain => "drain",
             Self::Overflow => "overflow",
             Self::TargetGone => "target-gone",
+            Self::Files(_) => "protocol",
         }
     }
 
@@ -78,6 +83,7 @@ impl Ending {
             Self::Drain => Some("session closed: the bastion is stopping; connect again"),
             Self::Overflow => Some("session closed: one side sends and the other does not read"),
             Self::TargetGone => Some("session closed: the connection to the target is lost"),
+            Self::Files(fault) => Some(fault.text()),
         }
     }
 }
@@ -187,6 +193,8 @@ pub(super) struct Relay<'a> {
     client: &'a ClientEnd,
     target: ChannelWriteHalf<client::Msg>,
     recorder: Option<&'a Recorder>,
+    /// For sftp: what passes is read and judged.
+    files: Option<&'a FileGuard>,
     terminal: bool,
     download: Arc<Gauge>,
     started: Instant,
@@ -216,6 +224,7 @@ impl<'a> Relay<'a> {
         client: &'a ClientEnd,
         target: ChannelWriteHalf<client::Msg>,
         recorder: Option<&'a Recorder>,
+        files: Option<&'a FileGuard>,
         terminal: bool,
         download: Arc<Gauge>,
     ) -> Self {
@@ -223,6 +232,7 @@ impl<'a> Relay<'a> {
             client,
             target,
             recorder,
+            files,
             terminal,
             download,
             started: Instant::now(),
@@ -267,6 +277,9 @@ impl<'a> Relay<'a> {
                 }
             }
         };
+        if let Some(files) = self.files {
+            files.end().await;
+        }
         self.finish(ending, watch.objection.get()).await
     }
 
@@ -344,10 +357,10 @@ impl<'a> Relay<'a> {
 
     /// Client to target.
     async fn upload(&self) -> Result<(), Ending> {
-        while let Some((item, weight)) = self.client.backlog.pop().await {
+        while let Some((item, weight)) = self.next_of_client().await? {
             let sent = match item {
                 FromClient::Bytes(bytes) => {
-                    self.count(&self.bytes_in, weight);
+                    self.count(&self.bytes_in, bytes.len());
                     self.record(|recorder| recorder.input(&bytes))?;
                     let sent = self.target.data_bytes(bytes).await;
                     self.client.gauge.sub(weight);
@@ -371,26 +384,49 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
+    /// What goes to the target next, with its weight in the backlog.
+    async fn next_of_client(&self) -> Result<Option<(FromClient, usize)>, Ending> {
+        match self.files {
+            None => Ok(self.client.backlog.pop().await),
+            Some(files) => files.next_of_client(self.client).await,
+        }
+    }
+
+    /// What goes to the client next.
+    async fn next_of_target(
+        &self,
+        backlog: &Backlog<FromTarget>,
+    ) -> Result<Option<(FromTarget, usize)>, Ending> {
+        match self.files {
+            None => Ok(backlog.pop().await),
+            Some(files) => files.next_of_target(backlog, &self.download).await,
+        }
+    }
+
     /// Target to client; ends when the target closed the channel and everything before that was delivered.
     async fn download(&self, backlog: &Backlog<FromTarget>) -> Result<(), Ending> {
         // A client that has the end of both streams closes the channel, and after that no exit status can reach it. A
         // target says the end of its output first. So that end waits here for the exit status.
         let mut held = None;
+        // Not dropped half-way: what it has taken from the backlog would be lost.
+        let next = self.next_of_target(backlog);
+        tokio::pin!(next);
         loop {
-            let next = tokio::select! {
+            let taken = tokio::select! {
                 biased;
-                next = backlog.pop() => next,
+                taken = &mut next => taken?,
                 () = self.output_alone_ended(held) => {
                     held = None;
                     self.client.write.eof().await.map_err(|_| Ending::ClientGone)?;
                     continue;
                 }
             };
-            let Some((item, weight)) = next else { return Ok(()) };
+            next.set(self.next_of_target(backlog));
+            let Some((item, weight)) = taken else { return Ok(()) };
             let _writing = self.client.pressure.client_write();
             let sent = match item {
                 FromTarget::Bytes(bytes) => {
-                    self.count(&self.bytes_out, weight);
+                    self.count(&self.bytes_out, bytes.len());
                     self.record(|recorder| recorder.output(&bytes))?;
                     self.client.write.data_bytes(bytes).await
                 }
