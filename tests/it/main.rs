@@ -26,6 +26,7 @@ mod postgres;
 mod readme;
 mod recording;
 mod reload;
+mod sftp;
 mod sign_in;
 mod stall;
 mod store;
