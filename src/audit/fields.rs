@@ -27,6 +27,8 @@ impl AuditEvent {
             Self::SessionClosed { .. } => "session_closed",
             Self::ForwardOpened { .. } => "forward_opened",
             Self::ForwardClosed { .. } => "forward_closed",
+            Self::FileOperation { .. } => "file_operation",
+            Self::FileTransferred { .. } => "file_transferred",
             Self::HostCertificateIssued { .. } => "host_certificate_issued",
         }
     }
@@ -136,6 +138,14 @@ impl AuditEvent {
             Self::ForwardClosed { number, session, reason, bytes_in, bytes_out, lasted_ms } => json!({
                 "number": number, "session": session.as_str(), "reason": reason, "bytes_in": bytes_in,
                 "bytes_out": bytes_out, "lasted_ms": lasted_ms,
+            }),
+            Self::FileOperation { session, op, path, second, allowed, rule } => json!({
+                "session": session.as_str(), "op": op, "path": path, "second": second, "allowed": allowed,
+                "rule": rule,
+            }),
+            Self::FileTransferred { session, path, direction, bytes, sha256 } => json!({
+                "session": session.as_str(), "path": path, "direction": direction, "bytes": bytes,
+                "sha256": sha256, "complete": sha256.is_some(),
             }),
             Self::HostCertificateIssued { principals, serial, valid_before } => {
                 json!({ "principals": principals, "serial": serial.to_string(), "valid_before": valid_before })
@@ -264,6 +274,40 @@ mod tests {
             "host_certificate_issued",
             json!({ "principals": ["web1"], "serial": "7", "valid_before": 9 }),
         );
+    }
+
+    #[test]
+    fn events_of_files() {
+        check(
+            &AuditEvent::FileOperation {
+                session: session(),
+                op: "rename",
+                path: "/a".into(),
+                second: Some("/b".into()),
+                allowed: false,
+                rule: "kept".into(),
+            },
+            "file_operation",
+            json!({
+                "session": SESSION, "op": "rename", "path": "/a", "second": "/b", "allowed": false, "rule": "kept",
+            }),
+        );
+        for (sha256, complete) in [(Some("ab".to_owned()), true), (None, false)] {
+            check(
+                &AuditEvent::FileTransferred {
+                    session: session(),
+                    path: "/a".into(),
+                    direction: "write",
+                    bytes: 7,
+                    sha256: sha256.clone(),
+                },
+                "file_transferred",
+                json!({
+                    "session": SESSION, "path": "/a", "direction": "write", "bytes": 7, "sha256": sha256,
+                    "complete": complete,
+                }),
+            );
+        }
     }
 
     #[test]

@@ -167,7 +167,7 @@ pub enum AuditEvent {
         /// Which.
         session: SessionId,
         /// Why: `finished`, `client-gone`, `target-gone`, `idle`, `session-max`, `sign-in-ended`, `policy`, `recorder`, `drain`,
-        /// `overflow`, `target-refused`, `interrupted`.
+        /// `overflow`, `protocol`, `target-refused`, `interrupted`.
         reason: String,
         /// Exit status, when there was one.
         exit_status: Option<u32>,
@@ -224,6 +224,37 @@ pub enum AuditEvent {
         bytes_out: u64,
         /// How long it was open, in milliseconds.
         lasted_ms: u64,
+    },
+    /// In an sftp session something is about to be done to a file (nothing was sent to the target yet), or was refused.
+    FileOperation {
+        /// The session.
+        session: SessionId,
+        /// `read`, `write`, `create`, `remove`, `rename`, `setattr`, `symlink`, `mkdir`, `list`; `extended` for an
+        /// extension that is not known.
+        op: &'static str,
+        /// The path, as the target resolved it; as the client wrote it when it did not come to that. For `extended`
+        /// the name of the extension. What is not UTF-8 is `\xNN`.
+        path: String,
+        /// The new name (`rename`), where it leads (`symlink`), what it is of (`create` for a hard link, `write` for a
+        /// copy).
+        second: Option<String>,
+        /// Whether it is sent to the target.
+        allowed: bool,
+        /// The path rule that spoke.
+        rule: String,
+    },
+    /// In an sftp session content passed, and the file was closed, or the session ended before that.
+    FileTransferred {
+        /// The session.
+        session: SessionId,
+        /// The path.
+        path: String,
+        /// `read` (from the target) or `write`.
+        direction: &'static str,
+        /// Bytes of content that passed.
+        bytes: u64,
+        /// SHA-256 of the content in hex, when the whole of it passed, each byte once, and nothing failed.
+        sha256: Option<String>,
     },
     /// A host certificate was made for a target by `ca sign-host`.
     HostCertificateIssued {

@@ -6,6 +6,7 @@ mod caller;
 mod desk;
 pub mod destination;
 pub mod end_sign_in;
+pub mod files;
 pub mod forward;
 pub mod issue;
 pub mod recognise;

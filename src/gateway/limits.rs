@@ -24,6 +24,8 @@ pub(super) const BACKLOG_SLOW: usize = 2 << 20;
 pub(super) const BACKLOG_CAP: usize = 64 << 20;
 /// Messages in a backlog above which the channel ends (tiny messages cost more than their bytes).
 pub(super) const BACKLOG_ITEMS_CAP: usize = 1 << 20;
+/// Answers of ours that an sftp client has not taken, bytes, above which nothing more of it is read.
+pub(super) const ANSWERS_HELD: usize = 256 << 10;
 /// All backlogs of one client connection together above this end the channel that grows, bytes. russh does not hold a
 /// peer to its window, so honest flow control alone is no bound.
 pub(super) const CONNECTION_CAP: usize = 128 << 20;

@@ -1,7 +1,8 @@
 //! The SSH door, and the only home of russh (but for the targets of the demo).
 //!
 //! `connection` is one TCP client's; `outer` answers it, `inner` the second handshake inside a jump, both through `door`; `desk` collects what
-//! is asked for on session channels; `session` runs one; `forward` is everything that is forwarded; `upstream` is the way to the target; `relay` moves bytes, `client_end` takes the client's;
+//! is asked for on session channels; `session` runs one; `forward` is everything that is forwarded; `upstream` is the way to the
+//! target; `relay` moves bytes, those of sftp through `file_guard`; `client_end` takes the client's;
 //! `backlog` and `pressure` keep them bounded; `wire` and `limits` say how we speak and how much.
 
 mod assist;
@@ -10,6 +11,7 @@ mod client_end;
 mod connection;
 mod desk;
 mod door;
+mod file_guard;
 mod forward;
 mod inner;
 mod jump;

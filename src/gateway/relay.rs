@@ -15,16 +15,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::backlog::{Backlog, Overflow};
 pub(super) use super::client_end::{ClientEnd, FromClient, read_client};
+use super::file_guard::FileGuard;
 use super::limits::{EOF_HELD, FAREWELL, TARGET_FAREWELL};
 use super::pressure::Gauge;
 use crate::flow::session::Outcome;
+use crate::inspect::sftp::Fault;
 use crate::recording::{Recorder, RecorderError};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
 pub(super) const STDERR: u32 = 1;
 
 /// What a target sends.
-enum FromTarget {
+pub(super) enum FromTarget {
     Bytes(Bytes),
     Stderr(Bytes),
     Eof,
@@ -44,6 +46,8 @@ pub(super) enum Ending {
     Drain,
     Overflow,
     TargetGone,
+    /// What is said in an sftp session cannot be followed.
+    Files(Fault),
 }
 
 impl Ending {
@@ -58,6 +62,7 @@ impl Ending {
             Self::Drain => "drain",
             Self::Overflow => "overflow",
             Self::TargetGone => "target-gone",
+            Self::Files(_) => "protocol",
         }
     }
 
@@ -72,6 +77,7 @@ impl Ending {
             Self::Drain => Some("session closed: the bastion is stopping; connect again"),
             Self::Overflow => Some("session closed: one side sends and the other does not read"),
             Self::TargetGone => Some("session closed: the connection to the target is lost"),
+            Self::Files(fault) => Some(fault.text()),
         }
     }
 }
@@ -116,6 +122,8 @@ pub(super) struct Relay<'a> {
     client: &'a ClientEnd,
     target: ChannelWriteHalf<client::Msg>,
     recorder: Option<&'a Recorder>,
+    /// For sftp: what passes is read and judged.
+    files: Option<&'a FileGuard>,
     terminal: bool,
     download: Arc<Gauge>,
     started: Instant,
@@ -147,6 +155,7 @@ impl<'a> Relay<'a> {
         client: &'a ClientEnd,
         target: ChannelWriteHalf<client::Msg>,
         recorder: Option<&'a Recorder>,
+        files: Option<&'a FileGuard>,
         terminal: bool,
         download: Arc<Gauge>,
     ) -> Self {
@@ -154,6 +163,7 @@ impl<'a> Relay<'a> {
             client,
             target,
             recorder,
+            files,
             terminal,
             download,
             started: Instant::now(),
@@ -199,6 +209,9 @@ impl<'a> Relay<'a> {
             self.end_target(ending, reader, uploading.then_some(upload)).await;
             ending
         };
+        if let Some(files) = self.files {
+            files.end().await;
+        }
         self.finish(ending, &watch).await
     }
 
@@ -330,10 +343,10 @@ impl<'a> Relay<'a> {
 
     /// Client to target.
     async fn upload(&self) -> Result<(), Ending> {
-        while let Some((item, weight)) = self.client.backlog.pop().await {
+        while let Some((item, weight)) = self.next_of_client().await? {
             let sent = match item {
                 FromClient::Bytes(bytes) => {
-                    self.count(&self.bytes_in, weight);
+                    self.count(&self.bytes_in, bytes.len());
                     self.record(|recorder| recorder.input(&bytes))?;
                     let sent = self.target.data_bytes(bytes).await;
                     self.client.gauge.sub(weight);
@@ -357,22 +370,45 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
+    /// What goes to the target next, with its weight in the backlog.
+    async fn next_of_client(&self) -> Result<Option<(FromClient, usize)>, Ending> {
+        match self.files {
+            None => Ok(self.client.backlog.pop().await),
+            Some(files) => files.next_of_client(self.client).await,
+        }
+    }
+
+    /// What goes to the client next.
+    async fn next_of_target(
+        &self,
+        backlog: &Backlog<FromTarget>,
+    ) -> Result<Option<(FromTarget, usize)>, Ending> {
+        match self.files {
+            None => Ok(backlog.pop().await),
+            Some(files) => files.next_of_target(backlog, &self.download).await,
+        }
+    }
+
     /// Target to client; ends when the target closed the channel and everything before that was delivered.
     async fn download(&self, backlog: &Backlog<FromTarget>) -> Result<(), Ending> {
         // A client that has the end of both streams closes the channel, and after that no exit status can reach it. A
         // target says the end of its output first. So that end waits here for the exit status.
         let mut held = None;
+        // Not dropped half-way: what it has taken from the backlog would be lost.
+        let next = self.next_of_target(backlog);
+        tokio::pin!(next);
         loop {
-            let next = tokio::select! {
+            let taken = tokio::select! {
                 biased;
-                next = backlog.pop() => next,
+                taken = &mut next => taken?,
                 () = self.output_alone_ended(held) => {
                     held = None;
                     self.client.write.eof().await.map_err(|_| Ending::ClientGone)?;
                     continue;
                 }
             };
-            let Some((item, weight)) = next else { return Ok(()) };
+            next.set(self.next_of_target(backlog));
+            let Some((item, weight)) = taken else { return Ok(()) };
             let _writing = self.client.pressure.client_write();
             let sent = match item {
                 FromTarget::Bytes(bytes) => {

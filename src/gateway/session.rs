@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Program, PtyRequest, Request, Route};
+use super::file_guard::FileGuard;
 use super::forward::{Forwards, Invitation};
 use super::limits::GUESTS_MAX;
 use super::pressure::Gauge;
@@ -17,6 +18,7 @@ use super::shared::Shared;
 use super::upstream::{self, Trust, UpstreamError, Way};
 use crate::flow::authorize::{Permit, authorize, overruled};
 use crate::flow::session::{self as flow, OpenSession, Outcome, Terminal};
+use crate::policy::files::LiveRules;
 use crate::policy::{Act, Ask};
 
 /// What a session needs to run.
@@ -72,8 +74,10 @@ pub(super) async fn run(run: Run) {
     };
     tracing::info!(session.id = %session.id(), target = %route.target, login = %route.login, "session opened");
     let (overrule, objection) = (watch.overruled.clone(), Arc::clone(&watch.objection));
+    let live = LiveRules::new(session.permit().files().to_vec());
     let judging = async {
-        let refusal = overruled(app, session.permit(), changes, |_| {}).await;
+        let renewed = |new: &Permit| live.set(new.files().to_vec());
+        let refusal = overruled(app, session.permit(), changes, renewed).await;
         let text = format!("session closed: {} [{}]", refusal.text, refusal.code.as_str());
         if objection.set(text).is_ok() {
             overrule.cancel();
@@ -81,7 +85,7 @@ pub(super) async fn run(run: Run) {
         std::future::pending().await
     };
     let outcome = tokio::select! {
-        outcome = passage(&shared, &session, &request, &client, (forwards, beside), watch) => outcome,
+        outcome = passage(&shared, &session, &request, &client, (forwards, beside), &live, watch) => outcome,
         never = judging => never,
     };
     tracing::info!(session.id = %session.id(), reason = outcome.reason, "session closed");
@@ -120,6 +124,7 @@ async fn passage(
     request: &Request,
     client: &ClientEnd,
     (forwards, beside): (Arc<Forwards>, Vec<Permit>),
+    live: &LiveRules,
     watch: Watch,
 ) -> Outcome {
     let app = &shared.app;
@@ -165,7 +170,11 @@ async fn passage(
         };
         shared.sessions.spawn(forwards.host(invitation, guests));
     }
-    let relay = Relay::new(client, write, session.recorder(), request.pty.is_some(), download);
+    // The policy lets no other subsystem than sftp through.
+    let files = matches!(request.program, Program::Subsystem(_))
+        .then(|| FileGuard::new(app.clone(), session.id().clone(), live.clone()));
+    let pty = request.pty.is_some();
+    let relay = Relay::new(client, write, session.recorder(), files.as_ref(), pty, download);
     let outcome = relay.run(read, early, watch).await;
     drop(handle);
     outcome

@@ -14,22 +14,22 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// Runs until `stop`.
 pub async fn run(app: App, stop: CancellationToken) {
-    tokio::join!(sweep(&app, &stop), policy::watch(app.clone(), stop.clone()));
+    tokio::join!(sweeping(&app, &stop), policy::watch(app.clone(), stop.clone()));
 }
 
-async fn sweep(app: &App, stop: &CancellationToken) {
+async fn sweeping(app: &App, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(SWEEP) => {}
         }
-        match sweep::sweep(&app).await {
+        match sweep::sweep(app).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "swept void rows"),
             Err(error) => tracing::error!(%error, "sweeping failed"),
         }
     }
-    if let Err(error) = sweep::last(&app).await {
+    if let Err(error) = sweep::last(app).await {
         tracing::error!(%error, "the last sweep failed");
     }
 }

@@ -116,6 +116,16 @@ impl Store {
     pub async fn note(&self, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
         self.begin().await?.commit(now, event).await
     }
+
+    /// Writes entries for acts that change no row, in their order, all or none.
+    pub async fn note_all(&self, now: Timestamp, mut events: Vec<AuditEvent>) -> Result<(), StoreError> {
+        let Some(last) = events.pop() else { return Ok(()) };
+        let mut tx = self.begin().await?;
+        for event in events {
+            audit::append(tx.connection(), now, &event).await?;
+        }
+        tx.commit(now, last).await
+    }
 }
 
 impl Tx {

@@ -29,6 +29,7 @@ mod postgres;
 mod readme;
 mod recording;
 mod reload;
+mod sftp;
 mod shells;
 mod sign_in;
 mod stall;

@@ -26,7 +26,7 @@ pub(super) struct OpenFile {
     pub(super) writable: bool,
     /// Where writes go is the target's (O_APPEND).
     pub(super) append: bool,
-    /// It was empty when it was opened: just made, or cut.
+    /// Nothing is in it but what was written through this handle: it was made or cut by opening it, or cut since.
     pub(super) fresh: bool,
     /// Its size when it was opened, as the target said.
     pub(super) size: Option<u64>,

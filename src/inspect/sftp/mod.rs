@@ -50,42 +50,57 @@ const ASKED_MAX: usize = 4096;
 /// Most path operations that wait for the one before them.
 const WAITING_MAX: usize = 128;
 
-/// Why a session cannot be followed any more and must end. `Display` is for people.
+/// Why a session cannot be followed any more and must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
 pub enum Fault {
     /// A packet of the client ends too early or too late, or holds what its type does not have.
-    #[error("session closed: the client sent an SFTP packet that cannot be read")]
     ClientMalformed,
     /// A packet of a type that version 3 does not have.
-    #[error("session closed: the client sent an SFTP packet of an unknown type")]
     ClientUnknown,
     /// An empty packet, or one longer than 256 KiB.
-    #[error("session closed: the client sent an SFTP packet of a length that is not allowed")]
     ClientLength,
     /// A request before INIT, or INIT twice.
-    #[error("session closed: the client did not begin as SFTP begins")]
     Beginning,
     /// Another version than 3.
-    #[error("session closed: only version 3 of SFTP passes here")]
     Version,
     /// As `ClientMalformed`.
-    #[error("session closed: the target sent an SFTP packet that cannot be read")]
     TargetMalformed,
     /// As `ClientUnknown`.
-    #[error("session closed: the target sent an SFTP packet of an unknown type")]
     TargetUnknown,
     /// As `ClientLength`.
-    #[error("session closed: the target sent an SFTP packet of a length that is not allowed")]
     TargetLength,
     /// An answer of a kind that the question does not have, or more content than was asked for.
-    #[error("session closed: the target gave an SFTP answer that does not fit its question")]
     WrongAnswer,
     /// An answer to no question.
-    #[error("session closed: the target gave an SFTP answer that nobody asked for")]
     NobodyAsked,
     /// A handle that stands for something open already.
-    #[error("session closed: the target gave the same SFTP handle twice")]
     SameHandle,
+}
+
+impl Fault {
+    /// One line for people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::ClientMalformed => "session closed: the client sent an SFTP packet that cannot be read",
+            Self::ClientUnknown => "session closed: the client sent an SFTP packet of an unknown type",
+            Self::ClientLength => {
+                "session closed: the client sent an SFTP packet of a length that is not allowed"
+            }
+            Self::Beginning => "session closed: the client did not begin as SFTP begins",
+            Self::Version => "session closed: only version 3 of SFTP passes here",
+            Self::TargetMalformed => "session closed: the target sent an SFTP packet that cannot be read",
+            Self::TargetUnknown => "session closed: the target sent an SFTP packet of an unknown type",
+            Self::TargetLength => {
+                "session closed: the target sent an SFTP packet of a length that is not allowed"
+            }
+            Self::WrongAnswer => {
+                "session closed: the target gave an SFTP answer that does not fit its question"
+            }
+            Self::NobodyAsked => "session closed: the target gave an SFTP answer that nobody asked for",
+            Self::SameHandle => "session closed: the target gave the same SFTP handle twice",
+        }
+    }
 }
 
 /// What came of some bytes. First the notes are written down, then the bytes are sent, then the fault ends the session.

@@ -46,7 +46,7 @@ async fn every_refused_request_leaves_its_trace() {
     expect_last(&site, "access_refused", &["corp:engineer", "certificate", "too short a life"]).await;
     let mut crowded = (*site.app.policy()).clone();
     crowded.roles[0].logins.extend((0..300).map(|n| format!("u{n}").parse().unwrap()));
-    *site.app.policy.write().unwrap() = Arc::new(crowded);
+    site.app.policy.send_replace(Arc::new(crowded));
     assert_eq!(engineer.call("POST", "/v1/certificate", &json!({})).await.0, 400);
     expect_last(&site, "access_refused", &["corp:engineer", "302"]).await;
     assert_eq!(engineer.call("POST", "/v1/certificate", &json!({"principals": ["root"]})).await.0, 200);

@@ -402,7 +402,19 @@ fn what_is_not_the_whole_content_has_no_hash() {
         let noted = play.noted().pop().unwrap();
         assert_eq!(!noted.ends_with(" -"), expect, "{reads:?}: {noted}");
     }
-    // A length that is set, and a session that ends.
+    // A length that is set behind what was written, as scp does it, and one that is not.
+    for (size, expect) in [(4, true), (3, false), (8, false)] {
+        let mut play = guarded();
+        let id = play.open("/up/a", open::WRITE | open::CREAT);
+        let handle = play.handle(id);
+        play.write(&handle, 0, b"1234");
+        let cut = Attrs { size: Some(size), ..Attrs::default() };
+        play.send(kind::FSETSTAT, |packet| packet.string(&handle).attrs(&cut));
+        play.close(&handle);
+        let noted = play.noted().pop().unwrap();
+        assert_eq!(!noted.ends_with(" -"), expect, "{size}: {noted}");
+    }
+    // A session that ends.
     let mut play = guarded();
     let id = play.open("/up/a", PUT);
     let handle = play.handle(id);
