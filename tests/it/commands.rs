@@ -18,7 +18,7 @@ allow = [
   { argv = ["false"] },
 ]
 review = [ { argv = ["uname", "**"] } ]
-deny = [ { argv = ["echo", "secret"], name = "no secrets", message = "ask the vault" } ]
+deny = [ { argv = ["wc", "secret"], name = "no secrets", message = "ask the vault" } ]
 "#;
 
 pub(crate) fn guarded(port: u16, role: &str) -> String {
@@ -64,7 +64,7 @@ fn what_is_allowed_runs_and_what_is_not_is_refused_by_name() {
         ("id", "command", "rule \"look: default\": no rule allows `id`"),
         ("echo ok; id", "command", "no rule allows `id`"),
         ("/bin/echo x", "command", "no rule allows `/bin/echo x`"),
-        ("echo secret", "command", "rule \"look: no secrets\": ask the vault"),
+        ("wc secret", "command", "rule \"look: no secrets\": ask the vault"),
         ("echo $HOME", "opaque-command", "cannot be read word for word"),
         ("echo x > /tmp/x", "opaque-command", "at column 8"),
         ("wc -c -l", "command", "no rule allows `wc -c -l`"),
@@ -77,7 +77,7 @@ fn what_is_allowed_runs_and_what_is_not_is_refused_by_name() {
         assert!(refused.errors().contains(said), "{line}: {}", refused.errors());
         assert!(refused.errors().contains(&format!("[{code}]")), "{line}: {}", refused.errors());
     }
-    let entry = stage.wait_for_audit("access_refused", "echo secret");
+    let entry = stage.wait_for_audit("access_refused", "wc secret");
     assert!(entry.contains("look: no secrets (enforced)"), "{entry}");
     let entry = stage.wait_for_audit("session_opened", "it's");
     assert!(entry.contains("\"rule\":\"look: ") && entry.contains("\"assurance\":\"enforced\""), "{entry}");
