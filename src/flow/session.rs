@@ -1,7 +1,10 @@
 //! A session's beginning and end. Write ahead: recording header, session row, certificate row and audit entry are
 //! there before the certificate is signed, and so before the target hears of anything.
 
+use std::time::Duration;
+
 use russh::keys::ssh_key::{Algorithm, Certificate, PrivateKey};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -11,7 +14,12 @@ use crate::flow::authorize::{Permit, describe};
 use crate::ids::SessionId;
 use crate::policy::{Act, Recording};
 use crate::recording::{Recorder, RecorderError, Start};
-use crate::store::{CertificateRow, SessionRow, StoreError};
+use crate::store::{CertificateRow, SessionRow, StoreError, Tx};
+use crate::time::Timestamp;
+
+/// First and last pause before closing a session in the store is tried again; each is twice the one before.
+const CLOSE_PAUSE_MIN: Duration = Duration::from_millis(100);
+const CLOSE_PAUSE_MAX: Duration = Duration::from_secs(13);
 
 /// Why a permitted session could not begin, or not be closed in order. Its text is for the log; users get a reference.
 #[derive(Debug, thiserror::Error)]
@@ -110,28 +118,70 @@ pub async fn open(
         None => None,
     };
     let row = row_of(app, &permit, &id, recorder.as_ref());
+    let fingerprint = key.fingerprint(russh::keys::HashAlg::Sha256).to_string();
+    let tx = match rows(app, &row, &draft, fingerprint).await {
+        Ok(tx) => tx,
+        Err(error) => {
+            recorder.map(Recorder::discard).transpose()?;
+            return Err(error.into());
+        }
+    };
+    if let Err(error) = tx.commit(row.opened, opened(&permit, beside, &row, draft.serial())).await {
+        // Only the store knows whether that has happened. A file that no row names would never be sealed.
+        match app.store.session(&id).await {
+            Ok(Some(_)) => end(app, row, recorder, ended("store")).await?,
+            Ok(None) => drop(recorder.map(Recorder::discard).transpose()?),
+            Err(error) => {
+                tracing::error!(%error, session.id = %id, "whether a session is in the store is unknown")
+            }
+        }
+        return Err(error.into());
+    }
+    match app.signer.sign(&draft, &app.random, app.clock.now()).await {
+        Ok(certificate) => Ok(OpenSession { id, permit, recorder, key, certificate, row }),
+        Err(error) => {
+            end(app, row, recorder, ended("signer")).await?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Session and certificate as they will be in the store.
+async fn rows(app: &App, row: &SessionRow, draft: &Draft, fingerprint: String) -> Result<Tx, StoreError> {
     let mut tx = app.store.begin().await?;
-    tx.insert_session(&row).await?;
+    tx.insert_session(row).await?;
     tx.insert_certificate(&CertificateRow {
         serial: draft.serial(),
         kind: "target",
-        sign_in: permit.caller().sign_in().clone(),
-        session: Some(id.clone()),
+        sign_in: row.sign_in.clone(),
+        session: Some(row.id.clone()),
         key_id: draft.key_id().into(),
-        key_fingerprint: key.fingerprint(russh::keys::HashAlg::Sha256).to_string(),
+        key_fingerprint: fingerprint,
         principals: draft.principals().join(","),
         valid_after: draft.valid_after(),
         valid_before: draft.valid_before(),
     })
     .await?;
-    tx.commit(row.opened, opened(&permit, beside, &row, draft.serial())).await?;
-    let certificate = app.signer.sign(&draft, &app.random, app.clock.now()).await?;
-    Ok(OpenSession { id, permit, recorder, key, certificate, row })
+    Ok(tx)
 }
 
-/// Ends a session: seals its recording and writes row and audit entry.
+fn ended(reason: &'static str) -> Outcome {
+    Outcome { reason, ..Outcome::default() }
+}
+
+/// Ends a session: seals its recording and writes row and audit entry. A store that is out of order is tried again for
+/// about half a minute, for what is open at the next start is taken for interrupted.
 pub async fn close(app: &App, session: OpenSession, outcome: Outcome) -> Result<(), SessionError> {
-    let OpenSession { mut row, recorder, .. } = session;
+    let OpenSession { row, recorder, .. } = session;
+    end(app, row, recorder, outcome).await
+}
+
+async fn end(
+    app: &App,
+    mut row: SessionRow,
+    recorder: Option<Recorder>,
+    outcome: Outcome,
+) -> Result<(), SessionError> {
     let mut reason = outcome.reason;
     let mut failed = None;
     if let Some(recorder) = recorder {
@@ -157,11 +207,24 @@ pub async fn close(app: &App, session: OpenSession, outcome: Outcome) -> Result<
         bytes_out: outcome.bytes_out,
         recording_sha256: row.recording_sha256.clone(),
     };
-    let mut tx = app.store.begin().await?;
-    if tx.close_session(&row).await? {
-        tx.commit(now, event).await?;
+    let mut pause = CLOSE_PAUSE_MIN;
+    while let Err(error) = write_end(app, &row, now, event.clone()).await {
+        if pause > CLOSE_PAUSE_MAX {
+            return Err(error.into());
+        }
+        tracing::warn!(%error, session.id = %row.id, "a session cannot be closed in the store yet");
+        sleep(pause).await;
+        pause *= 2;
     }
     failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+async fn write_end(app: &App, row: &SessionRow, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
+    let mut tx = app.store.begin().await?;
+    if tx.close_session(row).await? {
+        tx.commit(now, event).await?;
+    }
+    Ok(())
 }
 
 /// What the certificate permits at the target: what was permitted here, and nothing else.

@@ -201,6 +201,12 @@ impl Recorder {
         }
     }
 
+    /// Removes the file: there is no session after all. Only for recordings that hold nothing but their header.
+    pub fn discard(self) -> Result<(), RecorderError> {
+        std::fs::remove_file(&self.shared.path)
+            .map_err(|error| RecorderError::new(&self.shared.path, format!("cannot remove it: {error}")))
+    }
+
     fn shown(&self, source: Source, bytes: &[u8]) -> Result<(), RecorderError> {
         if bytes.is_empty() {
             return self.append(|_, _, _| ());
