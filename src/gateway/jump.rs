@@ -98,6 +98,8 @@ impl JumpStream {
 async fn take_in(mut read: ChannelReadHalf, intake: Arc<Intake>, kill: CancellationToken) {
     while let Some(message) = read.wait().await {
         match message {
+            // An empty piece would read as the end of the stream.
+            ChannelMsg::Data { data } if data.is_empty() => {}
             ChannelMsg::Data { data } if intake.push(data.clone()) => {}
             ChannelMsg::Data { .. } => {
                 tracing::warn!("a jump channel sends without end; it is cut off");

@@ -26,6 +26,12 @@ pub(super) const BACKLOG_CAP: usize = 64 << 20;
 pub(super) const BACKLOG_ITEMS_CAP: usize = 1 << 20;
 /// Answers of ours that an sftp client has not taken, bytes, above which nothing more of it is read.
 pub(super) const ANSWERS_HELD: usize = 256 << 10;
+/// What every message in a backlog weighs besides its bytes, for what it costs to keep.
+pub(super) const ITEM_WEIGHT: usize = 128;
+/// Messages without bytes that may wait in a backlog in a row; more end the channel.
+pub(super) const WEIGHTLESS_MAX: u32 = 1000;
+/// Bytes in the name of a signal.
+pub(super) const SIGNAL_NAME_MAX: usize = 32;
 /// All backlogs of one client connection together above this end the channel that grows, bytes. russh does not hold a
 /// peer to its window, so honest flow control alone is no bound.
 pub(super) const CONNECTION_CAP: usize = 128 << 20;

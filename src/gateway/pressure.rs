@@ -114,6 +114,11 @@ impl Gauge {
         }
     }
 
+    /// Whether everything that came in was written out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) == 0
+    }
+
     /// Nothing of it will be written out.
     pub(super) fn forget(&self) {
         self.sub(self.bytes.load(Ordering::Relaxed));

@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backlog::{Backlog, Overflow};
+use super::client_end::name;
 pub(super) use super::client_end::{ClientEnd, FromClient, read_client};
 use super::file_guard::FileGuard;
-use super::limits::{EOF_HELD, FAREWELL, TARGET_FAREWELL};
+use super::limits::{EOF_HELD, FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, TARGET_FAREWELL, WEIGHTLESS_MAX};
 use super::pressure::Gauge;
 use crate::flow::session::Outcome;
 use crate::inspect::sftp::Fault;
@@ -348,9 +349,7 @@ impl<'a> Relay<'a> {
                 FromClient::Bytes(bytes) => {
                     self.count(&self.bytes_in, bytes.len());
                     self.record(|recorder| recorder.input(&bytes))?;
-                    let sent = self.target.data_bytes(bytes).await;
-                    self.client.gauge.sub(weight);
-                    sent
+                    self.target.data_bytes(bytes).await
                 }
                 FromClient::Eof => {
                     self.client_ended.store(true, Ordering::Relaxed);
@@ -364,6 +363,7 @@ impl<'a> Relay<'a> {
                 }
                 FromClient::Signal(signal) => self.target.signal(signal).await,
             };
+            self.client.gauge.sub(weight);
             self.client.backlog.written(weight);
             sent.map_err(|_| Ending::TargetGone)?;
         }
@@ -490,44 +490,55 @@ impl<'a> Relay<'a> {
         backlog: &Backlog<FromTarget>,
         overflowed: &CancellationToken,
     ) -> Result<(), Ending> {
+        let (mut ended, mut exited, mut weightless) = (false, false, 0);
         loop {
             let next = match early.take() {
                 Some(early) => Some(early),
                 None => read.wait().await,
             };
             let Some(message) = next else { break };
-            let (item, weight) = match message {
+            let item = match message {
                 ChannelMsg::Data { data } => {
-                    let weight = data.len();
-                    self.bytes_out.fetch_add(weight as u64, Ordering::Relaxed);
                     self.record(|recorder| recorder.output(&data))?;
-                    (FromTarget::Bytes(data), weight)
+                    FromTarget::Bytes(data)
                 }
                 ChannelMsg::ExtendedData { data, ext: STDERR } => {
-                    let weight = data.len();
-                    self.bytes_out.fetch_add(weight as u64, Ordering::Relaxed);
                     self.record(|recorder| recorder.error_output(&data))?;
-                    (FromTarget::Stderr(data), weight)
+                    FromTarget::Stderr(data)
                 }
-                ChannelMsg::Eof => (FromTarget::Eof, 0),
-                ChannelMsg::ExitStatus { exit_status } => (FromTarget::ExitStatus(exit_status), 0),
-                ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => (
+                ChannelMsg::Eof => FromTarget::Eof,
+                ChannelMsg::ExitStatus { exit_status } => FromTarget::ExitStatus(exit_status),
+                ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => {
                     FromTarget::ExitSignal {
                         signal: signal_name,
                         core_dumped,
                         message: error_message,
                         language: lang_tag,
-                    },
-                    0,
-                ),
+                    }
+                }
                 ChannelMsg::Close => break,
                 // Window adjustments are russh's; other requests of a target mean nothing to a client and are dropped.
                 _ => continue,
             };
-            if self.undelivered.load(Ordering::Relaxed) {
+            // Empty pieces mean nothing, and a program ends once.
+            let (weight, means_nothing) = match &item {
+                FromTarget::Bytes(bytes) | FromTarget::Stderr(bytes) => {
+                    self.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    (bytes.len(), bytes.is_empty())
+                }
+                FromTarget::Eof => (0, std::mem::replace(&mut ended, true)),
+                FromTarget::ExitStatus(_) => (0, std::mem::replace(&mut exited, true)),
+                FromTarget::ExitSignal { signal, message, language, .. } => {
+                    let long = name(signal).len() > SIGNAL_NAME_MAX;
+                    (message.len() + language.len(), long || std::mem::replace(&mut exited, true))
+                }
+            };
+            weightless = if means_nothing { weightless + 1 } else { 0 };
+            if weightless <= WEIGHTLESS_MAX && (means_nothing || self.undelivered.load(Ordering::Relaxed)) {
                 continue;
             }
-            let fits = self.download.add(weight);
+            let weight = weight + ITEM_WEIGHT;
+            let fits = self.download.add(weight) && weightless <= WEIGHTLESS_MAX;
             if backlog.push(item, weight) == Err(Overflow) || !fits {
                 overflowed.cancel();
                 return Ok(());
