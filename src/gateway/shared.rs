@@ -71,9 +71,9 @@ impl Shared {
         }
     }
 
-    /// Whether any session is open.
-    pub(super) fn has_sessions(&self) -> bool {
-        !self.live.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    /// The sign-ins somebody watches.
+    pub(super) fn live_sign_ins(&self) -> Vec<SignInId> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 }
 
