@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use russh::{MethodKind, server};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
@@ -70,7 +70,8 @@ pub(super) async fn serve(
         }
     };
     let mut waiting = Some(waiting);
-    tokio::pin!(login);
+    let signed_out = signed_out(&shared, &authenticated, &pairing);
+    tokio::pin!(login, signed_out);
     let result = loop {
         tokio::select! {
             result = &mut running => break result,
@@ -80,9 +81,25 @@ pub(super) async fn serve(
                 kill.cancel();
                 break (&mut running).await;
             }
+            () = &mut signed_out => {
+                kill.cancel();
+                break (&mut running).await;
+            }
         }
     };
     aftermath(&shared.app, result, authenticated.is_cancelled(), &overheard, &pairing, from).await;
+}
+
+/// Ready when the sign-in of whoever is recognised has ended, and the sessions have had time to say so.
+async fn signed_out(shared: &Shared, authenticated: &CancellationToken, pairing: &Pairing) {
+    authenticated.cancelled().await;
+    let Some((id, expires)) = pairing.who.get() else { return };
+    let watch = shared.watch_sign_in(id);
+    tokio::select! {
+        () = watch.ended.cancelled() => {}
+        () = sleep(expires.since(shared.app.clock.now())) => {}
+    }
+    sleep(limits::SIGN_IN_FAREWELL).await;
 }
 
 /// What is left to write down when a connection is over: refusals that only the log told of, and the end of a sign-in

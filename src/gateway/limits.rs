@@ -87,6 +87,14 @@ pub(super) const AUTH_ATTEMPTS_MAX: usize = 16;
 
 /// Connections of one network (an IPv4 address, an IPv6 /64) that may be unauthenticated at once.
 pub(super) const UNAUTHENTICATED_OF_ONE_MAX: usize = 24;
+/// Connections of one sign-in at once (Ansible opens one for each of its forks).
+pub(super) const CONNECTIONS_OF_ONE_MAX: usize = 128;
+/// How long a connection outlives its sign-in: its sessions tell their clients.
+pub(super) const SIGN_IN_FAREWELL: Duration = Duration::from_secs(2);
+/// How long a peer may take nothing of what is written to it.
+pub(super) const WRITE_STUCK_MAX: Duration = Duration::from_secs(90);
+/// How long a peer may keep a connection open that we have ended.
+pub(super) const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 /// Time from the jump channel to the end of the inner handshake.
 pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
 /// Time from a channel to its shell, exec or subsystem request.

@@ -20,17 +20,20 @@ use super::jump::Budget;
 use super::limits::{CHANNELS_MAX, JUMPS_MAX, PAIRING_ASKS, PAIRING_LOOKS, PAIRING_PAUSE};
 use super::overheard::Overheard;
 use super::pressure::Pressure;
-use super::shared::Shared;
+use super::shared::{ConnectionPlace, Shared};
 use super::{assist, inner};
 use crate::flow::{Caller, recognise, sign_in};
 use crate::ids::{PendingId, SignInId};
 use crate::names::{LoginName, TargetName};
+use crate::time::Timestamp;
 
 /// How far the pairing of one connection with a browser is.
 #[derive(Default)]
 pub(super) struct Pairing {
     /// Somebody is asked to open a page: the login grace is longer then.
     pub(super) begun: AtomicBool,
+    /// Who was recognised: under which sign-in, and when that ends by itself.
+    pub(super) who: OnceLock<(SignInId, Timestamp)>,
     /// The sign-in it came to. It is bound to this connection, and ends with it.
     pub(super) sign_in: OnceLock<SignInId>,
 }
@@ -54,6 +57,7 @@ pub(super) struct Outer {
     /// The person has been told why the pairing is over; nothing more is asked on this connection.
     parting: bool,
     caller: Option<Caller>,
+    place: Option<ConnectionPlace>,
     desk: Option<Desk>,
     jumps: TaskTracker,
     jump_budget: Budget,
@@ -82,6 +86,7 @@ impl Outer {
             asked: 0,
             parting: false,
             caller: None,
+            place: None,
             desk: None,
             jumps: TaskTracker::new(),
             jump_budget: Budget::default(),
@@ -125,6 +130,14 @@ impl Outer {
                 _ => return Auth::reject(),
             },
         };
+        let Some(place) = self.shared.connection_of(caller.sign_in()) else {
+            tracing::warn!(from = %self.from, who = %caller.identity().reference(), "too many connections of one sign-in");
+            return Auth::reject();
+        };
+        self.place = Some(place);
+        if self.pairing.who.set((caller.sign_in().clone(), caller.sign_in_expires())).is_err() {
+            return Auth::reject();
+        }
         self.desk = route.map(|route| {
             Desk::new(Arc::clone(&self.shared), route, Arc::clone(&self.pressure), self.over.clone())
         });
