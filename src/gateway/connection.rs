@@ -56,7 +56,8 @@ pub(super) async fn serve(
         authenticated.clone(),
         Arc::clone(&pairing),
     );
-    let started = timeout(grace, server::run_stream(config, paced, Door::Outer(Box::new(outer)))).await;
+    let first = grace.min(limits::FIRST_REQUEST);
+    let started = timeout(first, server::run_stream(config, paced, Door::Outer(Box::new(outer)))).await;
     let running = match started {
         Ok(Ok(running)) => running,
         Ok(Err(error)) => return tracing::debug!(%from, %error, "not an SSH client"),
@@ -64,9 +65,13 @@ pub(super) async fn serve(
     };
     tokio::pin!(running);
     let login = async {
-        inner::grace(&authenticated, grace).await;
-        if pairing.begun.load(Ordering::Relaxed) {
-            inner::grace(&authenticated, limits::PAIRING_MAX).await;
+        tokio::select! {
+            () = inner::grace(&pairing.asked, first) => {}
+            () = inner::grace(&authenticated, grace) => {
+                if pairing.begun.load(Ordering::Relaxed) {
+                    inner::grace(&authenticated, limits::PAIRING_MAX).await;
+                }
+            }
         }
     };
     let mut waiting = Some(waiting);

@@ -95,6 +95,10 @@ pub(super) const SIGN_IN_FAREWELL: Duration = Duration::from_secs(2);
 pub(super) const WRITE_STUCK_MAX: Duration = Duration::from_secs(90);
 /// How long a peer may keep a connection open that we have ended.
 pub(super) const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+/// Time from the connection to the first request to authenticate. A person may compare a fingerprint in it.
+pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(30);
+/// How often refused connections are logged.
+pub(super) const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
 /// Time from the jump channel to the end of the inner handshake.
 pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
 /// Time from a channel to its shell, exec or subsystem request.

@@ -56,6 +56,7 @@ pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: 
     let watcher = tasks.spawn(watch_sign_ins(Arc::clone(&shared), stop.clone()));
     let open = Arc::new(Semaphore::new(shared.app.config.ssh.connections_max));
     let unauthenticated = Arc::new(places::Places::new(shared.app.config.ssh.unauthenticated_max));
+    let (mut refused, mut logged) = (0, None::<Instant>);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -70,14 +71,18 @@ pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: 
                 continue;
             }
         };
+        let kill = connections_end.child_token();
         let (Ok(place), Some(waiting)) =
-            (Arc::clone(&open).try_acquire_owned(), unauthenticated.take(peer.ip()))
+            (Arc::clone(&open).try_acquire_owned(), unauthenticated.take(peer.ip(), &kill))
         else {
-            tracing::warn!(from = %peer, "connection refused: too many are open");
+            refused += 1;
+            if logged.is_none_or(|at| at.elapsed() >= limits::REFUSALS_LOGGED) {
+                tracing::warn!(from = %peer, connections = refused, "connections refused: too many are open");
+                (refused, logged) = (0_u64, Some(Instant::now()));
+            }
             continue;
         };
         let shared = Arc::clone(&shared);
-        let kill = connections_end.child_token();
         tasks.spawn(async move {
             connection::serve(shared, stream, peer, waiting, kill).await;
             drop(place);

@@ -30,6 +30,8 @@ use crate::time::Timestamp;
 /// How far the pairing of one connection with a browser is.
 #[derive(Default)]
 pub(super) struct Pairing {
+    /// Cancelled when the client has asked to authenticate.
+    pub(super) asked: CancellationToken,
     /// Somebody is asked to open a page: the login grace is longer then.
     pub(super) begun: AtomicBool,
     /// Who was recognised: under which sign-in, and when that ends by itself.
@@ -110,8 +112,14 @@ impl Outer {
         }
     }
 
+    /// The client has asked to authenticate, in whatever way.
+    pub(super) fn asked(&self) {
+        self.pairing.asked.cancel();
+    }
+
     /// Judges a certificate whose key the client has proved to hold.
     pub(super) async fn certificate(&mut self, user: &str, shown: &Certificate) -> Auth {
+        self.asked();
         match recognise::recognise_certificate(&self.shared.app, shown, self.from).await {
             Ok(caller) => self.accept(user, caller),
             Err(error) => {
@@ -147,6 +155,7 @@ impl Outer {
 
     /// keyboard-interactive (RFC 4256): shows where to confirm, then waits for it.
     pub(super) async fn pairing(&mut self, user: &str, answered: bool) -> Auth {
+        self.asked();
         if self.parting {
             // What is left is what the client has tried before, so that it ends. (OpenSSH takes an empty list for all.)
             let left = MethodSet::from(&[MethodKind::PublicKey][..]);
