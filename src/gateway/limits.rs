@@ -103,6 +103,8 @@ pub(super) const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
 pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
 /// Time from a channel to its shell, exec or subsystem request.
 pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(60);
+/// Time the bastion's own answers may take to be taken.
+pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// Time a last message to the client may take.
 pub(super) const FAREWELL: Duration = Duration::from_millis(700);
 /// Time the end of a channel may take on its way to a target.

@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 use russh::keys::ssh_key::Certificate;
 use russh::server::{self, Auth, Msg};
-use russh::{Channel, ChannelId, ChannelWriteHalf, MethodKind, MethodSet};
+use russh::{Channel, ChannelId, MethodKind, MethodSet};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -63,7 +64,9 @@ pub(super) struct Outer {
     desk: Option<Desk>,
     jumps: TaskTracker,
     jump_budget: Budget,
-    assisted: HashMap<ChannelId, ChannelWriteHalf<Msg>>,
+    /// Channels to the bastion itself that wait for their question.
+    assisted: HashMap<ChannelId, oneshot::Sender<assist::Answer>>,
+    help: TaskTracker,
 }
 
 impl Outer {
@@ -93,6 +96,7 @@ impl Outer {
             jumps: TaskTracker::new(),
             jump_budget: Budget::default(),
             assisted: HashMap::new(),
+            help: TaskTracker::new(),
         }
     }
 
@@ -242,13 +246,11 @@ impl Outer {
 
     /// A session channel to the bastion itself: there is no shell here, only answers.
     pub(super) fn open_assistance(&mut self, channel: Channel<Msg>) -> bool {
-        let room = self.assisted.len() < CHANNELS_MAX;
+        let room = self.help.len() < CHANNELS_MAX;
         if room {
-            let id = channel.id();
-            let (mut read, write) = channel.split();
-            self.assisted.insert(id, write);
-            // What is typed at us is thrown away; a full queue would stop the whole connection.
-            self.jumps.spawn(async move { while read.wait().await.is_some() {} });
+            let (tell, told) = oneshot::channel();
+            self.assisted.insert(channel.id(), tell);
+            self.help.spawn(assist::attend(channel, told));
         }
         room
     }
@@ -259,7 +261,7 @@ impl Outer {
 
     /// Answers `ssh bastion [COMMAND]`.
     pub(super) fn assist(&mut self, id: ChannelId, program: &Program) -> bool {
-        let (Some(write), Some(caller)) = (self.assisted.remove(&id), self.caller.as_ref()) else {
+        let (Some(tell), Some(caller)) = (self.assisted.remove(&id), self.caller.as_ref()) else {
             return false;
         };
         let answer = match program {
@@ -269,8 +271,7 @@ impl Outer {
             }
             Program::Subsystem(_) => return false,
         };
-        self.jumps.spawn(assist::send(write, answer));
-        true
+        tell.send(answer).is_ok()
     }
 }
 
