@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -83,12 +84,20 @@ impl Ending {
     }
 }
 
-/// Limits and signals that end a session from outside.
-pub(super) struct Watch {
+/// What ends a session by itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
     pub(super) deadline: Instant,
     /// What the deadline is: the longest session, or the end of the sign-in.
     pub(super) at_deadline: Ending,
+    /// Longest silence.
     pub(super) idle: Duration,
+}
+
+/// Limits and signals that end a session from outside.
+pub(super) struct Watch {
+    /// As the policy has them now.
+    pub(super) limits: watch::Receiver<Limits>,
     pub(super) sign_in_ended: CancellationToken,
     /// Cancelled when the policy does not allow it any more; `objection` then says why.
     pub(super) overruled: CancellationToken,
@@ -98,16 +107,29 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Ready when something outside the relay ends the session, also before it runs.
+    /// Ready when something outside the relay ends the session, also before it runs. What was decided comes before what the
+    /// client did: whoever sends too much is gone, too.
     pub(super) async fn over(&self, client: &ClientEnd) -> Ending {
         tokio::select! {
+            biased;
             () = self.sign_in_ended.cancelled() => Ending::SignInEnded,
             () = self.overruled.cancelled() => Ending::Policy,
             () = self.recorder_failed.cancelled() => Ending::Recorder,
             () = self.drain.cancelled() => Ending::Drain,
             () = client.overflowed.cancelled() => Ending::Overflow,
             () = client.gone.cancelled() => Ending::ClientGone,
-            () = sleep_until(self.deadline) => self.at_deadline,
+            ending = self.too_long() => ending,
+        }
+    }
+
+    async fn too_long(&self) -> Ending {
+        let mut limits = self.limits.clone();
+        loop {
+            let Limits { deadline, at_deadline, .. } = *limits.borrow_and_update();
+            tokio::select! {
+                () = sleep_until(deadline) => return at_deadline,
+                () = changed(&mut limits) => {}
+            }
         }
     }
 
@@ -115,6 +137,13 @@ impl Watch {
     pub(super) fn text(&self, ending: Ending) -> Option<&str> {
         let objection = self.objection.get().filter(|_| ending == Ending::Policy);
         objection.map(String::as_str).or_else(|| ending.text())
+    }
+}
+
+/// Ready when there are other limits; never, when nobody is left to set any.
+async fn changed(limits: &mut watch::Receiver<Limits>) {
+    if limits.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -313,21 +342,25 @@ impl<'a> Relay<'a> {
 
     async fn watch(&self, watch: &Watch, overflowed: &CancellationToken) -> Ending {
         tokio::select! {
-            ending = watch.over(self.client) => ending,
+            biased;
             () = overflowed.cancelled() => Ending::Overflow,
-            () = self.idle(watch.idle) => Ending::Idle,
+            ending = watch.over(self.client) => ending,
+            () = self.idle(watch.limits.clone()) => Ending::Idle,
         }
     }
 
-    /// Ready when nothing has passed for `limit`. Sleeps from byte to byte, so an idle session costs one timer.
-    async fn idle(&self, limit: Duration) {
+    /// Ready when nothing has passed for too long. Sleeps from byte to byte, so an idle session costs one timer.
+    async fn idle(&self, mut limits: watch::Receiver<Limits>) {
         loop {
             let last = self.started + Duration::from_millis(self.last_byte_ms.load(Ordering::Relaxed));
-            let end = last + limit;
+            let end = last + limits.borrow_and_update().idle;
             if Instant::now() >= end {
                 return;
             }
-            sleep_until(end).await;
+            tokio::select! {
+                () = sleep_until(end) => {}
+                () = changed(&mut limits) => {}
+            }
         }
     }
 
