@@ -121,7 +121,8 @@ impl Recorder {
             return Err(RecorderError::new(&config.dir, format!("{:?} is no date", start.at)));
         };
         let path = config.dir.join(&relative);
-        let transcript = Transcript::new(start.pty, start.input, config.exec_output_max);
+        let transcript =
+            Transcript::new(start.pty, start.input, config.exec_output_max, start.command.is_some());
         let header = Header {
             size: transcript.size(),
             at_secs: Some(start.at.as_secs()),
@@ -163,7 +164,7 @@ impl Recorder {
         self.shown(Source::Errors, bytes)
     }
 
-    /// Bytes the client sent; kept only when the header says so, there is a terminal, and its echo is seen.
+    /// Bytes the client sent; kept only when the header says so, and with a terminal when its echo is seen.
     pub fn input(&self, bytes: &[u8]) -> Result<(), RecorderError> {
         self.append(|transcript, at, lines| transcript.typed(bytes, at, lines))
     }
