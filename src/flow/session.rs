@@ -112,7 +112,7 @@ pub async fn open(
         .random
         .with(|mut rng| PrivateKey::random(&mut rng, Algorithm::Ed25519))
         .map_err(|e| SessionError::Key(e.to_string()))?;
-    let draft = draft(app, &permit, &id, &key, permissions(&permit, terminal, beside))?;
+    let draft = draft(app, &permit, &id, &key, permissions(&permit, beside))?;
     let recorder = match start_of(app, &permit, &id, terminal) {
         Some(start) => Some(Recorder::create(&app.config.recording, start, recorder_failed).await?),
         None => None,
@@ -228,7 +228,7 @@ async fn write_end(app: &App, row: &SessionRow, now: Timestamp, event: AuditEven
 }
 
 /// What the certificate permits at the target: what was permitted here, and nothing else.
-fn permissions(permit: &Permit, terminal: Option<&Terminal>, beside: &[Permit]) -> Permissions {
+fn permissions(permit: &Permit, beside: &[Permit]) -> Permissions {
     let has = |act: &Act| beside.iter().any(|permit| permit.ask().act == *act);
     let forwards = matches!(
         permit.ask().act,
@@ -237,7 +237,8 @@ fn permissions(permit: &Permit, terminal: Option<&Terminal>, beside: &[Permit]) 
             | Act::RemoteForward { .. }
             | Act::RemoteSocket { .. }
     );
-    Permissions { pty: terminal.is_some(), forwards, agent: has(&Act::Agent), x11: has(&Act::X11) }
+    let pty = matches!(permit.ask().act, Act::Shell { pty: true } | Act::Exec { pty: true, .. });
+    Permissions { pty, forwards, agent: has(&Act::Agent), x11: has(&Act::X11) }
 }
 
 /// The key id, which sshd logs: it names the person and joins to session and sign-in.

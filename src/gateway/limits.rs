@@ -82,6 +82,8 @@ pub(super) const ENV_MAX: usize = 64;
 pub(super) const ENV_VALUE_MAX: usize = 4096;
 /// Bytes in one command line.
 pub(super) const COMMAND_MAX: usize = 128 * 1024;
+/// Bytes in the name of a subsystem (RFC 4251 section 6).
+pub(super) const SUBSYSTEM_NAME_MAX: usize = 64;
 /// Rejected log-in attempts of one connection (an agent full of keys needs some).
 pub(super) const AUTH_ATTEMPTS_MAX: usize = 16;
 
@@ -101,6 +103,8 @@ pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(30);
 pub(super) const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
 /// Time from the jump channel to the end of the inner handshake.
 pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
+/// Time the inner connection has to end once its jump channel has.
+pub(super) const JUMP_END: Duration = Duration::from_secs(5);
 /// Time from a channel to its shell, exec or subsystem request.
 pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(60);
 /// Time the bastion's own answers may take to be taken.

@@ -284,7 +284,10 @@ async fn start(
     let gone = "the channel";
     if let Some(PtyRequest { term, columns, rows, width, height, modes }) = &request.pty {
         write.request_pty(true, term, *columns, *rows, *width, *height, modes).await.map_err(|_| gone)?;
-        answered(read).await.map_err(|()| "a terminal")?;
+        // Nothing runs yet: what is no yes here is no output either.
+        if !matches!(answered(read).await, Ok(None)) {
+            return Err("a terminal");
+        }
     }
     // A target that does not want these runs the program without them, as with a direct connection.
     if request.agent.is_some() {
