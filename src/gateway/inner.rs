@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use russh::server::{self, Auth, Msg};
 use russh::{Channel, MethodKind};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Route};
 use super::door::Door;
 use super::jump::{Budget, JumpStream};
-use super::limits::{FAREWELL, INNER_GRACE};
+use super::limits::{FAREWELL, INNER_GRACE, JUMP_END};
 use super::overheard::Overheard;
 use super::pressure::{Brake, Paced, Pressure};
 use super::shared::Shared;
@@ -68,7 +68,13 @@ pub(super) async fn serve(
     let (stream, intake) = JumpStream::over(read, &write, budget, kill.clone());
     tokio::select! {
         () = speak(shared, caller, target, stream, &kill) => {}
-        () = async { intake.await; std::future::pending().await } => {}
+        () = async {
+            intake.await;
+            // The inner connection reads the end and ends, unless it is stuck in a write.
+            sleep(JUMP_END).await;
+            kill.cancel();
+            std::future::pending().await
+        } => {}
     }
     if !matches!(timeout(FAREWELL, write.close()).await, Ok(Ok(()))) {
         tracing::debug!("the client was gone already");

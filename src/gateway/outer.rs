@@ -26,6 +26,7 @@ use super::{assist, inner};
 use crate::flow::{Caller, recognise, sign_in};
 use crate::ids::{PendingId, SignInId};
 use crate::names::{LoginName, TargetName};
+use crate::policy;
 use crate::time::Timestamp;
 
 /// How far the pairing of one connection with a browser is.
@@ -231,8 +232,11 @@ impl Outer {
         }
         let target: TargetName =
             host.to_ascii_lowercase().parse().map_err(|e: crate::names::BadName| e.to_string())?;
-        let expected =
-            self.shared.app.policy().targets.get(&target).map_or(22, |known| u32::from(known.port));
+        // Who may not go there does not learn whether it is there.
+        let policy = self.shared.app.policy();
+        let open = policy::targets_for(&policy, caller.identity());
+        let known = policy.targets.get(&target).filter(|_| open.iter().any(|(name, _)| *name == target));
+        let expected = known.map_or(22, |known| u32::from(known.port));
         if port != 22 && port != expected {
             return Err(format!("{target} is not reached by port {port}; leave the port out"));
         }
