@@ -2,6 +2,7 @@
 //! line. What passes in between is the relay's matter.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, server};
@@ -9,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::backlog::{Backlog, Overflow};
-use super::limits::{FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, WEIGHTLESS_MAX};
+use super::limits::{FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, UNAUTHORISED_CAP, WEIGHTLESS_MAX};
 use super::pressure::{Gauge, Pressure};
 use super::relay::STDERR;
 
@@ -57,6 +58,8 @@ pub(super) struct ClientEnd {
     /// Cancelled when the client closed the channel, vanished, or sent more than the cap.
     pub(super) gone: CancellationToken,
     pub(super) overflowed: CancellationToken,
+    /// Set when what was asked for is allowed: until then less may wait.
+    pub(super) authorised: Arc<AtomicBool>,
     /// Ends the reader when this end is dropped.
     pub(super) _done: DropGuard,
 }
@@ -91,6 +94,7 @@ pub(super) async fn read_client(
     gone: CancellationToken,
     overflowed: CancellationToken,
     done: CancellationToken,
+    authorised: Arc<AtomicBool>,
 ) {
     let mut weightless = 0;
     loop {
@@ -116,7 +120,7 @@ pub(super) async fn read_client(
             _ => continue,
         };
         let bytes = item.bytes();
-        weightless = if bytes > 0 || gauge.is_empty() { 0 } else { weightless + 1 };
+        weightless = if bytes > 0 || gauge.bytes() == 0 { 0 } else { weightless + 1 };
         if weightless <= WEIGHTLESS_MAX && item.means_nothing() {
             continue;
         }
@@ -130,6 +134,7 @@ pub(super) async fn read_client(
         let Some(item) = item else { continue };
         let weight = bytes + ITEM_WEIGHT;
         let fits = gauge.add(weight) && weightless <= WEIGHTLESS_MAX;
+        let fits = fits && (authorised.load(Ordering::Relaxed) || gauge.bytes() <= UNAUTHORISED_CAP);
         if backlog.push(item, weight) == Err(Overflow) || !fits {
             overflowed.cancel();
             break;

@@ -145,6 +145,7 @@ impl Desk {
             pressure: Arc::clone(&self.pressure),
             gone: self.over.child_token(),
             overflowed: CancellationToken::new(),
+            authorised: Arc::default(),
             _done: done.clone().drop_guard(),
         };
         self.tasks.spawn(read_client(
@@ -154,6 +155,7 @@ impl Desk {
             end.gone.clone(),
             end.overflowed.clone(),
             done,
+            Arc::clone(&end.authorised),
         ));
         let (shared, route) = (Arc::clone(&self.shared), self.route.clone());
         let forwards = Arc::clone(&self.forwards);

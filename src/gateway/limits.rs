@@ -32,7 +32,10 @@ pub(super) const ITEM_WEIGHT: usize = 128;
 pub(super) const WEIGHTLESS_MAX: u32 = 1000;
 /// Bytes in the name of a signal.
 pub(super) const SIGNAL_NAME_MAX: usize = 32;
-/// All backlogs of one client connection together above this end the channel that grows, bytes. russh does not hold a
+/// Bytes that may wait for a program that is not authorised yet. A client that stops when it is told to has sent a window
+/// and what makes a backlog congested, and some more on the way.
+pub(super) const UNAUTHORISED_CAP: usize = 4 << 20;
+/// All that waits for one TCP client together above this ends the channel that grows, bytes. russh does not hold a
 /// peer to its window, so honest flow control alone is no bound.
 pub(super) const CONNECTION_CAP: usize = 128 << 20;
 /// Nap between reads from a client while a backlog towards a target is congested.

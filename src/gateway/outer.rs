@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::desk::{Desk, Program, Route};
-use super::jump::Budget;
 use super::limits::{CHANNELS_MAX, JUMPS_MAX, PAIRING_ASKS, PAIRING_LOOKS, PAIRING_PAUSE};
 use super::overheard::Overheard;
 use super::pressure::Pressure;
@@ -64,7 +63,6 @@ pub(super) struct Outer {
     place: Option<ConnectionPlace>,
     desk: Option<Desk>,
     jumps: TaskTracker,
-    jump_budget: Budget,
     /// Channels to the bastion itself that wait for their question.
     assisted: HashMap<ChannelId, oneshot::Sender<assist::Answer>>,
     help: TaskTracker,
@@ -95,7 +93,6 @@ impl Outer {
             place: None,
             desk: None,
             jumps: TaskTracker::new(),
-            jump_budget: Budget::default(),
             assisted: HashMap::new(),
             help: TaskTracker::new(),
         }
@@ -244,7 +241,7 @@ impl Outer {
             return Err(format!("at most {JUMPS_MAX} hosts at once over one connection"));
         }
         let (shared, kill) = (Arc::clone(&self.shared), self.over.child_token());
-        self.jumps.spawn(inner::serve(shared, caller, target, channel, self.jump_budget.clone(), kill));
+        self.jumps.spawn(inner::serve(shared, caller, target, channel, self.pressure.budget().clone(), kill));
         Ok(())
     }
 

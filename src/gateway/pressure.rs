@@ -27,6 +27,24 @@ use super::limits::{
 };
 use super::overheard::Overheard;
 
+/// Bytes that wait anywhere on behalf of one TCP client: in its backlogs, in its jump channels, and in the backlogs of the
+/// connections inside those.
+#[derive(Clone, Default)]
+pub(super) struct Budget(Arc<AtomicUsize>);
+
+impl Budget {
+    /// So many more. False when that is too much.
+    #[must_use]
+    pub(super) fn add(&self, bytes: usize) -> bool {
+        self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= CONNECTION_CAP
+    }
+
+    /// So many less.
+    pub(super) fn sub(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 /// What is known about one client connection: all its channels together.
 #[derive(Default)]
 pub(super) struct Pressure {
@@ -36,11 +54,21 @@ pub(super) struct Pressure {
     uploads_congested: AtomicUsize,
     /// Writes to the client in progress.
     client_writes: AtomicUsize,
-    /// Bytes in all backlogs.
-    held: AtomicUsize,
+    /// Shared with every other connection over the same TCP connection.
+    budget: Budget,
 }
 
 impl Pressure {
+    /// Of a connection inside another.
+    pub(super) fn within(budget: Budget) -> Self {
+        Self { budget, ..Self::default() }
+    }
+
+    /// What all of the TCP connection draws on.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// The receive window to offer the client from now on.
     pub(super) fn window(&self) -> u32 {
         if self.congested.load(Ordering::Relaxed) > 0 { TRICKLE } else { WINDOW }
@@ -98,12 +126,12 @@ impl Gauge {
         if before <= BACKLOG_HIGH && before + bytes > BACKLOG_HIGH {
             self.congest(true);
         }
-        self.pressure.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= CONNECTION_CAP
+        self.pressure.budget.add(bytes)
     }
 
     /// So many bytes were written out.
     pub(super) fn sub(&self, bytes: usize) {
-        self.pressure.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.pressure.budget.sub(bytes);
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let after = before.saturating_sub(bytes);
         if before > BACKLOG_HIGH && after <= BACKLOG_HIGH {
@@ -114,9 +142,9 @@ impl Gauge {
         }
     }
 
-    /// Whether everything that came in was written out.
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) == 0
+    /// What came in and was not written out yet.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Nothing of it will be written out.
@@ -150,7 +178,7 @@ impl Gauge {
 impl Drop for Gauge {
     fn drop(&mut self) {
         let left = *self.bytes.get_mut();
-        self.pressure.held.fetch_sub(left, Ordering::Relaxed);
+        self.pressure.budget.sub(left);
         if left > BACKLOG_HIGH {
             self.congest(false);
         }

@@ -1,6 +1,7 @@
 //! One session, from the request on a channel to the sealed recording.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use russh::client::{self, Handle};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
@@ -48,6 +49,7 @@ pub(super) async fn run(run: Run) {
         }
         Err(error) => return broken(&client, &shared, &error).await,
     };
+    client.authorised.store(true, Ordering::Relaxed);
     let recorder_failed = CancellationToken::new();
     let terminal = request.pty.as_ref().map(|pty| Terminal {
         term: pty.term.clone(),
