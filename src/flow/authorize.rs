@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::app::App;
 use crate::audit::AuditEvent;
@@ -21,6 +21,8 @@ use crate::time::Timestamp;
 /// Shortest and longest pause before a permit whose hours end is judged again.
 const SOON: Duration = Duration::from_millis(100);
 const MINUTE: Duration = Duration::from_secs(60);
+/// How long the audit log may take to hear of an end by policy.
+const NOTE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Proof: this caller may open this channel at this target, under these terms. Made by [`authorize`] only.
 #[derive(Clone, Debug)]
@@ -98,6 +100,11 @@ impl Permit {
         self.terms.session_max.unwrap_or_default()
     }
 
+    /// What the policy alone says about the session's length, wherever the sign-in ends.
+    pub fn session_max_of_policy(&self) -> Option<Duration> {
+        self.allowed.terms.session_max
+    }
+
     /// Longest silence.
     pub fn idle_max(&self) -> Duration {
         self.terms.idle_max.unwrap_or_default()
@@ -152,13 +159,14 @@ pub fn again(app: &App, permit: &Permit) -> Answer {
 }
 
 /// Waits until the policy, as it is after some change or at some later time, does not allow any more what `permit`
-/// allows; returns why, written to the audit. `changes` must have been subscribed to before the permit was made;
-/// `renewed` hears of every new permit in between.
+/// allows; returns why, written to the audit if that can be written in time. `changes` must have been subscribed to before
+/// the permit was made; `renewed` hears of every new permit in between, and `cut` of the end, before it is written down.
 pub async fn overruled(
     app: &App,
     permit: &Permit,
     mut changes: watch::Receiver<Arc<Policy>>,
     renewed: impl Fn(&Permit),
+    cut: impl FnOnce(&Refusal),
 ) -> Refusal {
     let mut until = permit.until();
     loop {
@@ -183,8 +191,14 @@ pub async fn overruled(
             }
             Err(refusal) => {
                 // What may not go on ends, also when that cannot be written down.
-                if let Err(error) = note_refusal(app, &permit.caller, &permit.ask, &refusal).await {
-                    tracing::error!(%error, "a session ends by policy, and that is missing in the audit log");
+                cut(&refusal);
+                let noted = note_refusal(app, &permit.caller, &permit.ask, &refusal);
+                match timeout(NOTE_PATIENCE, noted).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::error!(%error, "a session ends by policy, and that is missing in the audit log");
+                    }
+                    Err(_) => tracing::error!("a session ends by policy, and the audit log does not take it"),
                 }
                 return refusal;
             }

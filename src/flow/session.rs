@@ -1,7 +1,10 @@
 //! A session's beginning and end. Write ahead: recording header, session row, certificate row and audit entry are
 //! there before the certificate is signed, and so before the target hears of anything.
 
+use std::time::Duration;
+
 use russh::keys::ssh_key::{Algorithm, Certificate, PrivateKey};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -11,7 +14,12 @@ use crate::flow::authorize::{Permit, describe};
 use crate::ids::SessionId;
 use crate::policy::{Act, Recording};
 use crate::recording::{Recorder, RecorderError, Start};
-use crate::store::{CertificateRow, SessionRow, StoreError};
+use crate::store::{CertificateRow, SessionRow, StoreError, Tx};
+use crate::time::Timestamp;
+
+/// First and last pause before closing a session in the store is tried again; each is twice the one before.
+const CLOSE_PAUSE_MIN: Duration = Duration::from_millis(100);
+const CLOSE_PAUSE_MAX: Duration = Duration::from_secs(13);
 
 /// Why a permitted session could not begin, or not be closed in order. Its text is for the log; users get a reference.
 #[derive(Debug, thiserror::Error)]
@@ -104,34 +112,76 @@ pub async fn open(
         .random
         .with(|mut rng| PrivateKey::random(&mut rng, Algorithm::Ed25519))
         .map_err(|e| SessionError::Key(e.to_string()))?;
-    let draft = draft(app, &permit, &id, &key, permissions(&permit, terminal, beside))?;
+    let draft = draft(app, &permit, &id, &key, permissions(&permit, beside))?;
     let recorder = match start_of(app, &permit, &id, terminal) {
         Some(start) => Some(Recorder::create(&app.config.recording, start, recorder_failed).await?),
         None => None,
     };
     let row = row_of(app, &permit, &id, recorder.as_ref());
+    let fingerprint = key.fingerprint(russh::keys::HashAlg::Sha256).to_string();
+    let tx = match rows(app, &row, &draft, fingerprint).await {
+        Ok(tx) => tx,
+        Err(error) => {
+            recorder.map(Recorder::discard).transpose()?;
+            return Err(error.into());
+        }
+    };
+    if let Err(error) = tx.commit(row.opened, opened(&permit, beside, &row, draft.serial())).await {
+        // Only the store knows whether that has happened. A file that no row names would never be sealed.
+        match app.store.session(&id).await {
+            Ok(Some(_)) => end(app, row, recorder, ended("store")).await?,
+            Ok(None) => drop(recorder.map(Recorder::discard).transpose()?),
+            Err(error) => {
+                tracing::error!(%error, session.id = %id, "whether a session is in the store is unknown")
+            }
+        }
+        return Err(error.into());
+    }
+    match app.signer.sign(&draft, &app.random, app.clock.now()).await {
+        Ok(certificate) => Ok(OpenSession { id, permit, recorder, key, certificate, row }),
+        Err(error) => {
+            end(app, row, recorder, ended("signer")).await?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Session and certificate as they will be in the store.
+async fn rows(app: &App, row: &SessionRow, draft: &Draft, fingerprint: String) -> Result<Tx, StoreError> {
     let mut tx = app.store.begin().await?;
-    tx.insert_session(&row).await?;
+    tx.insert_session(row).await?;
     tx.insert_certificate(&CertificateRow {
         serial: draft.serial(),
         kind: "target",
-        sign_in: permit.caller().sign_in().clone(),
-        session: Some(id.clone()),
+        sign_in: row.sign_in.clone(),
+        session: Some(row.id.clone()),
         key_id: draft.key_id().into(),
-        key_fingerprint: key.fingerprint(russh::keys::HashAlg::Sha256).to_string(),
+        key_fingerprint: fingerprint,
         principals: draft.principals().join(","),
         valid_after: draft.valid_after(),
         valid_before: draft.valid_before(),
     })
     .await?;
-    tx.commit(row.opened, opened(&permit, beside, &row, draft.serial())).await?;
-    let certificate = app.signer.sign(&draft, &app.random, app.clock.now()).await?;
-    Ok(OpenSession { id, permit, recorder, key, certificate, row })
+    Ok(tx)
 }
 
-/// Ends a session: seals its recording and writes row and audit entry.
+fn ended(reason: &'static str) -> Outcome {
+    Outcome { reason, ..Outcome::default() }
+}
+
+/// Ends a session: seals its recording and writes row and audit entry. A store that is out of order is tried again for
+/// about half a minute, for what is open at the next start is taken for interrupted.
 pub async fn close(app: &App, session: OpenSession, outcome: Outcome) -> Result<(), SessionError> {
-    let OpenSession { mut row, recorder, .. } = session;
+    let OpenSession { row, recorder, .. } = session;
+    end(app, row, recorder, outcome).await
+}
+
+async fn end(
+    app: &App,
+    mut row: SessionRow,
+    recorder: Option<Recorder>,
+    outcome: Outcome,
+) -> Result<(), SessionError> {
     let mut reason = outcome.reason;
     let mut failed = None;
     if let Some(recorder) = recorder {
@@ -157,15 +207,28 @@ pub async fn close(app: &App, session: OpenSession, outcome: Outcome) -> Result<
         bytes_out: outcome.bytes_out,
         recording_sha256: row.recording_sha256.clone(),
     };
-    let mut tx = app.store.begin().await?;
-    if tx.close_session(&row).await? {
-        tx.commit(now, event).await?;
+    let mut pause = CLOSE_PAUSE_MIN;
+    while let Err(error) = write_end(app, &row, now, event.clone()).await {
+        if pause > CLOSE_PAUSE_MAX {
+            return Err(error.into());
+        }
+        tracing::warn!(%error, session.id = %row.id, "a session cannot be closed in the store yet");
+        sleep(pause).await;
+        pause *= 2;
     }
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
+async fn write_end(app: &App, row: &SessionRow, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
+    let mut tx = app.store.begin().await?;
+    if tx.close_session(row).await? {
+        tx.commit(now, event).await?;
+    }
+    Ok(())
+}
+
 /// What the certificate permits at the target: what was permitted here, and nothing else.
-fn permissions(permit: &Permit, terminal: Option<&Terminal>, beside: &[Permit]) -> Permissions {
+fn permissions(permit: &Permit, beside: &[Permit]) -> Permissions {
     let has = |act: &Act| beside.iter().any(|permit| permit.ask().act == *act);
     let forwards = matches!(
         permit.ask().act,
@@ -174,7 +237,8 @@ fn permissions(permit: &Permit, terminal: Option<&Terminal>, beside: &[Permit]) 
             | Act::RemoteForward { .. }
             | Act::RemoteSocket { .. }
     );
-    Permissions { pty: terminal.is_some(), forwards, agent: has(&Act::Agent), x11: has(&Act::X11) }
+    let pty = matches!(permit.ask().act, Act::Shell { pty: true } | Act::Exec { pty: true, .. });
+    Permissions { pty, forwards, agent: has(&Act::Agent), x11: has(&Act::X11) }
 }
 
 /// The key id, which sshd logs: it names the person and joins to session and sign-in.

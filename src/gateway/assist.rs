@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use russh::ChannelWriteHalf;
 use russh::server::Msg;
+use russh::{Channel, ChannelWriteHalf};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use super::limits::{ANSWER_GRACE, FAREWELL, REQUEST_GRACE};
 use crate::app::App;
 use crate::flow::Caller;
 use crate::policy;
@@ -84,13 +87,31 @@ fn targets(text: &mut String, app: &App, caller: &Caller) {
     }
 }
 
-/// Sends the answer and ends the channel.
-pub(super) async fn send(write: ChannelWriteHalf<Msg>, answer: Answer) {
+/// Attends to one channel until it has its answer, or the client closes it, or takes too long over either.
+pub(super) async fn attend(channel: Channel<Msg>, answer: oneshot::Receiver<Answer>) {
+    let (mut read, write) = channel.split();
+    let answering = async {
+        if let Ok(Ok(answer)) = timeout(REQUEST_GRACE, answer).await
+            && timeout(ANSWER_GRACE, send(&write, answer)).await.is_err()
+        {
+            tracing::debug!("the client did not take the answer");
+        }
+        if !matches!(timeout(FAREWELL, write.close()).await, Ok(Ok(()))) {
+            tracing::debug!("the client was gone already");
+        }
+    };
+    tokio::select! {
+        () = answering => {}
+        // What is typed at us is thrown away; a full queue would stop the whole connection.
+        () = async { while read.wait().await.is_some() {} } => {}
+    }
+}
+
+async fn send(write: &ChannelWriteHalf<Msg>, answer: Answer) {
     let sent = async {
         write.data_bytes(Bytes::from(answer.text)).await?;
         write.exit_status(answer.exit_status).await?;
-        write.eof().await?;
-        write.close().await
+        write.eof().await
     };
     if let Err(error) = sent.await {
         tracing::debug!(%error, "the client did not take the answer");

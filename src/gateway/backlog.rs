@@ -57,6 +57,18 @@ impl<T> Backlog<T> {
         Ok(held)
     }
 
+    /// Puts `item` in the place of the last one that waits, if that is of the same kind; gives it back otherwise.
+    pub(super) fn replace_last(&self, item: T, same: impl FnOnce(&T) -> bool) -> Option<T> {
+        let mut queue = self.queue();
+        match queue.items.back_mut() {
+            Some((last, _)) if same(last) => {
+                *last = item;
+                None
+            }
+            _ => Some(item),
+        }
+    }
+
     /// Nothing more will be pushed; `pop` answers `None` once the queue is empty.
     pub(super) fn close(&self) {
         self.queue().closed = true;
@@ -99,9 +111,11 @@ mod tests {
         assert_eq!(backlog.push('c', 1), Err(Overflow), "popped is not written");
         assert_eq!(backlog.written(10), BACKLOG_CAP - 10);
         assert_eq!(backlog.push('c', 1), Ok(BACKLOG_CAP - 9));
+        assert_eq!(backlog.replace_last('x', |last| *last == 'b'), Some('x'));
+        assert_eq!(backlog.replace_last('d', |last| *last == 'c'), None);
         backlog.close();
         assert_eq!(backlog.pop().await.map(|i| i.0), Some('b'));
-        assert_eq!(backlog.pop().await.map(|i| i.0), Some('c'));
+        assert_eq!(backlog.pop().await.map(|i| i.0), Some('d'));
         assert_eq!(backlog.pop().await, None);
     }
 }

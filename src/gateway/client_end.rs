@@ -2,6 +2,7 @@
 //! line. What passes in between is the relay's matter.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, server};
@@ -9,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::backlog::{Backlog, Overflow};
-use super::limits::FAREWELL;
+use super::limits::{FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, UNAUTHORISED_CAP, WEIGHTLESS_MAX};
 use super::pressure::{Gauge, Pressure};
 use super::relay::STDERR;
 
@@ -19,6 +20,31 @@ pub(super) enum FromClient {
     Eof,
     Resize { columns: u32, rows: u32, width: u32, height: u32 },
     Signal(Sig),
+}
+
+impl FromClient {
+    /// Bytes of what a client chose the length of.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Signal(signal) => name(signal).len(),
+            Self::Eof | Self::Resize { .. } => 0,
+        }
+    }
+
+    /// Not passed on: no bytes at all, or a signal of no known kind of name.
+    fn means_nothing(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Signal(signal) => name(signal).len() > SIGNAL_NAME_MAX,
+            Self::Eof | Self::Resize { .. } => false,
+        }
+    }
+}
+
+/// What a signal that SSH does not know is called; empty for one that it does.
+pub(super) fn name(signal: &Sig) -> &str {
+    if let Sig::Custom(name) = signal { name } else { "" }
 }
 
 /// The client's side of a channel: what it has sent so far waits in `backlog`.
@@ -32,6 +58,8 @@ pub(super) struct ClientEnd {
     /// Cancelled when the client closed the channel, vanished, or sent more than the cap.
     pub(super) gone: CancellationToken,
     pub(super) overflowed: CancellationToken,
+    /// Set when what was asked for is allowed: until then less may wait.
+    pub(super) authorised: Arc<AtomicBool>,
     /// Ends the reader when this end is dropped.
     pub(super) _done: DropGuard,
 }
@@ -66,7 +94,9 @@ pub(super) async fn read_client(
     gone: CancellationToken,
     overflowed: CancellationToken,
     done: CancellationToken,
+    authorised: Arc<AtomicBool>,
 ) {
+    let mut weightless = 0;
     loop {
         let next = tokio::select! {
             next = read.wait() => next,
@@ -74,31 +104,38 @@ pub(super) async fn read_client(
             () = done.cancelled() => return,
         };
         let Some(message) = next else { break };
-        let pushed = match message {
-            ChannelMsg::Data { data } => {
-                let bytes = data.len();
-                let fits = gauge.add(bytes);
-                backlog
-                    .push(FromClient::Bytes(data), bytes)
-                    .and_then(|held| fits.then_some(held).ok_or(Overflow))
-            }
-            ChannelMsg::Eof => backlog.push(FromClient::Eof, 0),
-            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => backlog.push(
-                FromClient::Resize {
-                    columns: col_width,
-                    rows: row_height,
-                    width: pix_width,
-                    height: pix_height,
-                },
-                0,
-            ),
-            ChannelMsg::Signal { signal } => backlog.push(FromClient::Signal(signal), 0),
+        let item = match message {
+            ChannelMsg::Data { data } => FromClient::Bytes(data),
+            ChannelMsg::Eof => FromClient::Eof,
+            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => FromClient::Resize {
+                columns: col_width,
+                rows: row_height,
+                width: pix_width,
+                height: pix_height,
+            },
+            ChannelMsg::Signal { signal } => FromClient::Signal(signal),
             ChannelMsg::Close => break,
             // Requests are answered in the door's callbacks, where replies keep their order; what is left means nothing
             // from a client (extended data, exit status) and goes nowhere.
-            _ => Ok(0),
+            _ => continue,
         };
-        if pushed == Err(Overflow) {
+        let bytes = item.bytes();
+        weightless = if bytes > 0 || gauge.bytes() == 0 { 0 } else { weightless + 1 };
+        if weightless <= WEIGHTLESS_MAX && item.means_nothing() {
+            continue;
+        }
+        let item = match item {
+            // Only the newest size matters.
+            resize @ FromClient::Resize { .. } => {
+                backlog.replace_last(resize, |last| matches!(last, FromClient::Resize { .. }))
+            }
+            other => Some(other),
+        };
+        let Some(item) = item else { continue };
+        let weight = bytes + ITEM_WEIGHT;
+        let fits = gauge.add(weight) && weightless <= WEIGHTLESS_MAX;
+        let fits = fits && (authorised.load(Ordering::Relaxed) || gauge.bytes() <= UNAUTHORISED_CAP);
+        if backlog.push(item, weight) == Err(Overflow) || !fits {
             overflowed.cancel();
             break;
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use russh::{MethodKind, server};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
@@ -56,7 +56,8 @@ pub(super) async fn serve(
         authenticated.clone(),
         Arc::clone(&pairing),
     );
-    let started = timeout(grace, server::run_stream(config, paced, Door::Outer(Box::new(outer)))).await;
+    let first = grace.min(limits::FIRST_REQUEST);
+    let started = timeout(first, server::run_stream(config, paced, Door::Outer(Box::new(outer)))).await;
     let running = match started {
         Ok(Ok(running)) => running,
         Ok(Err(error)) => return tracing::debug!(%from, %error, "not an SSH client"),
@@ -64,13 +65,18 @@ pub(super) async fn serve(
     };
     tokio::pin!(running);
     let login = async {
-        inner::grace(&authenticated, grace).await;
-        if pairing.begun.load(Ordering::Relaxed) {
-            inner::grace(&authenticated, limits::PAIRING_MAX).await;
+        tokio::select! {
+            () = inner::grace(&pairing.asked, first) => {}
+            () = inner::grace(&authenticated, grace) => {
+                if pairing.begun.load(Ordering::Relaxed) {
+                    inner::grace(&authenticated, limits::PAIRING_MAX).await;
+                }
+            }
         }
     };
     let mut waiting = Some(waiting);
-    tokio::pin!(login);
+    let signed_out = signed_out(&shared, &authenticated, &pairing);
+    tokio::pin!(login, signed_out);
     let result = loop {
         tokio::select! {
             result = &mut running => break result,
@@ -80,9 +86,25 @@ pub(super) async fn serve(
                 kill.cancel();
                 break (&mut running).await;
             }
+            () = &mut signed_out => {
+                kill.cancel();
+                break (&mut running).await;
+            }
         }
     };
     aftermath(&shared.app, result, authenticated.is_cancelled(), &overheard, &pairing, from).await;
+}
+
+/// Ready when the sign-in of whoever is recognised has ended, and the sessions have had time to say so.
+async fn signed_out(shared: &Shared, authenticated: &CancellationToken, pairing: &Pairing) {
+    authenticated.cancelled().await;
+    let Some((id, expires)) = pairing.who.get() else { return };
+    let watch = shared.watch_sign_in(id);
+    tokio::select! {
+        () = watch.ended.cancelled() => {}
+        () = sleep(expires.since(shared.app.clock.now())) => {}
+    }
+    sleep(limits::SIGN_IN_FAREWELL).await;
 }
 
 /// What is left to write down when a connection is over: refusals that only the log told of, and the end of a sign-in

@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use super::backlog::Backlog;
 use super::forward::Forwards;
 use super::limits::{
-    CHANNELS_MAX, COMMAND_MAX, ENV_MAX, ENV_VALUE_MAX, REQUEST_GRACE, X11_COOKIE_MAX, X11_NAME_MAX,
+    CHANNELS_MAX, COMMAND_MAX, ENV_MAX, ENV_VALUE_MAX, REQUEST_GRACE, SUBSYSTEM_NAME_MAX, X11_COOKIE_MAX,
+    X11_NAME_MAX,
 };
 use super::pressure::{Gauge, Pressure};
 use super::relay::{ClientEnd, read_client};
@@ -144,6 +145,7 @@ impl Desk {
             pressure: Arc::clone(&self.pressure),
             gone: self.over.child_token(),
             overflowed: CancellationToken::new(),
+            authorised: Arc::default(),
             _done: done.clone().drop_guard(),
         };
         self.tasks.spawn(read_client(
@@ -153,6 +155,7 @@ impl Desk {
             end.gone.clone(),
             end.overflowed.clone(),
             done,
+            Arc::clone(&end.authorised),
         ));
         let (shared, route) = (Arc::clone(&self.shared), self.route.clone());
         let forwards = Arc::clone(&self.forwards);
@@ -222,14 +225,21 @@ impl Desk {
 
     /// `shell`, `exec`, `subsystem`: false when the channel runs something already or the request is over a limit.
     pub(super) fn start(&mut self, id: ChannelId, program: Program) -> bool {
-        if matches!(&program, Program::Exec(command) if command.len() > COMMAND_MAX) {
+        let fits = match &program {
+            Program::Shell => true,
+            Program::Exec(command) => command.len() <= COMMAND_MAX,
+            Program::Subsystem(name) => name.len() <= SUBSYSTEM_NAME_MAX,
+        };
+        if !fits {
             return false;
         }
         let Some(open) = self.channels.get_mut(&id) else { return false };
         let Some(start) = open.start.take() else { return false };
+        // The policy judges terminals of shells and commands; a subsystem has none.
+        let pty = open.pty.take().filter(|_| !matches!(program, Program::Subsystem(_)));
         let request = Request {
             program,
-            pty: open.pty.take(),
+            pty,
             agent: open.agent.take(),
             x11: open.x11.take(),
             env: std::mem::take(&mut open.env),

@@ -57,7 +57,10 @@ impl Handler for Door {
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
         Ok(match self {
-            Self::Outer(_) => Auth::reject(),
+            Self::Outer(outer) => {
+                outer.asked();
+                Auth::reject()
+            }
             Self::Inner(inner) => inner.log_in(user),
         })
     }
@@ -68,6 +71,9 @@ impl Handler for Door {
         _user: &str,
         _key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
+        if let Self::Outer(outer) = self {
+            outer.asked();
+        }
         Ok(Auth::reject())
     }
 

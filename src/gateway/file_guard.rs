@@ -116,7 +116,11 @@ impl FileGuard {
                     client.gauge.sub(weight);
                     client.backlog.written(weight);
                 }
-                Some((FromClient::Eof, _)) => self.ended.store(true, Ordering::Relaxed),
+                Some((FromClient::Eof, weight)) => {
+                    self.ended.store(true, Ordering::Relaxed);
+                    client.gauge.sub(weight);
+                    client.backlog.written(weight);
+                }
                 Some(other) => return Ok(Some(other)),
             }
         }

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use russh::server::{self, Auth, Msg};
 use russh::{Channel, MethodKind};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Route};
 use super::door::Door;
-use super::jump::{Budget, JumpStream};
-use super::limits::{FAREWELL, INNER_GRACE};
+use super::jump::JumpStream;
+use super::limits::{FAREWELL, INNER_GRACE, JUMP_END};
 use super::overheard::Overheard;
-use super::pressure::{Brake, Paced, Pressure};
+use super::pressure::{Brake, Budget, Paced, Pressure};
 use super::shared::Shared;
 use super::wire;
 use crate::flow::Caller;
@@ -65,10 +65,16 @@ pub(super) async fn serve(
     kill: CancellationToken,
 ) {
     let (read, write) = channel.split();
-    let (stream, intake) = JumpStream::over(read, &write, budget, kill.clone());
+    let (stream, intake) = JumpStream::over(read, &write, budget.clone(), kill.clone());
     tokio::select! {
-        () = speak(shared, caller, target, stream, &kill) => {}
-        () = async { intake.await; std::future::pending().await } => {}
+        () = speak(shared, caller, target, (stream, budget), &kill) => {}
+        () = async {
+            intake.await;
+            // The inner connection reads the end and ends, unless it is stuck in a write.
+            sleep(JUMP_END).await;
+            kill.cancel();
+            std::future::pending().await
+        } => {}
     }
     if !matches!(timeout(FAREWELL, write.close()).await, Ok(Ok(()))) {
         tracing::debug!("the client was gone already");
@@ -79,7 +85,7 @@ async fn speak(
     shared: Arc<Shared>,
     caller: Caller,
     target: TargetName,
-    stream: JumpStream,
+    (stream, budget): (JumpStream, Budget),
     kill: &CancellationToken,
 ) {
     let certificate = match shared.host_certificate(&[target.to_string()]).await {
@@ -87,7 +93,7 @@ async fn speak(
         Err(error) => return tracing::error!(%error, target = %target, "no host certificate for a jump"),
     };
     let config = wire::server(&shared.host_key, certificate, &[MethodKind::None]);
-    let pressure = Arc::new(Pressure::default());
+    let pressure = Arc::new(Pressure::within(budget));
     let over = CancellationToken::new();
     let authenticated = CancellationToken::new();
     let overheard = Arc::new(Overheard::default());

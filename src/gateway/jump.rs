@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -19,7 +18,8 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use super::limits::{BACKLOG_CAP, BACKLOG_ITEMS_CAP, CONNECTION_CAP};
+use super::limits::{BACKLOG_CAP, BACKLOG_ITEMS_CAP};
+use super::pressure::Budget;
 
 #[derive(Default)]
 struct Waiting {
@@ -27,10 +27,6 @@ struct Waiting {
     bytes: usize,
     ended: bool,
 }
-
-/// Bytes that wait in all jump channels of one connection.
-#[derive(Clone, Default)]
-pub(super) struct Budget(Arc<AtomicUsize>);
 
 /// What came in and was not read yet.
 struct Intake {
@@ -46,13 +42,11 @@ impl Intake {
 
     /// False when the cap is reached.
     fn push(&self, piece: Bytes) -> bool {
-        let all = self.budget.0.fetch_add(piece.len(), Ordering::Relaxed) + piece.len();
+        let all_fit = self.budget.add(piece.len());
         let mut waiting = self.waiting();
         waiting.bytes += piece.len();
         waiting.pieces.push_back(piece);
-        let fits = all <= CONNECTION_CAP
-            && waiting.bytes <= BACKLOG_CAP
-            && waiting.pieces.len() <= BACKLOG_ITEMS_CAP;
+        let fits = all_fit && waiting.bytes <= BACKLOG_CAP && waiting.pieces.len() <= BACKLOG_ITEMS_CAP;
         drop(waiting);
         self.reader.wake();
         fits
@@ -66,7 +60,7 @@ impl Intake {
 
 impl Drop for Intake {
     fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.waiting().bytes, Ordering::Relaxed);
+        self.budget.sub(self.waiting().bytes);
     }
 }
 
@@ -98,6 +92,8 @@ impl JumpStream {
 async fn take_in(mut read: ChannelReadHalf, intake: Arc<Intake>, kill: CancellationToken) {
     while let Some(message) = read.wait().await {
         match message {
+            // An empty piece would read as the end of the stream.
+            ChannelMsg::Data { data } if data.is_empty() => {}
             ChannelMsg::Data { data } if intake.push(data.clone()) => {}
             ChannelMsg::Data { .. } => {
                 tracing::warn!("a jump channel sends without end; it is cut off");
@@ -124,7 +120,7 @@ impl AsyncRead for JumpStream {
             waiting.pieces.pop_front();
         }
         waiting.bytes = waiting.bytes.saturating_sub(count);
-        self.intake.budget.0.fetch_sub(count, Ordering::Relaxed);
+        self.intake.budget.sub(count);
         Poll::Ready(Ok(()))
     }
 }

@@ -26,7 +26,16 @@ pub(super) const BACKLOG_CAP: usize = 64 << 20;
 pub(super) const BACKLOG_ITEMS_CAP: usize = 1 << 20;
 /// Answers of ours that an sftp client has not taken, bytes, above which nothing more of it is read.
 pub(super) const ANSWERS_HELD: usize = 256 << 10;
-/// All backlogs of one client connection together above this end the channel that grows, bytes. russh does not hold a
+/// What every message in a backlog weighs besides its bytes, for what it costs to keep.
+pub(super) const ITEM_WEIGHT: usize = 128;
+/// Messages without bytes that may wait in a backlog in a row; more end the channel.
+pub(super) const WEIGHTLESS_MAX: u32 = 1000;
+/// Bytes in the name of a signal.
+pub(super) const SIGNAL_NAME_MAX: usize = 32;
+/// Bytes that may wait for a program that is not authorised yet. A client that stops when it is told to has sent a window
+/// and what makes a backlog congested, and some more on the way.
+pub(super) const UNAUTHORISED_CAP: usize = 4 << 20;
+/// All that waits for one TCP client together above this ends the channel that grows, bytes. russh does not hold a
 /// peer to its window, so honest flow control alone is no bound.
 pub(super) const CONNECTION_CAP: usize = 128 << 20;
 /// Nap between reads from a client while a backlog towards a target is congested.
@@ -76,15 +85,33 @@ pub(super) const ENV_MAX: usize = 64;
 pub(super) const ENV_VALUE_MAX: usize = 4096;
 /// Bytes in one command line.
 pub(super) const COMMAND_MAX: usize = 128 * 1024;
+/// Bytes in the name of a subsystem (RFC 4251 section 6).
+pub(super) const SUBSYSTEM_NAME_MAX: usize = 64;
 /// Rejected log-in attempts of one connection (an agent full of keys needs some).
 pub(super) const AUTH_ATTEMPTS_MAX: usize = 16;
 
 /// Connections of one network (an IPv4 address, an IPv6 /64) that may be unauthenticated at once.
 pub(super) const UNAUTHENTICATED_OF_ONE_MAX: usize = 24;
+/// Connections of one sign-in at once (Ansible opens one for each of its forks).
+pub(super) const CONNECTIONS_OF_ONE_MAX: usize = 128;
+/// How long a connection outlives its sign-in: its sessions tell their clients.
+pub(super) const SIGN_IN_FAREWELL: Duration = Duration::from_secs(2);
+/// How long a peer may take nothing of what is written to it.
+pub(super) const WRITE_STUCK_MAX: Duration = Duration::from_secs(90);
+/// How long a peer may keep a connection open that we have ended.
+pub(super) const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+/// Time from the connection to the first request to authenticate. A person may compare a fingerprint in it.
+pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(30);
+/// How often refused connections are logged.
+pub(super) const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
 /// Time from the jump channel to the end of the inner handshake.
 pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
+/// Time the inner connection has to end once its jump channel has.
+pub(super) const JUMP_END: Duration = Duration::from_secs(5);
 /// Time from a channel to its shell, exec or subsystem request.
 pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(60);
+/// Time the bastion's own answers may take to be taken.
+pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// Time a last message to the client may take.
 pub(super) const FAREWELL: Duration = Duration::from_millis(700);
 /// Time the end of a channel may take on its way to a target.

@@ -32,7 +32,7 @@ use std::time::Duration;
 use russh::keys::ssh_key::PrivateKey;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +41,10 @@ use shared::Shared;
 
 /// How often the store is asked which sign-ins have ended, while sessions are open.
 const ENDED_POLL: Duration = Duration::from_millis(500);
+/// How long it may take to answer.
+const ENDED_PATIENCE: Duration = Duration::from_secs(10);
+/// How long sessions go on while it does not say so.
+const ENDED_UNSEEN_MAX: Duration = Duration::from_secs(30);
 
 /// Serves SSH on `listener` until `stop` is cancelled; then tells the sessions, gives them `limits::DRAIN`, and joins.
 pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: CancellationToken) {
@@ -52,6 +56,7 @@ pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: 
     let watcher = tasks.spawn(watch_sign_ins(Arc::clone(&shared), stop.clone()));
     let open = Arc::new(Semaphore::new(shared.app.config.ssh.connections_max));
     let unauthenticated = Arc::new(places::Places::new(shared.app.config.ssh.unauthenticated_max));
+    let (mut refused, mut logged) = (0, None::<Instant>);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -66,14 +71,18 @@ pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: 
                 continue;
             }
         };
+        let kill = connections_end.child_token();
         let (Ok(place), Some(waiting)) =
-            (Arc::clone(&open).try_acquire_owned(), unauthenticated.take(peer.ip()))
+            (Arc::clone(&open).try_acquire_owned(), unauthenticated.take(peer.ip(), &kill))
         else {
-            tracing::warn!(from = %peer, "connection refused: too many are open");
+            refused += 1;
+            if logged.is_none_or(|at| at.elapsed() >= limits::REFUSALS_LOGGED) {
+                tracing::warn!(from = %peer, connections = refused, "connections refused: too many are open");
+                (refused, logged) = (0_u64, Some(Instant::now()));
+            }
             continue;
         };
         let shared = Arc::clone(&shared);
-        let kill = connections_end.child_token();
         tasks.spawn(async move {
             connection::serve(shared, stream, peer, waiting, kill).await;
             drop(place);
@@ -94,10 +103,13 @@ pub async fn serve(app: App, host_key: PrivateKey, listener: TcpListener, stop: 
 }
 
 /// Closes the sessions of sign-ins that have ended, whoever ended them: this process, another one, or the command line.
+/// When that cannot be seen for [`ENDED_UNSEEN_MAX`], all of them: unknown means no.
 async fn watch_sign_ins(shared: Arc<Shared>, stop: CancellationToken) {
     let app = &shared.app;
-    let mut since = app.clock.now();
     let mut ended_here = app.desk.ended();
+    let mut polls = tokio::time::interval(ENDED_POLL);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = Instant::now();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -106,20 +118,24 @@ async fn watch_sign_ins(shared: Arc<Shared>, stop: CancellationToken) {
                 shared.sign_in_ended(&id);
                 continue;
             },
-            () = tokio::time::sleep(ENDED_POLL) => {}
+            _ = polls.tick() => {}
         }
-        let now = app.clock.now();
-        if !shared.has_sessions() {
-            since = now;
-            continue;
-        }
-        // Asking a little into the past costs nothing and covers clocks that differ between nodes.
-        match app.store.sign_ins_ended_since(since.minus(Duration::from_secs(10))).await {
-            Ok(ended) => {
-                ended.iter().for_each(|id| shared.sign_in_ended(id));
-                since = now;
+        let held = shared.live_sign_ins();
+        let asked = Instant::now();
+        match timeout(ENDED_PATIENCE, app.store.sign_ins_not_ended(&held)).await {
+            Ok(Ok(live)) => {
+                seen = asked;
+                held.iter().filter(|id| !live.contains(id)).for_each(|id| shared.sign_in_ended(id));
             }
-            Err(error) => tracing::error!(%error, "cannot see which sign-ins have ended"),
+            Ok(Err(error)) => tracing::error!(%error, "cannot see which sign-ins have ended"),
+            Err(_) => tracing::error!("cannot see which sign-ins have ended: the store does not answer"),
+        }
+        if seen.elapsed() >= ENDED_UNSEEN_MAX {
+            tracing::error!(
+                sign_ins = held.len(),
+                "which sign-ins have ended cannot be seen; closing all sessions"
+            );
+            held.iter().for_each(|id| shared.sign_in_ended(id));
         }
     }
 }

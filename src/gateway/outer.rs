@@ -10,27 +10,33 @@ use std::sync::{Arc, OnceLock};
 
 use russh::keys::ssh_key::Certificate;
 use russh::server::{self, Auth, Msg};
-use russh::{Channel, ChannelId, ChannelWriteHalf, MethodKind, MethodSet};
+use russh::{Channel, ChannelId, MethodKind, MethodSet};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::desk::{Desk, Program, Route};
-use super::jump::Budget;
 use super::limits::{CHANNELS_MAX, JUMPS_MAX, PAIRING_ASKS, PAIRING_LOOKS, PAIRING_PAUSE};
 use super::overheard::Overheard;
 use super::pressure::Pressure;
-use super::shared::Shared;
+use super::shared::{ConnectionPlace, Shared};
 use super::{assist, inner};
 use crate::flow::{Caller, recognise, sign_in};
 use crate::ids::{PendingId, SignInId};
 use crate::names::{LoginName, TargetName};
+use crate::policy;
+use crate::time::Timestamp;
 
 /// How far the pairing of one connection with a browser is.
 #[derive(Default)]
 pub(super) struct Pairing {
+    /// Cancelled when the client has asked to authenticate.
+    pub(super) asked: CancellationToken,
     /// Somebody is asked to open a page: the login grace is longer then.
     pub(super) begun: AtomicBool,
+    /// Who was recognised: under which sign-in, and when that ends by itself.
+    pub(super) who: OnceLock<(SignInId, Timestamp)>,
     /// The sign-in it came to. It is bound to this connection, and ends with it.
     pub(super) sign_in: OnceLock<SignInId>,
 }
@@ -54,10 +60,12 @@ pub(super) struct Outer {
     /// The person has been told why the pairing is over; nothing more is asked on this connection.
     parting: bool,
     caller: Option<Caller>,
+    place: Option<ConnectionPlace>,
     desk: Option<Desk>,
     jumps: TaskTracker,
-    jump_budget: Budget,
-    assisted: HashMap<ChannelId, ChannelWriteHalf<Msg>>,
+    /// Channels to the bastion itself that wait for their question.
+    assisted: HashMap<ChannelId, oneshot::Sender<assist::Answer>>,
+    help: TaskTracker,
 }
 
 impl Outer {
@@ -82,10 +90,11 @@ impl Outer {
             asked: 0,
             parting: false,
             caller: None,
+            place: None,
             desk: None,
             jumps: TaskTracker::new(),
-            jump_budget: Budget::default(),
             assisted: HashMap::new(),
+            help: TaskTracker::new(),
         }
     }
 
@@ -105,8 +114,14 @@ impl Outer {
         }
     }
 
+    /// The client has asked to authenticate, in whatever way.
+    pub(super) fn asked(&self) {
+        self.pairing.asked.cancel();
+    }
+
     /// Judges a certificate whose key the client has proved to hold.
     pub(super) async fn certificate(&mut self, user: &str, shown: &Certificate) -> Auth {
+        self.asked();
         match recognise::recognise_certificate(&self.shared.app, shown, self.from).await {
             Ok(caller) => self.accept(user, caller),
             Err(error) => {
@@ -125,6 +140,14 @@ impl Outer {
                 _ => return Auth::reject(),
             },
         };
+        let Some(place) = self.shared.connection_of(caller.sign_in()) else {
+            tracing::warn!(from = %self.from, who = %caller.identity().reference(), "too many connections of one sign-in");
+            return Auth::reject();
+        };
+        self.place = Some(place);
+        if self.pairing.who.set((caller.sign_in().clone(), caller.sign_in_expires())).is_err() {
+            return Auth::reject();
+        }
         self.desk = route.map(|route| {
             Desk::new(Arc::clone(&self.shared), route, Arc::clone(&self.pressure), self.over.clone())
         });
@@ -134,6 +157,7 @@ impl Outer {
 
     /// keyboard-interactive (RFC 4256): shows where to confirm, then waits for it.
     pub(super) async fn pairing(&mut self, user: &str, answered: bool) -> Auth {
+        self.asked();
         if self.parting {
             // What is left is what the client has tried before, so that it ends. (OpenSSH takes an empty list for all.)
             let left = MethodSet::from(&[MethodKind::PublicKey][..]);
@@ -205,8 +229,11 @@ impl Outer {
         }
         let target: TargetName =
             host.to_ascii_lowercase().parse().map_err(|e: crate::names::BadName| e.to_string())?;
-        let expected =
-            self.shared.app.policy().targets.get(&target).map_or(22, |known| u32::from(known.port));
+        // Who may not go there does not learn whether it is there.
+        let policy = self.shared.app.policy();
+        let open = policy::targets_for(&policy, caller.identity());
+        let known = policy.targets.get(&target).filter(|_| open.iter().any(|(name, _)| *name == target));
+        let expected = known.map_or(22, |known| u32::from(known.port));
         if port != 22 && port != expected {
             return Err(format!("{target} is not reached by port {port}; leave the port out"));
         }
@@ -214,19 +241,17 @@ impl Outer {
             return Err(format!("at most {JUMPS_MAX} hosts at once over one connection"));
         }
         let (shared, kill) = (Arc::clone(&self.shared), self.over.child_token());
-        self.jumps.spawn(inner::serve(shared, caller, target, channel, self.jump_budget.clone(), kill));
+        self.jumps.spawn(inner::serve(shared, caller, target, channel, self.pressure.budget().clone(), kill));
         Ok(())
     }
 
     /// A session channel to the bastion itself: there is no shell here, only answers.
     pub(super) fn open_assistance(&mut self, channel: Channel<Msg>) -> bool {
-        let room = self.assisted.len() < CHANNELS_MAX;
+        let room = self.help.len() < CHANNELS_MAX;
         if room {
-            let id = channel.id();
-            let (mut read, write) = channel.split();
-            self.assisted.insert(id, write);
-            // What is typed at us is thrown away; a full queue would stop the whole connection.
-            self.jumps.spawn(async move { while read.wait().await.is_some() {} });
+            let (tell, told) = oneshot::channel();
+            self.assisted.insert(channel.id(), tell);
+            self.help.spawn(assist::attend(channel, told));
         }
         room
     }
@@ -237,7 +262,7 @@ impl Outer {
 
     /// Answers `ssh bastion [COMMAND]`.
     pub(super) fn assist(&mut self, id: ChannelId, program: &Program) -> bool {
-        let (Some(write), Some(caller)) = (self.assisted.remove(&id), self.caller.as_ref()) else {
+        let (Some(tell), Some(caller)) = (self.assisted.remove(&id), self.caller.as_ref()) else {
             return false;
         };
         let answer = match program {
@@ -247,8 +272,7 @@ impl Outer {
             }
             Program::Subsystem(_) => return false,
         };
-        self.jumps.spawn(assist::send(write, answer));
-        true
+        tell.send(answer).is_ok()
     }
 }
 

@@ -22,10 +22,28 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::limits::{
-    BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, CONNECTION_CAP, TARGET_NAP_MAX, TARGET_NAP_MIN, TRICKLE,
-    TRICKLE_READ, WINDOW,
+    BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, CONNECTION_CAP, SHUTDOWN_MAX, TARGET_NAP_MAX, TARGET_NAP_MIN,
+    TRICKLE, TRICKLE_READ, WINDOW, WRITE_STUCK_MAX,
 };
 use super::overheard::Overheard;
+
+/// Bytes that wait anywhere on behalf of one TCP client: in its backlogs, in its jump channels, and in the backlogs of the
+/// connections inside those.
+#[derive(Clone, Default)]
+pub(super) struct Budget(Arc<AtomicUsize>);
+
+impl Budget {
+    /// So many more. False when that is too much.
+    #[must_use]
+    pub(super) fn add(&self, bytes: usize) -> bool {
+        self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= CONNECTION_CAP
+    }
+
+    /// So many less.
+    pub(super) fn sub(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// What is known about one client connection: all its channels together.
 #[derive(Default)]
@@ -36,11 +54,21 @@ pub(super) struct Pressure {
     uploads_congested: AtomicUsize,
     /// Writes to the client in progress.
     client_writes: AtomicUsize,
-    /// Bytes in all backlogs.
-    held: AtomicUsize,
+    /// Shared with every other connection over the same TCP connection.
+    budget: Budget,
 }
 
 impl Pressure {
+    /// Of a connection inside another.
+    pub(super) fn within(budget: Budget) -> Self {
+        Self { budget, ..Self::default() }
+    }
+
+    /// What all of the TCP connection draws on.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// The receive window to offer the client from now on.
     pub(super) fn window(&self) -> u32 {
         if self.congested.load(Ordering::Relaxed) > 0 { TRICKLE } else { WINDOW }
@@ -98,12 +126,12 @@ impl Gauge {
         if before <= BACKLOG_HIGH && before + bytes > BACKLOG_HIGH {
             self.congest(true);
         }
-        self.pressure.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= CONNECTION_CAP
+        self.pressure.budget.add(bytes)
     }
 
     /// So many bytes were written out.
     pub(super) fn sub(&self, bytes: usize) {
-        self.pressure.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.pressure.budget.sub(bytes);
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let after = before.saturating_sub(bytes);
         if before > BACKLOG_HIGH && after <= BACKLOG_HIGH {
@@ -112,6 +140,11 @@ impl Gauge {
         if before > BACKLOG_SLOW && after <= BACKLOG_SLOW {
             self.wake.wake();
         }
+    }
+
+    /// What came in and was not written out yet.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Nothing of it will be written out.
@@ -145,7 +178,7 @@ impl Gauge {
 impl Drop for Gauge {
     fn drop(&mut self) {
         let left = *self.bytes.get_mut();
-        self.pressure.held.fetch_sub(left, Ordering::Relaxed);
+        self.pressure.budget.sub(left);
         if left > BACKLOG_HIGH {
             self.congest(false);
         }
@@ -171,6 +204,10 @@ pub(super) struct Paced<S> {
     last_reads: [usize; 2],
     kill: Pin<Box<WaitForCancellationFutureOwned>>,
     killed: bool,
+    /// Ends when what is being written has not been taken for too long.
+    stuck: Option<Pin<Box<Sleep>>>,
+    /// Ends some time after our end of the stream: russh then waits for the peer's, for ever.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Paced<S> {
@@ -183,6 +220,8 @@ impl<S> Paced<S> {
             last_reads: [0; 2],
             kill: Box::pin(kill.clone().cancelled_owned()),
             killed: false,
+            stuck: None,
+            closing: None,
         }
     }
 
@@ -232,6 +271,19 @@ impl<S> Paced<S> {
         Poll::Pending
     }
 
+    /// Passes on what a write came to, but an error when writes have been pending for too long.
+    fn poll_stuck<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(WRITE_STUCK_MAX)));
+        match stuck.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
     fn poll_kill(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if !self.killed && self.kill.as_mut().poll(cx).is_ready() {
             self.killed = true;
@@ -247,6 +299,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.poll_kill(cx)?;
+        if self.closing.as_mut().is_some_and(|closing| closing.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Ok(()));
+        }
         if self.poll_nap(cx).is_pending() {
             return Poll::Pending;
         }
@@ -265,15 +320,60 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_kill(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.poll_stuck(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_kill(cx)?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.poll_stuck(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.closing.get_or_insert_with(|| Box::pin(sleep(SHUTDOWN_MAX)));
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn paced(room: usize) -> (Paced<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(room);
+        let brake = Brake::Client(Arc::default(), Arc::default());
+        (Paced::new(ours, brake, &CancellationToken::new()), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_gone_after_a_while() {
+        let (mut ours, mut theirs) = paced(8);
+        ours.write_all(b"12345678").await.unwrap();
+        let before = tokio::time::Instant::now();
+        let error = ours.write_all(b"9").await.unwrap_err();
+        assert_eq!((error.kind(), before.elapsed()), (io::ErrorKind::TimedOut, WRITE_STUCK_MAX));
+        // A slow one is not.
+        let (mut ours, slow) = paced(8);
+        theirs = slow;
+        let reading = async {
+            for _ in 0..100 {
+                sleep(WRITE_STUCK_MAX / 2).await;
+                theirs.read_u8().await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(ours.write_all(&[7; 100]), reading);
+        written.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_keeps_its_end_open_is_not_waited_for() {
+        let (mut ours, _theirs) = paced(8);
+        ours.shutdown().await.unwrap();
+        let before = tokio::time::Instant::now();
+        assert_eq!(ours.read(&mut [0; 8]).await.unwrap(), 0);
+        assert_eq!(before.elapsed(), SHUTDOWN_MAX);
     }
 }

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backlog::{Backlog, Overflow};
+use super::client_end::name;
 pub(super) use super::client_end::{ClientEnd, FromClient, read_client};
 use super::file_guard::FileGuard;
-use super::limits::{EOF_HELD, FAREWELL, TARGET_FAREWELL};
+use super::limits::{EOF_HELD, FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, TARGET_FAREWELL, WEIGHTLESS_MAX};
 use super::pressure::Gauge;
 use crate::flow::session::Outcome;
 use crate::inspect::sftp::Fault;
@@ -82,12 +84,20 @@ impl Ending {
     }
 }
 
-/// Limits and signals that end a session from outside.
-pub(super) struct Watch {
+/// What ends a session by itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
     pub(super) deadline: Instant,
     /// What the deadline is: the longest session, or the end of the sign-in.
     pub(super) at_deadline: Ending,
+    /// Longest silence.
     pub(super) idle: Duration,
+}
+
+/// Limits and signals that end a session from outside.
+pub(super) struct Watch {
+    /// As the policy has them now.
+    pub(super) limits: watch::Receiver<Limits>,
     pub(super) sign_in_ended: CancellationToken,
     /// Cancelled when the policy does not allow it any more; `objection` then says why.
     pub(super) overruled: CancellationToken,
@@ -97,16 +107,29 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Ready when something outside the relay ends the session, also before it runs.
+    /// Ready when something outside the relay ends the session, also before it runs. What was decided comes before what the
+    /// client did: whoever sends too much is gone, too.
     pub(super) async fn over(&self, client: &ClientEnd) -> Ending {
         tokio::select! {
+            biased;
             () = self.sign_in_ended.cancelled() => Ending::SignInEnded,
             () = self.overruled.cancelled() => Ending::Policy,
             () = self.recorder_failed.cancelled() => Ending::Recorder,
             () = self.drain.cancelled() => Ending::Drain,
             () = client.overflowed.cancelled() => Ending::Overflow,
             () = client.gone.cancelled() => Ending::ClientGone,
-            () = sleep_until(self.deadline) => self.at_deadline,
+            ending = self.too_long() => ending,
+        }
+    }
+
+    async fn too_long(&self) -> Ending {
+        let mut limits = self.limits.clone();
+        loop {
+            let Limits { deadline, at_deadline, .. } = *limits.borrow_and_update();
+            tokio::select! {
+                () = sleep_until(deadline) => return at_deadline,
+                () = changed(&mut limits) => {}
+            }
         }
     }
 
@@ -114,6 +137,13 @@ impl Watch {
     pub(super) fn text(&self, ending: Ending) -> Option<&str> {
         let objection = self.objection.get().filter(|_| ending == Ending::Policy);
         objection.map(String::as_str).or_else(|| ending.text())
+    }
+}
+
+/// Ready when there are other limits; never, when nobody is left to set any.
+async fn changed(limits: &mut watch::Receiver<Limits>) {
+    if limits.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -312,21 +342,25 @@ impl<'a> Relay<'a> {
 
     async fn watch(&self, watch: &Watch, overflowed: &CancellationToken) -> Ending {
         tokio::select! {
-            ending = watch.over(self.client) => ending,
+            biased;
             () = overflowed.cancelled() => Ending::Overflow,
-            () = self.idle(watch.idle) => Ending::Idle,
+            ending = watch.over(self.client) => ending,
+            () = self.idle(watch.limits.clone()) => Ending::Idle,
         }
     }
 
-    /// Ready when nothing has passed for `limit`. Sleeps from byte to byte, so an idle session costs one timer.
-    async fn idle(&self, limit: Duration) {
+    /// Ready when nothing has passed for too long. Sleeps from byte to byte, so an idle session costs one timer.
+    async fn idle(&self, mut limits: watch::Receiver<Limits>) {
         loop {
             let last = self.started + Duration::from_millis(self.last_byte_ms.load(Ordering::Relaxed));
-            let end = last + limit;
+            let end = last + limits.borrow_and_update().idle;
             if Instant::now() >= end {
                 return;
             }
-            sleep_until(end).await;
+            tokio::select! {
+                () = sleep_until(end) => {}
+                () = changed(&mut limits) => {}
+            }
         }
     }
 
@@ -348,9 +382,7 @@ impl<'a> Relay<'a> {
                 FromClient::Bytes(bytes) => {
                     self.count(&self.bytes_in, bytes.len());
                     self.record(|recorder| recorder.input(&bytes))?;
-                    let sent = self.target.data_bytes(bytes).await;
-                    self.client.gauge.sub(weight);
-                    sent
+                    self.target.data_bytes(bytes).await
                 }
                 FromClient::Eof => {
                     self.client_ended.store(true, Ordering::Relaxed);
@@ -364,6 +396,7 @@ impl<'a> Relay<'a> {
                 }
                 FromClient::Signal(signal) => self.target.signal(signal).await,
             };
+            self.client.gauge.sub(weight);
             self.client.backlog.written(weight);
             sent.map_err(|_| Ending::TargetGone)?;
         }
@@ -490,44 +523,55 @@ impl<'a> Relay<'a> {
         backlog: &Backlog<FromTarget>,
         overflowed: &CancellationToken,
     ) -> Result<(), Ending> {
+        let (mut ended, mut exited, mut weightless) = (false, false, 0);
         loop {
             let next = match early.take() {
                 Some(early) => Some(early),
                 None => read.wait().await,
             };
             let Some(message) = next else { break };
-            let (item, weight) = match message {
+            let item = match message {
                 ChannelMsg::Data { data } => {
-                    let weight = data.len();
-                    self.bytes_out.fetch_add(weight as u64, Ordering::Relaxed);
                     self.record(|recorder| recorder.output(&data))?;
-                    (FromTarget::Bytes(data), weight)
+                    FromTarget::Bytes(data)
                 }
                 ChannelMsg::ExtendedData { data, ext: STDERR } => {
-                    let weight = data.len();
-                    self.bytes_out.fetch_add(weight as u64, Ordering::Relaxed);
                     self.record(|recorder| recorder.error_output(&data))?;
-                    (FromTarget::Stderr(data), weight)
+                    FromTarget::Stderr(data)
                 }
-                ChannelMsg::Eof => (FromTarget::Eof, 0),
-                ChannelMsg::ExitStatus { exit_status } => (FromTarget::ExitStatus(exit_status), 0),
-                ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => (
+                ChannelMsg::Eof => FromTarget::Eof,
+                ChannelMsg::ExitStatus { exit_status } => FromTarget::ExitStatus(exit_status),
+                ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => {
                     FromTarget::ExitSignal {
                         signal: signal_name,
                         core_dumped,
                         message: error_message,
                         language: lang_tag,
-                    },
-                    0,
-                ),
+                    }
+                }
                 ChannelMsg::Close => break,
                 // Window adjustments are russh's; other requests of a target mean nothing to a client and are dropped.
                 _ => continue,
             };
-            if self.undelivered.load(Ordering::Relaxed) {
+            // Empty pieces mean nothing, and a program ends once.
+            let (weight, means_nothing) = match &item {
+                FromTarget::Bytes(bytes) | FromTarget::Stderr(bytes) => {
+                    self.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    (bytes.len(), bytes.is_empty())
+                }
+                FromTarget::Eof => (0, std::mem::replace(&mut ended, true)),
+                FromTarget::ExitStatus(_) => (0, std::mem::replace(&mut exited, true)),
+                FromTarget::ExitSignal { signal, message, language, .. } => {
+                    let long = name(signal).len() > SIGNAL_NAME_MAX;
+                    (message.len() + language.len(), long || std::mem::replace(&mut exited, true))
+                }
+            };
+            weightless = if means_nothing { weightless + 1 } else { 0 };
+            if weightless <= WEIGHTLESS_MAX && (means_nothing || self.undelivered.load(Ordering::Relaxed)) {
                 continue;
             }
-            let fits = self.download.add(weight);
+            let weight = weight + ITEM_WEIGHT;
+            let fits = self.download.add(weight) && weightless <= WEIGHTLESS_MAX;
             if backlog.push(item, weight) == Err(Overflow) || !fits {
                 overflowed.cancel();
                 return Ok(());

@@ -1,10 +1,11 @@
 //! One session, from the request on a channel to the sealed recording.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use russh::client::{self, Handle};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -13,13 +14,14 @@ use super::file_guard::FileGuard;
 use super::forward::{Forwards, Invitation};
 use super::limits::GUESTS_MAX;
 use super::pressure::Gauge;
-use super::relay::{ClientEnd, Ending, Relay, Watch};
+use super::relay::{ClientEnd, Ending, Limits, Relay, Watch};
 use super::shared::Shared;
 use super::upstream::{self, Trust, UpstreamError, Way};
+use crate::app::App;
 use crate::flow::authorize::{Permit, authorize, overruled};
 use crate::flow::session::{self as flow, OpenSession, Outcome, Terminal};
 use crate::policy::files::LiveRules;
-use crate::policy::{Act, Ask};
+use crate::policy::{Act, Ask, Policy, Refusal};
 
 /// What a session needs to run.
 pub(super) struct Run {
@@ -47,6 +49,7 @@ pub(super) async fn run(run: Run) {
         }
         Err(error) => return broken(&client, &shared, &error).await,
     };
+    client.authorised.store(true, Ordering::Relaxed);
     let recorder_failed = CancellationToken::new();
     let terminal = request.pty.as_ref().map(|pty| Terminal {
         term: pty.term.clone(),
@@ -61,11 +64,10 @@ pub(super) async fn run(run: Run) {
     };
     let started = Instant::now();
     let sign_in_left = route.caller.sign_in_expires().since(app.clock.now());
-    let longest = session.permit().session_max();
+    let sign_in_ends = started + sign_in_left;
+    let (renew, limits) = watch::channel(limits_of(app, session.permit(), started, sign_in_ends));
     let watch = Watch {
-        deadline: started + longest,
-        at_deadline: if longest >= sign_in_left { Ending::SignInEnded } else { Ending::SessionMax },
-        idle: session.permit().idle_max(),
+        limits,
         sign_in_ended: sign_in.ended.clone(),
         overruled: CancellationToken::new(),
         objection: Arc::default(),
@@ -73,24 +75,63 @@ pub(super) async fn run(run: Run) {
         drain: shared.drain.clone(),
     };
     tracing::info!(session.id = %session.id(), target = %route.target, login = %route.login, "session opened");
+    let renewed = |new: &Permit| {
+        renew.send_replace(limits_of(app, new, started, sign_in_ends));
+    };
+    let parts = (forwards, beside);
+    let outcome = judged(&shared, &session, &request, &client, parts, (watch, changes, renewed)).await;
+    tracing::info!(session.id = %session.id(), reason = outcome.reason, "session closed");
+    if let Err(error) = flow::close(app, session, outcome).await {
+        tracing::error!(%error, "a session could not be closed in order; the next start seals it as interrupted");
+    }
+}
+
+/// The passage, for as long as the policy allows it.
+async fn judged(
+    shared: &Shared,
+    session: &OpenSession,
+    request: &Request,
+    client: &ClientEnd,
+    parts: (Arc<Forwards>, Vec<Permit>),
+    (watch, changes, renewed): (Watch, watch::Receiver<Arc<Policy>>, impl Fn(&Permit)),
+) -> Outcome {
     let (overrule, objection) = (watch.overruled.clone(), Arc::clone(&watch.objection));
     let live = LiveRules::new(session.permit().files().to_vec());
-    let judging = async {
-        let renewed = |new: &Permit| live.set(new.files().to_vec());
-        let refusal = overruled(app, session.permit(), changes, renewed).await;
+    let renewed = |new: &Permit| {
+        live.set(new.files().to_vec());
+        renewed(new);
+    };
+    let cut = |refusal: &Refusal| {
         let text = format!("session closed: {} [{}]", refusal.text, refusal.code.as_str());
         if objection.set(text).is_ok() {
             overrule.cancel();
         }
-        std::future::pending().await
     };
-    let outcome = tokio::select! {
-        outcome = passage(&shared, &session, &request, &client, (forwards, beside), &live, watch) => outcome,
-        never = judging => never,
-    };
-    tracing::info!(session.id = %session.id(), reason = outcome.reason, "session closed");
-    if let Err(error) = flow::close(app, session, outcome).await {
-        tracing::error!(%error, "a session could not be closed in order; the next start seals it as interrupted");
+    let judging = overruled(&shared.app, session.permit(), changes, renewed, cut);
+    let passage = passage(shared, session, request, client, parts, &live, watch);
+    tokio::pin!(judging, passage);
+    tokio::select! {
+        outcome = &mut passage => {
+            // The session ends first; that it ended by policy is written down all the same.
+            if overrule.is_cancelled() {
+                judging.await;
+            }
+            outcome
+        }
+        _ = &mut judging => passage.await,
+    }
+}
+
+/// What ends the session by itself, as this permit has it.
+fn limits_of(app: &App, permit: &Permit, started: Instant, sign_in_ends: Instant) -> Limits {
+    let longest = permit
+        .session_max_of_policy()
+        .map_or(app.config.sessions.max, |max| max.min(app.config.sessions.max));
+    let over = started + longest;
+    Limits {
+        deadline: over.min(sign_in_ends),
+        at_deadline: if over >= sign_in_ends { Ending::SignInEnded } else { Ending::SessionMax },
+        idle: permit.idle_max(),
     }
 }
 
@@ -245,7 +286,10 @@ async fn start(
     let gone = "the channel";
     if let Some(PtyRequest { term, columns, rows, width, height, modes }) = &request.pty {
         write.request_pty(true, term, *columns, *rows, *width, *height, modes).await.map_err(|_| gone)?;
-        answered(read).await.map_err(|()| "a terminal")?;
+        // Nothing runs yet: what is no yes here is no output either.
+        if !matches!(answered(read).await, Ok(None)) {
+            return Err("a terminal");
+        }
     }
     // A target that does not want these runs the program without them, as with a direct connection.
     if request.agent.is_some() {

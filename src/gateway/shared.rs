@@ -1,12 +1,13 @@
 //! What all connections of the gateway share.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use russh::keys::ssh_key::{Certificate, PrivateKey};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::limits::CONNECTIONS_OF_ONE_MAX;
 use crate::app::App;
 use crate::ca::{Draft, DraftError, SignerError};
 use crate::ids::SignInId;
@@ -30,11 +31,20 @@ pub(super) struct Shared {
     /// Cancelled when the server stops: sessions tell their clients and end.
     pub(super) drain: CancellationToken,
     live: Mutex<HashMap<SignInId, (CancellationToken, usize)>>,
+    /// Connections of each sign-in.
+    connections: Mutex<HashMap<SignInId, usize>>,
 }
 
 impl Shared {
     pub(super) fn new(app: App, host_key: PrivateKey, drain: CancellationToken) -> Self {
-        Self { app, host_key, sessions: TaskTracker::new(), drain, live: Mutex::new(HashMap::new()) }
+        Self {
+            app,
+            host_key,
+            sessions: TaskTracker::new(),
+            drain,
+            live: Mutex::default(),
+            connections: Mutex::default(),
+        }
     }
 
     /// A host certificate for `names`, minutes long.
@@ -63,6 +73,17 @@ impl Shared {
         SignInWatch { shared: self, id: id.clone(), ended: entry.0.clone() }
     }
 
+    /// A place for one more connection of this sign-in, free again when dropped; none when it has too many.
+    pub(super) fn connection_of(self: &Arc<Self>, id: &SignInId) -> Option<ConnectionPlace> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = connections.entry(id.clone()).or_insert(0);
+        if *open >= CONNECTIONS_OF_ONE_MAX {
+            return None;
+        }
+        *open += 1;
+        Some(ConnectionPlace { shared: Arc::clone(self), id: id.clone() })
+    }
+
     /// Ends every session of this sign-in here.
     pub(super) fn sign_in_ended(&self, id: &SignInId) {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,9 +92,27 @@ impl Shared {
         }
     }
 
-    /// Whether any session is open.
-    pub(super) fn has_sessions(&self) -> bool {
-        !self.live.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    /// The sign-ins somebody watches.
+    pub(super) fn live_sign_ins(&self) -> Vec<SignInId> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+}
+
+/// One connection of a sign-in.
+pub(super) struct ConnectionPlace {
+    shared: Arc<Shared>,
+    id: SignInId,
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        let mut connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = connections.get_mut(&self.id) {
+            *open -= 1;
+            if *open == 0 {
+                connections.remove(&self.id);
+            }
+        }
     }
 }
 

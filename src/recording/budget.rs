@@ -1,4 +1,4 @@
-//! How much output of a command without a terminal is kept, pure. Decides where keeping stops (too much, or it is no
+//! How much of what passes without a terminal is kept, pure. Decides where keeping stops (too much, or it is no
 //! text); counts and hashes all of it either way. Leaves the lines to the transcript.
 
 use sha2::{Digest as _, Sha256};
@@ -21,6 +21,10 @@ pub(super) enum Stop {
 /// Counts, hashes and cuts.
 #[derive(Debug)]
 pub(super) struct Budget {
+    /// What it is about: output or input.
+    name: &'static str,
+    /// Whether keeping stops at what is no text. Where people can type, a NUL byte must not hide the rest.
+    text_only: bool,
     max: u64,
     left: u64,
     stopped: bool,
@@ -38,9 +42,19 @@ struct Stream {
 }
 
 impl Budget {
-    /// Keeps at most `max` bytes, stdout and stderr together.
-    pub(super) fn new(max: u64) -> Self {
-        Self { max, left: max, stopped: false, output: Stream::new(), errors: Stream::new() }
+    /// Of output: keeps at most `max` bytes, stdout and stderr together.
+    pub(super) fn of_output(max: u64, text_only: bool) -> Self {
+        Self::new("output", max, text_only)
+    }
+
+    /// Of input: keeps at most `max` bytes.
+    pub(super) fn of_input(max: u64, text_only: bool) -> Self {
+        Self::new("input", max, text_only)
+    }
+
+    fn new(name: &'static str, max: u64, text_only: bool) -> Self {
+        let (output, errors) = (Stream::new(), Stream::new());
+        Self { name, text_only, max, left: max, stopped: false, output, errors }
     }
 
     /// Takes `bytes` into account: the part to keep, and why keeping stops after it, said once.
@@ -51,7 +65,7 @@ impl Budget {
         if !stream.keep {
             return (&[], None);
         }
-        if stream.looks_binary(bytes) {
+        if self.text_only && stream.looks_binary(bytes) {
             stream.keep = false;
             self.stopped = true;
             return (&[], Some(Stop::Binary));
@@ -71,10 +85,10 @@ impl Budget {
     /// The label of the marker where keeping stops.
     pub(super) fn stop_label(&self, source: Source, stop: Stop) -> String {
         match (stop, source) {
-            (Stop::TooMuch, _) => format!("output not kept from here: more than {} bytes", self.max),
+            (Stop::TooMuch, _) => format!("{} not kept from here: more than {} bytes", self.name, self.max),
             (Stop::Binary, Source::Errors) => "standard error not kept from here: not text".to_owned(),
             (Stop::Binary, Source::Output | Source::Input) => {
-                "output not kept from here: not text".to_owned()
+                format!("{} not kept from here: not text", self.name)
             }
         }
     }
@@ -88,7 +102,7 @@ impl Budget {
         if !self.stopped {
             return None;
         }
-        let mut label = said("output", &self.output);
+        let mut label = said(self.name, &self.output);
         if self.errors.bytes > 0 {
             label.push_str("; ");
             label.push_str(&said("standard error", &self.errors));
@@ -140,7 +154,7 @@ mod tests {
             ("nul after the window", 9999, &[&late], &late, None),
         ];
         for (name, max, chunks, kept, stop) in rows {
-            let (mut budget, mut got, mut why) = (Budget::new(*max), Vec::new(), None);
+            let (mut budget, mut got, mut why) = (Budget::of_output(*max, true), Vec::new(), None);
             for chunk in *chunks {
                 let (keep, stop) = budget.take(Source::Output, chunk);
                 got.extend_from_slice(keep);
@@ -159,8 +173,15 @@ mod tests {
     }
 
     #[test]
+    fn where_people_type_no_byte_hides_the_rest() {
+        let mut budget = Budget::of_output(10, false);
+        assert_eq!(budget.take(Source::Output, b"\0\xff"), (&b"\0\xff"[..], None));
+        assert_eq!(budget.take(Source::Output, b"ls\n"), (&b"ls\n"[..], None));
+    }
+
+    #[test]
     fn streams_are_judged_apart_and_share_the_room() {
-        let mut budget = Budget::new(6);
+        let mut budget = Budget::of_output(6, true);
         assert_eq!(budget.take(Source::Output, b"\0"), (&b""[..], Some(Stop::Binary)));
         assert_eq!(budget.take(Source::Errors, b"warn"), (&b"warn"[..], None));
         assert_eq!(budget.take(Source::Errors, b"ing"), (&b"in"[..], Some(Stop::TooMuch)));

@@ -121,7 +121,8 @@ impl Recorder {
             return Err(RecorderError::new(&config.dir, format!("{:?} is no date", start.at)));
         };
         let path = config.dir.join(&relative);
-        let transcript = Transcript::new(start.pty, start.input, config.exec_output_max);
+        let transcript =
+            Transcript::new(start.pty, start.input, config.exec_output_max, start.command.is_some());
         let header = Header {
             size: transcript.size(),
             at_secs: Some(start.at.as_secs()),
@@ -163,7 +164,7 @@ impl Recorder {
         self.shown(Source::Errors, bytes)
     }
 
-    /// Bytes the client sent; kept only when the header says so, there is a terminal, and its echo is seen.
+    /// Bytes the client sent; kept only when the header says so, and with a terminal when its echo is seen.
     pub fn input(&self, bytes: &[u8]) -> Result<(), RecorderError> {
         self.append(|transcript, at, lines| transcript.typed(bytes, at, lines))
     }
@@ -199,6 +200,12 @@ impl Recorder {
             Some(error) => Err(error.clone()),
             None => Ok(Seal { bytes: state.bytes, sha256: hex(state.hash.clone()), interrupted: false }),
         }
+    }
+
+    /// Removes the file: there is no session after all. Only for recordings that hold nothing but their header.
+    pub fn discard(self) -> Result<(), RecorderError> {
+        std::fs::remove_file(&self.shared.path)
+            .map_err(|error| RecorderError::new(&self.shared.path, format!("cannot remove it: {error}")))
     }
 
     fn shown(&self, source: Source, bytes: &[u8]) -> Result<(), RecorderError> {

@@ -11,21 +11,25 @@ pub(super) struct Transcript {
     encoder: Encoder,
     /// The terminal's size, none without a terminal.
     size: Option<(u32, u32)>,
-    /// None when input is not recorded at all.
+    /// None when input is not recorded at all, or nothing echoes.
     echo: Option<EchoGate>,
     /// None with a terminal: there everything is kept.
     budget: Option<Budget>,
+    /// Of input that nothing echoes, when input is recorded.
+    input: Option<Budget>,
 }
 
 impl Transcript {
-    /// Without a terminal (`size` none) nothing echoes, so nothing typed is ever kept, and output is kept up to
-    /// `output_max` bytes.
-    pub(super) fn new(size: Option<(u32, u32)>, input: bool, output_max: u64) -> Self {
+    /// Without a terminal (`size` none) output is kept up to `kept_max` bytes, and with `input` what the program reads, too:
+    /// nothing echoes there, so nothing tells passwords from other input. `text_only` is for commands: keeping then stops
+    /// at what is no text.
+    pub(super) fn new(size: Option<(u32, u32)>, input: bool, kept_max: u64, text_only: bool) -> Self {
         Self {
             encoder: Encoder::new(size.is_some()),
             size: size.map(|said| asciicast::sane_size(said, asciicast::SIZE_DEFAULT)),
             echo: (input && size.is_some()).then(EchoGate::new),
-            budget: size.is_none().then(|| Budget::new(output_max)),
+            budget: size.is_none().then(|| Budget::of_output(kept_max, text_only)),
+            input: (input && size.is_none()).then(|| Budget::of_input(kept_max, text_only)),
         }
     }
 
@@ -47,19 +51,16 @@ impl Transcript {
             self.hidden(hidden, at_micros, lines);
             return;
         };
-        let (kept, stop) = budget.take(source, bytes);
-        self.encoder.bytes(source, kept, at_micros, lines);
-        if let Some(stop) = stop {
-            // The other half of a cut character will not come: what is held of it would be shown as damage.
-            self.encoder.forget(source);
-            self.encoder.marker(&budget.stop_label(source, stop), at_micros, lines);
-        }
+        kept(&mut self.encoder, budget, source, bytes, at_micros, lines);
     }
 
     /// The client sent `bytes`.
     pub(super) fn typed(&mut self, bytes: &[u8], at_micros: u64, lines: &mut String) {
         let began = self.echo.as_mut().is_some_and(|gate| gate.typed(bytes, at_micros));
         self.hidden(began, at_micros, lines);
+        if let Some(budget) = &mut self.input {
+            kept(&mut self.encoder, budget, Source::Input, bytes, at_micros, lines);
+        }
     }
 
     /// Whether the terminal echoes.
@@ -90,8 +91,10 @@ impl Transcript {
         for source in [Source::Output, Source::Errors, Source::Input] {
             self.encoder.finish(source, at_micros, lines);
         }
-        if let Some(label) = self.budget.as_ref().and_then(Budget::total_label) {
-            self.encoder.marker(&label, at_micros, lines);
+        for budget in [&self.budget, &self.input] {
+            if let Some(label) = budget.as_ref().and_then(Budget::total_label) {
+                self.encoder.marker(&label, at_micros, lines);
+            }
         }
     }
 
@@ -101,6 +104,24 @@ impl Transcript {
             self.encoder.forget(Source::Input);
             self.encoder.marker("input hidden", at_micros, lines);
         }
+    }
+}
+
+/// Writes what of `bytes` the budget keeps, and where it stops.
+fn kept(
+    encoder: &mut Encoder,
+    budget: &mut Budget,
+    source: Source,
+    bytes: &[u8],
+    at_micros: u64,
+    lines: &mut String,
+) {
+    let (kept, stop) = budget.take(source, bytes);
+    encoder.bytes(source, kept, at_micros, lines);
+    if let Some(stop) = stop {
+        // The other half of a cut character will not come: what is held of it would be shown as damage.
+        encoder.forget(source);
+        encoder.marker(&budget.stop_label(source, stop), at_micros, lines);
     }
 }
 
@@ -122,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_password_is_nowhere() {
-        let mut transcript = Transcript::new(Some((80, 24)), true, 0);
+        let mut transcript = Transcript::new(Some((80, 24)), true, 0, false);
         let mut lines = String::new();
         transcript.shown(Source::Output, b"$ ", 1, &mut lines);
         for (at, key) in (2..).zip(["s", "u", "\r"]) {
@@ -144,7 +165,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal() {
-        let mut transcript = Transcript::new(None, true, 9);
+        let mut transcript = Transcript::new(None, false, 9, true);
         assert_eq!(transcript.size(), (80, 24));
         let mut lines = String::new();
         transcript.typed(b"secret on stdin\n", 1, &mut lines);
@@ -165,8 +186,24 @@ mod tests {
     }
 
     #[test]
+    fn input_without_a_terminal_is_kept_when_it_must_be() {
+        let mut transcript = Transcript::new(None, true, 9, false);
+        let mut lines = String::new();
+        transcript.typed(b"\0id\n", 1, &mut lines);
+        transcript.shown(Source::Output, b"\0root\n", 2, &mut lines);
+        transcript.typed(b"whoami\n", 3, &mut lines);
+        transcript.finish(4, &mut lines);
+        let got = events(&lines);
+        assert!(got[0].starts_with("i ") && got[0].contains("id"), "{got:?}");
+        assert!(got[1].starts_with("o ") && got[1].contains("root"), "{got:?}");
+        assert_eq!(got[2..4], ["i whoam", "m input not kept from here: more than 9 bytes"]);
+        assert!(got[4].starts_with("m input: 11 bytes in all, sha256 "), "{got:?}");
+        assert_eq!(got.len(), 5);
+    }
+
+    #[test]
     fn sizes() {
-        let mut transcript = Transcript::new(Some((0, u32::MAX)), false, 0);
+        let mut transcript = Transcript::new(Some((0, u32::MAX)), false, 0, false);
         assert_eq!(transcript.size(), (80, 500));
         let mut lines = String::new();
         for said in [(80, 500), (0, 0), (100, 0), (u32::MAX, 40)] {

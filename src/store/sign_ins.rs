@@ -58,6 +58,9 @@ macro_rules! select {
     };
 }
 
+/// Ids that one statement asks for.
+const ASKED_AT_ONCE: usize = 8;
+
 impl Store {
     /// One sign-in.
     pub async fn sign_in(&self, id: &SignInId) -> Result<Option<SignIn>, StoreError> {
@@ -92,6 +95,25 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(read).collect()
+    }
+
+    /// Those of `ids` that are there and have not been ended; whoever holds others must let go of them. Expiry does not count
+    /// here, its time is known beforehand.
+    pub async fn sign_ins_not_ended(&self, ids: &[SignInId]) -> Result<Vec<SignInId>, StoreError> {
+        let mut found = Vec::new();
+        for some in ids.chunks(ASKED_AT_ONCE) {
+            let mut query = sqlx::query(
+                "SELECT id FROM sign_in WHERE ended IS NULL AND id IN ($1, $2, $3, $4, $5, $6, $7, $8)",
+            );
+            // What is left of the places asks for the last one again.
+            for id in some.iter().chain(some.last().into_iter().cycle()).take(ASKED_AT_ONCE) {
+                query = query.bind(id.as_str());
+            }
+            for row in query.fetch_all(&self.pool).await? {
+                found.push(Columns { table: TABLE, row: &row }.parsed("id")?);
+            }
+        }
+        Ok(found)
     }
 
     /// Ids of sign-ins ended (not expired) at or after `since`, earliest first; the gateway asks this to close their

@@ -123,7 +123,7 @@ impl Forwards {
                 return Passed::nothing(failure.word());
             }
         };
-        let overruled = overruled(app, &permit, changes, |_| {});
+        let overruled = overruled(app, &permit, changes, |_| {}, |_| {});
         tokio::pin!(overruled);
         let watch = self.watch(&permit, sign_in.ended.clone(), road.end);
         let connected = tokio::select! {

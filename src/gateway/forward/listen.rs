@@ -192,7 +192,7 @@ impl Forwards {
         let over = listener.place.over().clone();
         let reason = tokio::select! {
             () = listener.end.cancelled() => "finished",
-            _refusal = overruled(app, &listener.permit, changes, |_| {}) => "policy",
+            _refusal = overruled(app, &listener.permit, changes, |_| {}, |_| {}) => "policy",
             () = over.cancelled() => "target-gone",
             () = self.over.cancelled() => "client-gone",
         };

@@ -255,7 +255,7 @@ impl Forwards {
             Ok(begun) => begun,
             Err(failure) => return reply.reject(Failure::answer(&failure)).await,
         };
-        let overruled = overruled(app, &permit, changes, |_| {});
+        let overruled = overruled(app, &permit, changes, |_| {}, |_| {});
         tokio::pin!(overruled);
         let watch = self.watch(&permit, sign_in.ended.clone(), lane.end());
         let connected = tokio::select! {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::forward::Passed;
 use crate::gateway::backlog::{Backlog, Overflow};
-use crate::gateway::limits::{FAREWELL, FORWARD_CLOSE, TARGET_FAREWELL};
+use crate::gateway::limits::{FAREWELL, FORWARD_CLOSE, ITEM_WEIGHT, TARGET_FAREWELL};
 use crate::gateway::pressure::{Gauge, Pressure};
 use crate::policy::Refusal;
 
@@ -67,10 +67,12 @@ impl Way {
         reason = "russh's list of messages is open; what is not named goes nowhere"
     )]
     async fn read(&self, mut from: ChannelReadHalf) -> Result<(), Overflow> {
+        let mut ended = false;
         while let Some(message) = from.wait().await {
             match message {
+                ChannelMsg::Data { data } if data.is_empty() => {}
                 ChannelMsg::Data { data } => {
-                    let bytes = data.len();
+                    let bytes = data.len() + ITEM_WEIGHT;
                     self.held.fetch_add(bytes, Ordering::Relaxed);
                     let fits = self.gauge.add(bytes);
                     self.backlog.push(Piece::Bytes(data), bytes)?;
@@ -78,7 +80,11 @@ impl Way {
                         return Err(Overflow);
                     }
                 }
-                ChannelMsg::Eof => drop(self.backlog.push(Piece::Eof, 0)?),
+                ChannelMsg::Eof if ended => {}
+                ChannelMsg::Eof => {
+                    ended = true;
+                    self.backlog.push(Piece::Eof, 0)?;
+                }
                 ChannelMsg::Close => break,
                 _ => {}
             }
@@ -104,7 +110,7 @@ impl Way {
             match piece {
                 Piece::Bytes(bytes) => {
                     clock.broken();
-                    self.passed.fetch_add(weight as u64, Ordering::Relaxed);
+                    self.passed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     to.data_bytes(bytes).await?;
                     self.gauge.sub(weight);
                     self.held.fetch_sub(weight, Ordering::Relaxed);
