@@ -1,8 +1,16 @@
 //! Command rules over a real sshd: what a role allows runs, byte for byte; what it does not is refused with exit status
 //! 126, a line that names the rule, and an entry in the audit, and reaches no target.
 
-use crate::world::stage::{Plan, Stage, policy as usual};
-use crate::world::{PATIENCE, wait_for};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::evasions;
+use crate::world::second_client::second_client;
+use crate::world::stage::{Multiplexed, Plan, Stage, policy as usual};
+use crate::world::{PATIENCE, me, wait_for};
 
 /// A set that allows little, and a role that has it and no shell.
 const SET: &str = r#"
@@ -87,4 +95,81 @@ fn what_is_allowed_runs_and_what_is_not_is_refused_by_name() {
     shell.ended(255);
     assert!(shell.text().contains("[channel-kind]") || shell.errors().contains("[channel-kind]"));
     stage.ssh(&["-s", "web1", "sftp"]).run().ended(255);
+}
+
+/// A stage whose role has the set of `evasions`, with more lines for the target's sshd; and one connection to it.
+fn stage_of_evasions(sshd: &[&str]) -> Stage {
+    let stage = Stage::set_to(Plan { sshd, ..Plan::default() });
+    let role = usual(stage.web1.port, "commands = \"evasions\"")
+        .replace("[\"shell\", \"exec\", \"sftp\"]", "[\"exec\"]");
+    stage.bastion.write_policy(&format!("{}{role}", evasions::SET));
+    let (kind, json) = wait_for("the policy with command rules", PATIENCE, || {
+        stage.audit().into_iter().find(|(kind, _)| kind.starts_with("policy_"))
+    });
+    assert_eq!(kind, "policy_loaded", "{json}");
+    stage
+}
+
+#[test]
+fn no_known_evasion_reaches_a_real_sshd() {
+    let stage = stage_of_evasions(&[]);
+    let shared = Multiplexed::over(&stage);
+    let mut sent = 0;
+    for (name, line) in evasions::ROWS {
+        // What the stock client cannot say: its arguments hold no NUL, and every client asks for a shell
+        // when there is nothing to say.
+        if line.is_empty() || line.contains(&0) || line.starts_with(b"-") {
+            continue;
+        }
+        let args = ["-S", &shared.socket, "web1"].map(OsStr::new);
+        let said = stage.ssh(&[]).args(args).args([OsStr::from_bytes(line)]).run();
+        assert_eq!(said.status, Some(126), "{name}: {}", said.errors());
+        assert_eq!(said.text(), "", "{name} said something");
+        let errors = said.errors();
+        assert!(errors.contains("[command]") || errors.contains("[opaque-command]"), "{name}: {errors}");
+        sent += 1;
+    }
+    assert!(sent >= 60, "{sent}");
+    // With another client, those that the stock one cannot say.
+    let (key, certificate) =
+        (stage.laptop.home().join(".caponier/id"), stage.laptop.home().join(".caponier/id-cert.pub"));
+    for (name, line) in evasions::ROWS {
+        let Ok(line) = str::from_utf8(line) else { continue };
+        if line.is_empty() || !line.contains('\0') && !line.starts_with('-') {
+            continue;
+        }
+        let said = second_client(&json!({
+            "bastion": {"host": "127.0.0.1", "port": stage.bastion.ssh_port, "login": me()},
+            "target": {"host": "web1", "port": 22, "login": me()},
+            "key": key, "certificate": certificate, "known_hosts": stage.laptop.home().join(".caponier/known_hosts"),
+            "command": line,
+        }));
+        assert_eq!(said["status"], 126, "{name}: {said}");
+        assert_eq!(said["stdout"], "", "{name}: {said}");
+        sent += 1;
+    }
+    println!("{sent} evasions were sent, none passed");
+    // Nothing but the first session of the connection ever reached the target, and nothing was touched there.
+    let reached = stage.audit().into_iter().filter(|(kind, _)| kind == "session_opened").count();
+    assert_eq!(reached, 1);
+    for place in [std::env::var("HOME").unwrap_or_default(), "/root".into(), "/".into()] {
+        assert!(!std::path::Path::new(&place).join("evaded").exists(), "{place} was touched");
+    }
+}
+
+#[test]
+fn what_is_allowed_means_the_same_in_every_login_shell() {
+    for shell in ["dash", "zsh", "fish", "tcsh"] {
+        // As sshd hands a command to the login shell of the account.
+        let forced = format!("ForceCommand exec {shell} -f -c \"$SSH_ORIGINAL_COMMAND\"");
+        let forced = if matches!(shell, "zsh" | "tcsh") { forced } else { forced.replace(" -f", "") };
+        let stage = stage_of_evasions(&[&forced]);
+        let shared = Multiplexed::over(&stage);
+        for (line, _) in evasions::ALLOWED {
+            let here = Command::new("bash").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
+            let there = shared.ssh(line).run();
+            assert_eq!(there.stdout, here.stdout, "{shell}: {line}: {}", there.errors());
+            assert_eq!(there.status, here.status.code(), "{shell}: {line}: {}", there.errors());
+        }
+    }
 }
