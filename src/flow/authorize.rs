@@ -59,8 +59,7 @@ impl Permit {
 
     /// Whether this environment variable may reach the program.
     pub fn passes(&self, variable: &str) -> bool {
-        let lists = self.allowed.env.iter().map(|own| own.as_ref().unwrap_or(&self.env_default));
-        lists.into_iter().any(|patterns| policy::env_passes(patterns, variable))
+        self.allowed.passes(&self.env_default, variable)
     }
 
     /// For a command: what is sent to the target, and the rule behind it.
@@ -118,6 +117,7 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     } else {
         Err(Refusal {
             code: RefusalCode::SignInEnded,
+            rule: None,
             text: "your sign-in has ended; run: caponier login".into(),
             reason: format!("sign-in {} is not live", caller.sign_in()),
         })
@@ -135,6 +135,7 @@ pub fn again(app: &App, permit: &Permit) -> Answer {
     let (old_target, new_target) = (permit.target(), new.target());
     let refusal = |text: &str, reason: String| Refusal {
         code: RefusalCode::NoAccess,
+        rule: None,
         text: format!("{}: {text}; connect again", permit.ask.target),
         reason,
     };
@@ -198,6 +199,7 @@ fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp, own: Arc<[IpAddr]
     let answer = if !caller.may_use(&ask.login) {
         Err(Refusal {
             code: RefusalCode::Principal,
+            rule: None,
             text: format!(
                 "your certificate is not for the login {}; to see what is open to you: ssh {} targets",
                 ask.login,
@@ -242,10 +244,7 @@ pub fn may_send(app: &App, caller: &Caller, ask: &Ask) -> bool {
     let Act::Env { name } = &ask.act else { return false };
     let at = Circumstances { now: app.clock.now(), from: caller.from(), own: Arc::default() };
     match policy::decide(&app.policy(), caller.identity(), ask, &at) {
-        Verdict::Allow(allowed) => allowed
-            .env
-            .iter()
-            .any(|own| policy::env_passes(own.as_ref().unwrap_or(&app.config.sessions.env), name)),
+        Verdict::Allow(allowed) => allowed.passes(&app.config.sessions.env, name),
         Verdict::Refuse(_) => false,
     }
 }

@@ -134,6 +134,8 @@ pub struct Circumstances {
 pub struct Refusal {
     /// Stable code, e.g. `no-access`.
     pub code: RefusalCode,
+    /// For a command: the rule that spoke, as `Finding::rule` names it.
+    pub rule: Option<String>,
     /// One line for the user.
     pub text: String,
     /// For the audit only.

@@ -24,7 +24,7 @@ const DAY: u16 = 24 * 60;
 const AHEAD: i64 = 8;
 
 /// Openings in one time zone. Several may overlap or meet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hours {
     zone: TimeZone,
     windows: Vec<Window>,
