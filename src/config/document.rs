@@ -139,9 +139,10 @@ impl<'t> Document<'t> {
 
 /// Line and column, both from 1, the column in characters.
 fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before: String = text.char_indices().take_while(|(at, _)| *at < byte).map(|(_, c)| c).collect();
+    let end = (byte.min(text.len())..=text.len()).find(|at| text.is_char_boundary(*at));
+    let before = text.get(..end.unwrap_or_default()).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     (line, column)
 }
 

@@ -273,18 +273,5 @@ async fn note_refusal(app: &App, caller: &Caller, ask: &Ask, refusal: &Refusal) 
 
 /// An act in one line, for audit and people: `shell`, `exec: uname -a`, `subsystem: sftp`.
 pub fn describe(act: &Act) -> String {
-    match act {
-        Act::Shell { .. } => "shell".into(),
-        Act::Exec { command, .. } => format!("exec: {}", String::from_utf8_lossy(command)),
-        Act::Subsystem { name } => format!("subsystem: {name}"),
-        Act::Env { name } => format!("env: {name}"),
-        Act::LocalForward { host, port, .. } => format!("forward: {host}:{port}"),
-        Act::LocalSocket { path } => format!("forward: {path}"),
-        Act::RemoteForward { host, port } => format!("remote forward: {host}:{port}"),
-        Act::RemoteSocket { path } => format!("remote forward: {path}"),
-        Act::Agent => "agent forwarding".into(),
-        Act::X11 => "X11 forwarding".into(),
-        Act::Tun => "tun".into(),
-        Act::Unknown { name } => format!("unknown: {name}"),
-    }
+    act.to_string()
 }

@@ -88,6 +88,14 @@ impl Hours {
         }
     }
 
+    /// When openings begin in some week, for comparing hours with each other.
+    pub(super) fn beginnings(&self) -> Vec<Timestamp> {
+        let monday = jiff::civil::date(2026, 1, 5);
+        let days = (0..7).filter_map(|day| monday.checked_add(jiff::Span::new().days(day)).ok());
+        days.flat_map(|date| self.windows.iter().filter_map(move |window| Some(self.span(window, date)?.0)))
+            .collect()
+    }
+
     /// The opening that begins on `date`, if one does. Hours that a clock change leaves out begin after it.
     fn span(&self, window: &Window, date: Date) -> Option<(Timestamp, Timestamp)> {
         if !window.days.contains(&date.weekday()) {
