@@ -2,6 +2,7 @@
 //! that reads the system clock. Below the flows time is an argument (`now: Timestamp`).
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,6 +56,22 @@ impl fmt::Display for Timestamp {
             Ok(at) => write!(f, "{at}"),
             Err(_) => write!(f, "@{secs}"),
         }
+    }
+}
+
+/// A text that is no moment after 1970.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a time: write it as in RFC 3339, such as \"2026-11-20T12:00:00+01:00\"")]
+pub struct BadTime(String);
+
+impl FromStr for Timestamp {
+    type Err = BadTime;
+
+    /// RFC 3339, with an offset.
+    fn from_str(text: &str) -> Result<Self, BadTime> {
+        let wrong = || BadTime(text.chars().take(64).collect());
+        let at: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
+        Ok(Self(u64::try_from(at.as_millisecond()).map_err(|_| wrong())?))
     }
 }
 

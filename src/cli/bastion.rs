@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::Environment;
-use super::{ca, config, recordings, sessions, sign_ins};
+use super::{ca, config, policy, recordings, sessions, sign_ins};
 use crate::config::Config;
 use crate::random::Random;
 use crate::server::ConfigRefused;
@@ -26,6 +26,13 @@ pub fn serve(file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
 /// `caponier config ...`
 pub fn config(args: &config::ConfigArgs, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
     config::run(args, file, env.vars(), &mut io::stdout().lock())
+}
+
+/// `caponier policy ...`
+pub fn policy(args: policy::PolicyArgs, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
+    let open_store = async |config: &Config| open(config).await;
+    let mut out = io::stdout();
+    runtime()?.block_on(policy::run(args, file, env.vars(), &Clock::System, open_store, &mut out))
 }
 
 /// `caponier ca ...`

@@ -92,6 +92,8 @@ fn check(
     }
     if policy.roles.is_empty() {
         writeln!(out, "note: {policy_file} has no role, so nobody may do anything yet")?;
+    } else {
+        writeln!(out, "what is legal in the policy and hardly meant: caponier policy check")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -112,7 +114,7 @@ fn both(path: &Path, env: &BTreeMap<String, String>) -> Result<(Config, Policy),
     }
 }
 
-fn count(number: usize, noun: &str) -> String {
+pub(super) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 

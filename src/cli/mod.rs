@@ -6,6 +6,7 @@ pub mod ca;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod policy;
 pub mod recordings;
 pub mod sessions;
 pub mod sign_ins;
@@ -41,15 +42,18 @@ Without either:
 
 On the bastion:
   caponier config check                     is the configuration right?
+  caponier policy check                     is the policy meant like that?
+  caponier policy explain corp:dora web1    what may she do there, and what is that worth?
   caponier ca init                          make the certificate authorities
   caponier serve                            run
 
 Exit codes:
   0   done
-  1   failed; one line on standard error says why and what to do
+  1   failed; one line on standard error says why and what to do. Of policy test: a case came out
+      otherwise; of policy check --strict: there are warnings
   2   wrong usage
   77  not signed in; run: caponier login
-  78  the server's configuration is refused"
+  78  the server's configuration, a policy or a file of cases is refused"
 )]
 pub struct Cli {
     /// The server's configuration file [default: $CAPONIER_CONFIG, else /etc/caponier/caponier.toml]
@@ -83,6 +87,13 @@ Examples:
   caponier config check
   caponier config show --json")]
     Config(config::ConfigArgs),
+    /// What the policy says: check it, test it, explain it
+    #[command(after_help = "\
+Examples:
+  caponier policy check
+  caponier policy test --policy policy.toml cases.toml
+  caponier policy explain corp:dora web1 'systemctl restart nginx' --group dev")]
+    Policy(policy::PolicyArgs),
     /// The certificate authorities: make them, show their public keys, sign a target's host key
     #[command(after_help = "\
 Examples:
@@ -131,6 +142,7 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args, env),
         Command::SignIns { command } => bastion::sign_ins(command, &file, env),
         Command::Config(args) => bastion::config(&args, &file, env),
+        Command::Policy(args) => bastion::policy(args, &file, env),
         Command::Ca(args) => bastion::ca(args, &file, env),
         Command::Sessions(args) => bastion::sessions(args, &file, env),
         Command::Recordings { command } => bastion::recordings(command, &file, env),

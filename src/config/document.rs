@@ -34,6 +34,17 @@ pub(crate) struct At<T> {
     pub(crate) place: Place,
 }
 
+/// Where something stands, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The file.
+    pub file: PathBuf,
+    /// Line from 1; 0 when it is the file as a whole.
+    pub line: usize,
+    /// Column from 1.
+    pub column: usize,
+}
+
 /// Reads the file as text. Too large, not UTF-8, not there, writable by everybody: a problem of the whole file.
 pub(crate) fn read_text(path: &Path) -> Result<String, Problem> {
     let whole = |message| Problem { file: path.to_owned(), line: 0, column: 0, message };
@@ -88,12 +99,17 @@ impl<'t> Document<'t> {
         if self.problems.borrow().len() >= PROBLEMS_MAX {
             return;
         }
+        let Spot { file, line, column } = self.spot(place);
+        self.problems.borrow_mut().push(Problem { file, line, column, message: message.into() });
+    }
+
+    /// The place in words that people understand.
+    pub(crate) fn spot(&self, place: Place) -> Spot {
         let (line, column) = match place {
             Place::File => (0, 0),
             Place::Byte(byte) => position(self.text, byte),
         };
-        let problem = Problem { file: self.file.clone(), line, column, message: message.into() };
-        self.problems.borrow_mut().push(problem);
+        Spot { file: self.file.clone(), line, column }
     }
 
     /// Notes keys, as `table.key`, that a table knows.
@@ -123,9 +139,10 @@ impl<'t> Document<'t> {
 
 /// Line and column, both from 1, the column in characters.
 fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before: String = text.char_indices().take_while(|(at, _)| *at < byte).map(|(_, c)| c).collect();
+    let end = (byte.min(text.len())..=text.len()).find(|at| text.is_char_boundary(*at));
+    let before = text.get(..end.unwrap_or_default()).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     (line, column)
 }
 

@@ -27,7 +27,8 @@ use url::Url;
 use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
-pub(crate) use defaults::{CERTIFICATE_LIFE, SESSION_IDLE, SESSION_MAX};
+pub(crate) use defaults::{CERTIFICATE_LIFE, SESSION_ENV, SESSION_IDLE, SESSION_MAX};
+pub use document::Spot;
 pub(crate) use document::{At, Document, hint, read_text};
 pub(crate) use doors::is_host_name;
 pub(crate) use section::Section;

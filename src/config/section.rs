@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::document::{At, Document, Place, hint};
+use super::document::{At, Document, Place, Spot, hint};
 use super::units::{self, Bounds};
 
 /// One table of the document, or its absence: every question about an absent table is answered with "not given".
@@ -41,6 +41,11 @@ impl<'d> Section<'d> {
     /// Notes a problem.
     pub(crate) fn problem(&self, place: Place, message: impl Into<String>) {
         self.doc.problem(place, message);
+    }
+
+    /// Where the table stands, for people.
+    pub(crate) fn spot(&self) -> Spot {
+        self.doc.spot(self.place)
     }
 
     /// Where the key `key` stands, if it is given.

@@ -61,8 +61,7 @@ impl Permit {
 
     /// Whether this environment variable may reach the program.
     pub fn passes(&self, variable: &str) -> bool {
-        let lists = self.allowed.env.iter().map(|own| own.as_ref().unwrap_or(&self.env_default));
-        lists.into_iter().any(|patterns| policy::env_passes(patterns, variable))
+        self.allowed.passes(&self.env_default, variable)
     }
 
     /// For a command: what is sent to the target, and the rule behind it.
@@ -125,6 +124,7 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     } else {
         Err(Refusal {
             code: RefusalCode::SignInEnded,
+            rule: None,
             text: "your sign-in has ended; run: caponier login".into(),
             reason: format!("sign-in {} is not live", caller.sign_in()),
         })
@@ -142,6 +142,7 @@ pub fn again(app: &App, permit: &Permit) -> Answer {
     let (old_target, new_target) = (permit.target(), new.target());
     let refusal = |text: &str, reason: String| Refusal {
         code: RefusalCode::NoAccess,
+        rule: None,
         text: format!("{}: {text}; connect again", permit.ask.target),
         reason,
     };
@@ -212,6 +213,7 @@ fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp, own: Arc<[IpAddr]
     let answer = if !caller.may_use(&ask.login) {
         Err(Refusal {
             code: RefusalCode::Principal,
+            rule: None,
             text: format!(
                 "your certificate is not for the login {}; to see what is open to you: ssh {} targets",
                 ask.login,
@@ -256,10 +258,7 @@ pub fn may_send(app: &App, caller: &Caller, ask: &Ask) -> bool {
     let Act::Env { name } = &ask.act else { return false };
     let at = Circumstances { now: app.clock.now(), from: caller.from(), own: Arc::default() };
     match policy::decide(&app.policy(), caller.identity(), ask, &at) {
-        Verdict::Allow(allowed) => allowed
-            .env
-            .iter()
-            .any(|own| policy::env_passes(own.as_ref().unwrap_or(&app.config.sessions.env), name)),
+        Verdict::Allow(allowed) => allowed.passes(&app.config.sessions.env, name),
         Verdict::Refuse(_) => false,
     }
 }
@@ -288,18 +287,5 @@ async fn note_refusal(app: &App, caller: &Caller, ask: &Ask, refusal: &Refusal) 
 
 /// An act in one line, for audit and people: `shell`, `exec: uname -a`, `subsystem: sftp`.
 pub fn describe(act: &Act) -> String {
-    match act {
-        Act::Shell { .. } => "shell".into(),
-        Act::Exec { command, .. } => format!("exec: {}", String::from_utf8_lossy(command)),
-        Act::Subsystem { name } => format!("subsystem: {name}"),
-        Act::Env { name } => format!("env: {name}"),
-        Act::LocalForward { host, port, .. } => format!("forward: {host}:{port}"),
-        Act::LocalSocket { path } => format!("forward: {path}"),
-        Act::RemoteForward { host, port } => format!("remote forward: {host}:{port}"),
-        Act::RemoteSocket { path } => format!("remote forward: {path}"),
-        Act::Agent => "agent forwarding".into(),
-        Act::X11 => "X11 forwarding".into(),
-        Act::Tun => "tun".into(),
-        Act::Unknown { name } => format!("unknown: {name}"),
-    }
+    act.to_string()
 }

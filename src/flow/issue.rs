@@ -168,6 +168,7 @@ fn narrow(
     if allowed.is_empty() {
         return Err(Refusal {
             code: RefusalCode::NoAccess,
+            rule: None,
             text: "no role gives you access to any target; ask the administrators of this bastion for a role"
                 .to_owned(),
             reason: "no role opens any login on any target".to_owned(),
@@ -178,6 +179,7 @@ fn narrow(
     if left.is_empty() {
         return Err(Refusal {
             code: RefusalCode::NoAccess,
+            rule: None,
             text: "no role gives you any of these logins; ask without naming logins, or ask for a role"
                 .to_owned(),
             reason: "none of the wished logins is opened by a role".to_owned(),
@@ -197,7 +199,7 @@ fn life(configured: Duration, wished: Option<Duration>, left: Duration) -> Resul
     } else {
         (RefusalCode::Limit, format!("ask for at least {} seconds", LIFE_MIN.as_secs()))
     };
-    Err(Refusal { code, text, reason: "too short a life".to_owned() })
+    Err(Refusal { code, rule: None, text, reason: "too short a life".to_owned() })
 }
 
 /// `provider:subject/sign-in`, printable ASCII: sshd writes it into its log, so nothing in it may look like more.

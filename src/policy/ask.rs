@@ -1,6 +1,7 @@
 //! The question and its no: what somebody wants to do, in which circumstances, and how a refusal reads. Every kind of
 //! channel, request and global request that SSH knows is one [`Act`]; there is no other way to ask.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -116,6 +117,26 @@ pub enum Act {
     },
 }
 
+impl fmt::Display for Act {
+    /// In one line, for audit and people: `shell`, `exec: uname -a`, `subsystem: sftp`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shell { .. } => f.write_str("shell"),
+            Self::Exec { command, .. } => write!(f, "exec: {}", String::from_utf8_lossy(command)),
+            Self::Subsystem { name } => write!(f, "subsystem: {name}"),
+            Self::Env { name } => write!(f, "env: {name}"),
+            Self::LocalForward { host, port, .. } => write!(f, "forward: {host}:{port}"),
+            Self::LocalSocket { path } => write!(f, "forward: {path}"),
+            Self::RemoteForward { host, port } => write!(f, "remote forward: {host}:{port}"),
+            Self::RemoteSocket { path } => write!(f, "remote forward: {path}"),
+            Self::Agent => f.write_str("agent forwarding"),
+            Self::X11 => f.write_str("X11 forwarding"),
+            Self::Tun => f.write_str("tun"),
+            Self::Unknown { name } => write!(f, "unknown: {name}"),
+        }
+    }
+}
+
 /// What a verdict depends on besides the policy and the person. `now` and the address are arguments, so that every
 /// rule about time and place is a row in a test.
 #[derive(Clone, Debug)]
@@ -134,6 +155,8 @@ pub struct Circumstances {
 pub struct Refusal {
     /// Stable code, e.g. `no-access`.
     pub code: RefusalCode,
+    /// For a command: the rule that spoke, as `Finding::rule` names it.
+    pub rule: Option<String>,
     /// One line for the user.
     pub text: String,
     /// For the audit only.

@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::somebody::person;
 use super::{Policy, logins_for, targets_for};
 use crate::config::{Config, Problem};
-use crate::identity::{Identity, Kind};
-use crate::names::{GroupName, ProviderName};
+use crate::identity::Identity;
+use crate::names::GroupName;
 use crate::pattern::{LOGINS_MAX, PATTERNS_MAX};
 
 /// The policy, or what of it no client could take.
@@ -49,15 +50,10 @@ pub(super) fn check(path: &Path, policy: Policy, config: &Config) -> Result<Poli
 
 /// Somebody who is in this group and nothing else. No subject is empty, so no role names it.
 fn in_group(group: &GroupName) -> Identity {
-    someone(group.provider().clone(), String::new(), BTreeSet::from([group.clone()]))
+    person(group.provider().clone(), String::new(), BTreeSet::from([group.clone()]))
 }
 
 fn subject(reference: &str) -> Option<Identity> {
     let (provider, subject) = reference.split_once(':')?;
-    Some(someone(provider.parse().ok()?, subject.to_owned(), BTreeSet::new()))
-}
-
-fn someone(provider: ProviderName, subject: String, groups: BTreeSet<GroupName>) -> Identity {
-    let (issuer, display) = (String::new(), String::new());
-    Identity { kind: Kind::Person, provider, issuer, subject, display, groups }
+    Some(person(provider.parse().ok()?, subject.to_owned(), BTreeSet::new()))
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::role::{Draft, Sets};
 use super::target::Targets;
-use super::{Policy, commands, extends, role, target};
+use super::{Outline, Policy, commands, extends, role, target};
 use crate::config::{self, Config, Document, Problem, Section};
 use crate::names::ProviderName;
 
@@ -19,13 +19,28 @@ const FILES_MAX: usize = 1000;
 /// Reads the file at `path`, or every `*.toml` of the folder there; every problem found is reported, not only the first. A policy without roles is legal:
 /// nobody may do anything.
 pub fn load(path: &Path) -> Result<Policy, Vec<Problem>> {
-    read(path, None)
+    read(path, None, |_, _, _| ()).map(|(policy, ())| policy)
 }
 
 /// As [`load`], and members of a provider that `config` does not have are problems at their place in the file.
 pub fn load_for(path: &Path, config: &Config) -> Result<Policy, Vec<Problem>> {
+    load_and(path, Some(config), |_, _, _| ()).map(|(policy, ())| policy)
+}
+
+/// As [`load_for`] with a configuration, as [`load`] without; and where things stand in the files.
+pub fn load_outlined(path: &Path, config: Option<&Config>) -> Result<(Policy, Outline), Vec<Problem>> {
+    load_and(path, config, Outline::of)
+}
+
+fn load_and<T>(
+    path: &Path,
+    config: Option<&Config>,
+    also: impl FnOnce(&mut [Section<'_>], &Sets, &[Draft<'_>]) -> T,
+) -> Result<(Policy, T), Vec<Problem>> {
+    let Some(config) = config else { return read(path, None, also) };
     let known: Vec<ProviderName> = config.providers.iter().map(|provider| provider.name.clone()).collect();
-    super::clients::check(path, read(path, Some(&known))?, config)
+    let (policy, more) = read(path, Some(&known), also)?;
+    Ok((super::clients::check(path, policy, config)?, more))
 }
 
 /// What of a policy does not fit the configuration: members of unknown providers, whom nobody could ever be.
@@ -50,7 +65,12 @@ pub fn check_against(policy: &Policy, config: &Config) -> Vec<Problem> {
     problems
 }
 
-fn read(path: &Path, providers: Option<&[ProviderName]>) -> Result<Policy, Vec<Problem>> {
+/// Reads everything; `also` is asked before the roles are joined.
+fn read<T>(
+    path: &Path,
+    providers: Option<&[ProviderName]>,
+    also: impl FnOnce(&mut [Section<'_>], &Sets, &[Draft<'_>]) -> T,
+) -> Result<(Policy, T), Vec<Problem>> {
     let files = files(path).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
     let mut texts = Vec::new();
@@ -72,9 +92,10 @@ fn read(path: &Path, providers: Option<&[ProviderName]>) -> Result<Policy, Vec<P
         let targets = read_targets(&mut tops);
         let sets = read_sets(&mut tops);
         let drafts = read_roles(&mut tops, &targets, &sets, providers);
+        let more = also(&mut tops, &sets, &drafts);
         let roles = extends::join(drafts, &targets);
         tops.into_iter().for_each(Section::finish);
-        Some(Policy { targets: targets.read, roles, digest: digest(&texts) })
+        Some((Policy { targets: targets.read, roles, digest: digest(&texts) }, more))
     } else {
         None
     };

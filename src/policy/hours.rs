@@ -24,7 +24,7 @@ const DAY: u16 = 24 * 60;
 const AHEAD: i64 = 8;
 
 /// Openings in one time zone. Several may overlap or meet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hours {
     zone: TimeZone,
     windows: Vec<Window>,
@@ -86,6 +86,14 @@ impl Hours {
             Some(end) if end > far => Opening::Open,
             Some(end) => Opening::Until(end),
         }
+    }
+
+    /// When openings begin in some week, for comparing hours with each other.
+    pub(super) fn beginnings(&self) -> Vec<Timestamp> {
+        let monday = jiff::civil::date(2026, 1, 5);
+        let days = (0..7).filter_map(|day| monday.checked_add(jiff::Span::new().days(day)).ok());
+        days.flat_map(|date| self.windows.iter().filter_map(move |window| Some(self.span(window, date)?.0)))
+            .collect()
     }
 
     /// The opening that begins on `date`, if one does. Hours that a clock change leaves out begin after it.

@@ -4,16 +4,22 @@
 //! what is too much for one member); `decide` answers. No clock, no disk, no async in `decide`.
 
 pub mod ask;
+pub mod cases;
 mod clients;
 pub mod commands;
 mod conditions;
 pub mod decide;
+pub mod explain;
 pub mod extends;
 pub mod file;
 pub mod files;
 pub mod forwards;
 pub mod hours;
+pub mod lint;
+pub mod outcome;
+pub mod outline;
 mod role;
+pub mod somebody;
 mod target;
 pub mod terms;
 
@@ -29,10 +35,12 @@ pub use commands::CommandSet;
 pub use decide::{
     Allowance, CommandPass, Verdict, certificate_max, decide, logins_for, targets_for, wants_addresses,
 };
-pub use file::{check_against, load, load_for};
+pub use file::{check_against, load, load_for, load_outlined};
 pub use files::FileRules;
 pub use forwards::ForwardRules;
 pub use hours::Hours;
+pub use outcome::{Answer, Outcome, Question};
+pub use outline::Outline;
 pub use terms::{Recording, Terms};
 
 /// A checked policy: what the files said, every name parsed, every reference resolved.

@@ -10,7 +10,7 @@ use crate::inspect::command::Reading;
 use crate::inspect::transfer::{self, Tool, Transfer, Unclear};
 use crate::policy::commands::{self, Assurance, Finding};
 use crate::policy::files::{self, FileRules};
-use crate::policy::{Ask, ChannelKind, Circumstances, RefusalCode, Role, Target};
+use crate::policy::{Ask, ChannelKind, Circumstances, Refusal, RefusalCode, Role, Target};
 
 /// What one role says of the command: none where it has no rules.
 struct Said<'p> {
@@ -82,7 +82,7 @@ fn by_transfer(
     };
     let no = |why: &str| {
         let text = format!("file transfer refused: {why}; use sftp, or ask an administrator");
-        refuse(ask, RefusalCode::File, text, why.to_owned())
+        by_rule(refuse(ask, RefusalCode::File, text, why.to_owned()), &format!("files: {why}"))
     };
     let moved = match moved {
         Ok(moved) => moved?,
@@ -156,5 +156,13 @@ fn refused(ask: &Ask, reading: &Reading, against: &Finding) -> Verdict {
         ),
     };
     let reason = format!("{} ({}): {}", rule, against.assurance.as_str(), against.why);
-    refuse(ask, code, text, reason)
+    by_rule(refuse(ask, code, text, reason), rule)
+}
+
+/// The verdict with the rule that spoke.
+fn by_rule(verdict: Verdict, rule: &str) -> Verdict {
+    match verdict {
+        Verdict::Refuse(refusal) => Verdict::Refuse(Refusal { rule: Some(rule.to_owned()), ..refusal }),
+        allow @ Verdict::Allow(_) => allow,
+    }
 }

@@ -62,6 +62,15 @@ pub struct Allowance {
     pub hosts: Vec<String>,
 }
 
+impl Allowance {
+    /// Whether this environment variable may pass: one of the allowing roles passes it. `default` holds for roles that
+    /// leave it to the configuration.
+    pub fn passes(&self, default: &[String], variable: &str) -> bool {
+        let lists = self.env.iter().map(|own| own.as_deref().unwrap_or(default));
+        lists.into_iter().any(|patterns| env_passes(patterns, variable))
+    }
+}
+
 /// A command that may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandPass {
@@ -138,6 +147,7 @@ fn here_and_now<'p>(ask: &Ask, opening: Vec<&'p Role>, at: &Circumstances) -> Re
     if here.is_empty() {
         return Err(Refusal {
             code: RefusalCode::Source,
+            rule: None,
             text: format!(
                 "{target} as {login} is open to you, but not from {}: connect from a network it is meant for",
                 at.from
@@ -150,6 +160,7 @@ fn here_and_now<'p>(ask: &Ask, opening: Vec<&'p Role>, at: &Circumstances) -> Re
     if now.is_empty() {
         return Err(Refusal {
             code: RefusalCode::Hours,
+            rule: None,
             text: format!(
                 "{target} as {login} is open to you, but not at this time: come back in its hours, or ask an administrator"
             ),
@@ -159,12 +170,12 @@ fn here_and_now<'p>(ask: &Ask, opening: Vec<&'p Role>, at: &Circumstances) -> Re
     Ok(now)
 }
 
-fn is_source(role: &Role, at: &Circumstances) -> bool {
+pub(super) fn is_source(role: &Role, at: &Circumstances) -> bool {
     role.sources.iter().all(|layer| layer.iter().any(|range| range.contains(at.from)))
 }
 
 /// The narrowest opening of all layers.
-fn opening_of(role: &Role, at: &Circumstances) -> Opening {
+pub(super) fn opening_of(role: &Role, at: &Circumstances) -> Opening {
     role.hours.iter().map(|hours| hours.at(at.now)).fold(Opening::Open, |a, b| match (a, b) {
         (Opening::Closed, _) | (_, Opening::Closed) => Opening::Closed,
         (Opening::Until(a), Opening::Until(b)) => Opening::Until(a.min(b)),
@@ -199,7 +210,7 @@ fn allow(target: &Target, allowing: &[&Role], at: &Circumstances) -> Option<Verd
 
 fn refuse(ask: &Ask, code: RefusalCode, text: String, reason: String) -> Verdict {
     let reason = format!("{reason} for {} as {}", ask.target, ask.login);
-    Verdict::Refuse(Refusal { code, text, reason })
+    Verdict::Refuse(Refusal { code, rule: None, text, reason })
 }
 
 /// Whether the verdict on a forward depends on what its host's name resolves to. Names that no rule could allow are not
@@ -257,7 +268,7 @@ fn roles_of<'p>(policy: &'p Policy, who: &'p Identity) -> impl Iterator<Item = &
 
 /// A provider speaks for its own groups only: a group of another provider in an identity counts for nothing, whoever
 /// put it there.
-fn is_member(role: &Role, who: &Identity) -> bool {
+pub(super) fn is_member(role: &Role, who: &Identity) -> bool {
     let in_layer = |members: &Members| {
         members.subjects.contains(&who.reference())
             || who
@@ -269,7 +280,7 @@ fn is_member(role: &Role, who: &Identity) -> bool {
 }
 
 /// A role without selectors, which no file can say, opens nothing.
-fn opens_target(role: &Role, target: &Target) -> bool {
+pub(super) fn opens_target(role: &Role, target: &Target) -> bool {
     !role.targets.is_empty() && role.targets.iter().all(|layer| layer.names(target))
 }
 
@@ -278,7 +289,7 @@ fn no_access(ask: &Ask, reason: String) -> Verdict {
         "no access to {} as {}: ask an administrator for a role, or try: ssh {BASTION} targets",
         ask.target, ask.login
     );
-    Verdict::Refuse(Refusal { code: RefusalCode::NoAccess, text, reason })
+    Verdict::Refuse(Refusal { code: RefusalCode::NoAccess, rule: None, text, reason })
 }
 
 /// For the audit: what is missing, as near as it can be said.
@@ -302,6 +313,7 @@ fn wrong_kind(ask: &Ask, kind: ChannelKind, opening: &[&Role]) -> Verdict {
     let names: Vec<&str> = opening.iter().map(|role| role.name.as_str()).collect();
     Verdict::Refuse(Refusal {
         code: RefusalCode::ChannelKind,
+        rule: None,
         text: format!(
             "{target} as {login} is open to you for {open}, not for {kind}: ask an administrator for a role that has {kind}"
         ),

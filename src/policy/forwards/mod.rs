@@ -11,6 +11,7 @@
 //! `host` reads what a client asks for, `rule` one rule for addresses, `socket` one for paths, `special` knows addresses
 //! that are never opened by accident, `read` reads the role's table.
 
+mod described;
 mod host;
 mod read;
 mod rule;

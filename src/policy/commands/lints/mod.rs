@@ -12,6 +12,8 @@ use programs::{PROGRAMS, Risk};
 /// A hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lint {
+    /// A stable word for the kind of hint.
+    pub code: &'static str,
     /// What it is about: `web-deploy: restart web`, or the name of the set.
     pub rule: String,
     /// What is unwise, and what to write instead.
@@ -22,56 +24,67 @@ impl CommandSet {
     /// Everything that is unwise in this set, the set itself first, then its rules in their order.
     pub fn lints(&self) -> Vec<Lint> {
         let mut lints = Vec::new();
-        let mut add = |rule: Option<&Rule>, text: String| {
+        let mut add = |code, rule: Option<&Rule>, text: String| {
             let rule = rule.map_or_else(|| self.name.clone(), |rule| format!("{}: {}", self.name, rule.name));
-            lints.push(Lint { rule, text });
+            lints.push(Lint { code, rule, text });
         };
-        for text in self.settings() {
-            add(None, text.to_owned());
+        for (code, text) in self.settings() {
+            add(code, None, text.to_owned());
         }
         for (number, rule) in self.allow.iter().enumerate() {
             if !rule.accepts_shell_escape
                 && let Some(text) = escapes(rule)
             {
-                add(Some(rule), text);
+                add("shell-escape", Some(rule), text);
             }
             if rule.rest && rule.options.iter().any(WordPattern::is_any_option) {
                 add(
+                    "every-argument",
                     Some(rule),
                     "it lets every argument through; name the options that are needed".to_owned(),
                 );
             }
             if let Some(text) = self.shadowed(rule, number) {
-                add(Some(rule), text);
+                add("shadowed-rule", Some(rule), text);
             }
         }
         if self.default == DefaultRule::Allow {
             for rule in self.deny.iter().chain(&self.review).filter(|rule| !rule.rest) {
                 let text = "one word more gets past it; end \"argv\" with \"**\" if that is not meant";
-                add(Some(rule), text.to_owned());
+                add("narrow-deny", Some(rule), text.to_owned());
             }
         }
         lints
     }
 
+    /// Rules that let a program through which opens a shell or runs other programs, also those whose author has accepted
+    /// that: the name of the rule, and what the program does.
+    pub fn escapes(&self) -> Vec<(String, String)> {
+        let named = |rule: &Rule| Some((format!("{}: {}", self.name, rule.name), escape(rule)?));
+        self.allow.iter().filter_map(named).collect()
+    }
+
     /// What is unwise in the set's own settings.
-    fn settings(&self) -> Vec<&'static str> {
+    fn settings(&self) -> Vec<(&'static str, &'static str)> {
         let mut texts = Vec::new();
         if self.default == DefaultRule::Allow {
-            texts.push(
+            texts.push((
+                "default-allow",
                 "default = \"allow\": a deny list can be walked around (a copy of the program, a script, an editor); \
                  it prevents mistakes, not intent. List what is allowed instead",
-            );
+            ));
         }
         match (self.default, self.opaque) {
-            (DefaultRule::Deny, Verdict::Allow) => texts.push(
+            (DefaultRule::Deny, Verdict::Allow) => texts.push((
+                "opaque-allow",
                 "opaque = \"allow\": a `$` or `>` anywhere makes a line opaque, so every command passes in some line; \
                  pin the lines that are needed instead",
-            ),
-            (DefaultRule::Allow, Verdict::Allow) => texts.push(
+            )),
+            (DefaultRule::Allow, Verdict::Allow) => texts.push((
+                "opaque-allow",
                 "opaque = \"allow\": in lines that are not read word for word, deny and review rules are held against \
                  what a parser finds, which may be wrong",
-            ),
+            )),
             (_, Verdict::Deny | Verdict::Review) => {}
         }
         texts
@@ -96,8 +109,13 @@ impl CommandSet {
     }
 }
 
-/// The program of the rule that can open a shell, or run or write something else, as far as the rule lets it.
 fn escapes(rule: &Rule) -> Option<String> {
+    let escape = escape(rule)?;
+    Some(format!("{escape}; write its arguments out, or set accepts_shell_escape = true if that is wanted"))
+}
+
+/// The program of the rule that can open a shell, or run or write something else, as far as the rule lets it.
+fn escape(rule: &Rule) -> Option<String> {
     let open = match rule.program.literals() {
         Some(names) => names.into_iter().find_map(|name| Some((name, open_risk(rule, plain_name(name))?))),
         None => PROGRAMS.iter().flat_map(|risk| risk.names).find_map(|name| {
@@ -106,10 +124,7 @@ fn escapes(rule: &Rule) -> Option<String> {
         }),
     };
     let (name, risk) = open?;
-    Some(format!(
-        "`{name}` {}; write its arguments out, or set accepts_shell_escape = true if that is wanted",
-        risk.how
-    ))
+    Some(format!("`{name}` {}", risk.how))
 }
 
 /// The risk of the program, if the rule leaves it open.

@@ -1,0 +1,281 @@
+//! `caponier policy explain`: finds out who is meant, and shows what the policy means for them.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+use super::test::outcome as outcome_json;
+use super::{Read, Source};
+use crate::cli::table::{printable, table};
+use crate::config::{Config, show_duration};
+use crate::identity::Identity;
+use crate::names::{GroupName, LoginName, RoleName, SubjectName, TargetName};
+use crate::policy::explain::{self, Columns, Explanation, Meaning, RoleLine, Subject};
+use crate::policy::hours::Opening;
+use crate::policy::somebody::{group_of, person};
+use crate::policy::{ChannelKind, Circumstances, Outcome, Recording, Target, Terms, certificate_max};
+use crate::store::Store;
+use crate::time::{Clock, Timestamp};
+
+/// Whom and what to explain.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    #[command(flatten)]
+    pub(super) source: Source,
+    /// The person, PROVIDER:SUBJECT as in the policy
+    user: SubjectName,
+    /// The target
+    target: TargetName,
+    /// A command line; without one, everything else that they could ask for
+    command: Option<String>,
+    /// The account on the target [default: each that is open to them]
+    #[arg(long)]
+    login: Option<LoginName>,
+    /// A group of theirs; may be repeated [default: those of their newest sign-in that lasts, from the store]
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
+    /// The client's address
+    #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1")]
+    from: IpAddr,
+    /// The moment, as in RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+}
+
+pub(super) async fn run(
+    args: Explain,
+    read: &Read,
+    clock: &Clock,
+    open: impl AsyncFnOnce(&Config) -> anyhow::Result<Store>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let policy = &read.policy;
+    let Some(target) = policy.targets.get(&args.target) else {
+        let known: Vec<&str> = policy.targets.keys().map(TargetName::as_str).collect();
+        bail!("there is no target {}{}", args.target, crate::config::hint(args.target.as_str(), &known));
+    };
+    let now = clock.now();
+    let (groups, source) = groups(&args, read, now, open).await?;
+    let who = person(args.user.provider().clone(), args.user.subject().to_owned(), groups);
+    let logins = match &args.login {
+        Some(login) => BTreeSet::from([login.clone()]),
+        None => explain::logins(policy, &who, target),
+    };
+    if logins.is_empty() {
+        bail!("no role opens {} to anybody, with any login", args.target);
+    }
+    let at = Circumstances { now: args.at.unwrap_or(now), from: args.from, own: Arc::default() };
+    let mut answers = Vec::new();
+    for login in logins {
+        let subject = Subject {
+            policy,
+            who: who.clone(),
+            target,
+            limits: limits(read.config.as_ref(), &who, &login, read),
+            login,
+            at: at.clone(),
+            env_default: read.env_default(),
+        };
+        let explanation = subject.explain(args.command.as_deref().map(str::as_bytes));
+        answers.push((subject.login, explanation));
+    }
+    if args.source.json {
+        let answers: Vec<Value> = answers.iter().map(|(login, answer)| answer_json(login, answer)).collect();
+        let groups: Vec<String> = who.groups.iter().map(ToString::to_string).collect();
+        let answer = json!({
+            "user": who.reference(),
+            "groups": groups,
+            "target": target.name.as_str(),
+            "from": at.from,
+            "at": at.now.to_string(),
+            "logins": answers,
+        });
+        writeln!(out, "{answer:#}")?;
+    } else {
+        out.write_all(head(&who, source, target, &at).as_bytes())?;
+        for (login, answer) in &answers {
+            out.write_all(shown(target, login, answer).as_bytes())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The person's groups, and where they come from.
+async fn groups(
+    args: &Explain,
+    read: &Read,
+    now: Timestamp,
+    open: impl AsyncFnOnce(&Config) -> anyhow::Result<Store>,
+) -> anyhow::Result<(BTreeSet<GroupName>, &'static str)> {
+    if !args.group.is_empty() {
+        let of = |text: &String| group_of(args.user.provider(), text);
+        return Ok((args.group.iter().map(of).collect::<Result<_, _>>()?, "as given"));
+    }
+    let Some(config) = &read.config else {
+        return Ok((BTreeSet::new(), "give --group; with --policy no store is asked"));
+    };
+    let context = "the person's groups are in the store; give --group to do without it";
+    let store = open(config).await.context(context)?;
+    let sign_ins = store.sign_ins(now).await.context(context)?;
+    let reference = args.user.to_string();
+    Ok(match sign_ins.into_iter().find(|sign_in| sign_in.who.reference() == reference) {
+        Some(sign_in) => (sign_in.who.groups, "of the newest sign-in"),
+        None => (BTreeSet::new(), "not signed in now; give --group"),
+    })
+}
+
+/// What the configuration says beyond the policy, as `flow` narrows terms.
+fn limits(config: Option<&Config>, who: &Identity, login: &LoginName, read: &Read) -> Terms {
+    let by_roles = certificate_max(&read.policy, who, std::slice::from_ref(login));
+    let roles = Terms { certificate_max: by_roles, ..Terms::default() };
+    let Some(config) = config else { return roles };
+    roles.narrow(&Terms {
+        certificate_max: Some(config.certificates.life),
+        session_max: Some(config.sessions.max),
+        idle_max: Some(config.sessions.idle),
+        recording: if config.recording.input { Recording::Input } else { Recording::Nothing },
+    })
+}
+
+fn head(who: &Identity, source: &str, target: &Target, at: &Circumstances) -> String {
+    let groups: Vec<String> = who.groups.iter().map(ToString::to_string).collect();
+    let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
+    let who = who.reference();
+    [
+        format!("{who} at {}, from {}, {}", target.name, at.from, at.now),
+        format!("groups: {groups} ({source})"),
+    ]
+    .map(|line| printable(&line) + "\n")
+    .concat()
+}
+
+fn shown(target: &Target, login: &LoginName, answer: &Explanation) -> String {
+    let head = ["ROLE", "HOLDS", "MEMBER", "TARGET", "LOGIN", "SOURCE", "HOURS", "CHANNELS"];
+    let mut text = format!("\n== {login}@{}\n\n", target.name);
+    text.push_str(&table(head, answer.roles.iter().map(role)));
+    for (ask, meaning) in &answer.asks {
+        text.push('\n');
+        text.push_str(&meant(ask, meaning));
+    }
+    let Columns { enforced, detected, uncontrolled } = &answer.columns;
+    for (head, sentences) in
+        [("ENFORCED", enforced), ("DETECTED", detected), ("NOT CONTROLLED", uncontrolled)]
+    {
+        text.push_str(&format!("\n{head}\n"));
+        let lines = sentences.iter().map(|sentence| format!("  - {}\n", printable(sentence)));
+        text.extend(lines);
+        if sentences.is_empty() {
+            text.push_str("  - nothing\n");
+        }
+    }
+    text
+}
+
+fn role(line: &RoleLine) -> [String; 8] {
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let channels: Vec<&str> = line.channels.iter().copied().map(ChannelKind::as_str).collect();
+    [
+        line.name.to_string(),
+        yes(line.holds()),
+        yes(line.member),
+        yes(line.target),
+        yes(line.login),
+        yes(line.source),
+        hours(line.hours),
+        channels.join(" "),
+    ]
+}
+
+fn hours(opening: Opening) -> String {
+    match opening {
+        Opening::Closed => "no".to_owned(),
+        Opening::Open => "yes".to_owned(),
+        Opening::Until(end) => format!("until {end}"),
+    }
+}
+
+fn meant(ask: &str, meaning: &Meaning) -> String {
+    let outcome = match meaning {
+        Meaning::Depends(text) => return format!("{}: {text}\n", printable(ask)),
+        Meaning::Verdict(outcome) => outcome,
+    };
+    let code = outcome.code.map(|code| format!(" [{}]", code.as_str()));
+    let rule = outcome.rule.as_ref().filter(|_| outcome.roles.is_empty() || outcome.assurance.is_some());
+    let rule = rule.map(|rule| format!(", by rule \"{rule}\""));
+    let assurance = outcome.assurance.map(|assurance| format!(" ({})", assurance.as_str()));
+    let parts = [code, rule, assurance].map(Option::unwrap_or_default).concat();
+    let mut text = printable(&format!("{ask}: {}{parts}", outcome.answer.as_str())) + "\n";
+    for (name, value) in details(outcome) {
+        text.push_str(&format!("    {name:<8}{}\n", printable(&value)));
+    }
+    text
+}
+
+/// What there is to say of an outcome beyond yes or no.
+fn details(outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let mut details = Vec::new();
+    let mut add = |name, value: Option<String>| details.extend(value.map(|value| (name, value)));
+    add("says", outcome.text.clone());
+    add("reason", outcome.reason.clone());
+    add("sends", outcome.sends.as_deref().map(|sends| String::from_utf8_lossy(sends).into_owned()));
+    if outcome.roles.is_empty() {
+        return details;
+    }
+    let roles: Vec<&str> = outcome.roles.iter().map(RoleName::as_str).collect();
+    add("roles", Some(roles.join(", ")));
+    add("terms", Some(terms(&outcome.terms)));
+    add("until", outcome.until.map(|end| format!("{end}, then it is judged again")));
+    details
+}
+
+fn terms(terms: &Terms) -> String {
+    let limits =
+        [("certificate", terms.certificate_max), ("session", terms.session_max), ("silence", terms.idle_max)];
+    let limits = limits.into_iter().map(|(name, limit)| match limit {
+        Some(limit) => format!("{name} {}", show_duration(limit)),
+        None => format!("{name} as the configuration says"),
+    });
+    let recording = format!("recording {}", terms.recording.as_str());
+    limits.chain([recording]).collect::<Vec<_>>().join(", ")
+}
+
+fn answer_json(login: &LoginName, answer: &Explanation) -> Value {
+    let roles: Vec<Value> = answer
+        .roles
+        .iter()
+        .map(|line| {
+            json!({
+                "name": line.name.as_str(),
+                "holds": line.holds(),
+                "member": line.member,
+                "target": line.target,
+                "login": line.login,
+                "source": line.source,
+                "hours": hours(line.hours),
+                "channels": line.channels.iter().copied().map(ChannelKind::as_str).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let asks: Vec<Value> = answer
+        .asks
+        .iter()
+        .map(|(ask, meaning)| match meaning {
+            Meaning::Verdict(outcome) => json!({ "ask": ask, "verdict": outcome_json(outcome) }),
+            Meaning::Depends(text) => json!({ "ask": ask, "depends": text }),
+        })
+        .collect();
+    let Columns { enforced, detected, uncontrolled } = &answer.columns;
+    json!({
+        "login": login.as_str(),
+        "roles": roles,
+        "asks": asks,
+        "enforced": enforced,
+        "detected": detected,
+        "not_controlled": uncontrolled,
+    })
+}
