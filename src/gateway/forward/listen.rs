@@ -210,9 +210,10 @@ impl Forwards {
     /// A listener is gone that its client still counts on. A client that has nothing else here would wait for ever; it is
     /// sent away with a reason, as when a direct connection breaks, so that it can come again.
     async fn lost(&self, reason: &'static str) {
-        let unused = Arc::strong_count(&self.sessions) == 1
-            && self.room.available_permits() == FORWARDS_MAX
-            && self.listeners().is_empty();
+        // What was open over the same connection to the target is just ending.
+        let all = u32::try_from(FORWARDS_MAX).unwrap_or(u32::MAX);
+        let Ok(Ok(_room)) = timeout(LISTEN_GRACE, self.room.acquire_many(all)).await else { return };
+        let unused = Arc::strong_count(&self.sessions) == 1 && self.listeners().is_empty();
         if let Some(handle) = self.handle.get().filter(|_| unused) {
             let text = format!("caponier: the listener at {} has ended: {reason}", self.route.target);
             if handle.disconnect(Disconnect::ByApplication, text, "en".into()).await.is_err() {

@@ -1,3 +1,5 @@
+//! Tests of the judgement: destinations and listeners as rows, the attacks among them, and tables that do not load.
+
 use std::path::Path;
 
 use super::*;

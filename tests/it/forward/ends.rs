@@ -75,8 +75,10 @@ fn the_end_of_the_sign_in_ends_forwards() {
     wait_for("the target to listen no more", SOON, || {
         TcpStream::connect((Ipv4Addr::LOCALHOST, far)).is_err().then_some(())
     });
-    assert!(exchange(near, b"z").is_empty(), "a new one is refused");
-    drop(ssh);
+    // Nothing is left that this client waits for.
+    let said = ssh.finish(PATIENCE);
+    said.ended(255);
+    assert!(said.errors().contains("the listener at web1 has ended: sign-in-ended"), "{}", said.errors());
 }
 
 #[test]
