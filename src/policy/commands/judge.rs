@@ -89,6 +89,8 @@ impl CommandSet {
     fn judge_opaque(&self, raw: &[u8], opaque: &Opaque) -> Finding {
         let setting = Finding {
             verbatim: self.opaque != Verdict::Deny,
+            // What is refused is refused; what passes was not judged by its words.
+            assurance: if self.opaque == Verdict::Deny { Assurance::Enforced } else { Assurance::Detected },
             why: format!("the line cannot be read word for word: {opaque}"),
             ..self.finding(self.opaque, false, "opaque")
         };
