@@ -20,7 +20,7 @@ const BATCH: usize = 60;
 const CASES: usize = 120;
 /// Rounds, each of another seed, and those of `--fuzz`.
 const ROUNDS: u64 = 1;
-const FUZZ_ROUNDS: u64 = 40;
+const FUZZ_ROUNDS: u64 = 20;
 
 /// A login shell.
 #[derive(Debug)]

@@ -107,11 +107,14 @@ impl CommandSet {
             Classified::Commands(commands) => commands,
             Classified::Unknown(reason) => return self.not_known(&reason, otherwise),
         };
+        // What is not known could be what a rule names. Where the line is refused anyway, that is no reason to blame
+        // the rule: only `*` and `**` match it there.
+        let stand_in = (otherwise.verdict == Verdict::Deny).then_some("\u{FFFD}");
         let caught_by = |rules: &[Rule]| {
             commands.iter().find_map(|argv| {
-                let words: Vec<Option<&str>> = argv.iter().map(known).collect();
+                let words: Vec<Option<&str>> = argv.iter().map(|word| known(word).or(stand_in)).collect();
                 // A program that is not known could be any; that is said below, in words of its own.
-                let program = words.first().copied().flatten();
+                let program = argv.first().and_then(known);
                 let rule = rules.iter().find(|rule| program.is_some() && rule.catches(&words))?;
                 Some((rule.clone(), shown_found(argv)))
             })

@@ -374,12 +374,14 @@ type Said = (Verdict, &'static str);
 #[test]
 fn what_a_parser_finds_is_held_against_deny_and_review() {
     use Verdict::{Allow, Deny, Review};
-    const RULES: &str = "deny = [{ argv = [\"rm\", \"**\"] }]\nreview = [{ argv = [\"reboot\", \"**\"] }]";
+    const RULES: &str = "deny = [{ argv = [\"rm\", \"**\"] }, { argv = [\"cat\", \"/x\"] }]\nreview = [{ argv = [\"reboot\", \"**\"] }]";
     // (line, in a set that lets opaque lines pass, in one that refuses them)
     let rows: &[(&str, Said, Said)] = &[
         ("ls > x", (Allow, "t: opaque"), (Deny, "t: opaque")),
         ("ls $x", (Allow, "t: opaque"), (Deny, "t: opaque")),
         ("rm $x", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
+        ("cat $x", (Deny, "t: deny 2"), (Deny, "t: opaque")),
+        ("cat /x > y", (Deny, "t: deny 2"), (Deny, "t: deny 2")),
         ("ls $(/bin/rm x)", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
         ("reboot > x; ls", (Review, "t: review 1"), (Deny, "t: review 1")),
         ("reboot > x; rm y", (Deny, "t: deny 1"), (Deny, "t: deny 1")),
