@@ -8,6 +8,9 @@ use bytes::{Buf, Bytes};
 use super::Fault;
 use super::wire::PACKET_MAX;
 
+/// Pieces up to this length are not kept apart.
+const SMALL: usize = 2048;
+
 /// The bytes of one direction that are not a whole packet yet.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
@@ -25,8 +28,11 @@ pub(super) struct Rope {
 impl Frames {
     pub(super) fn push(&mut self, bytes: Bytes) {
         self.held += bytes.len();
-        if !bytes.is_empty() {
-            self.chunks.push_back(bytes);
+        // Small pieces are put together: each one costs more than its bytes, and keeps what it was cut from.
+        match self.chunks.back_mut() {
+            Some(last) if last.len() + bytes.len() <= SMALL => *last = [&last[..], &bytes].concat().into(),
+            _ if bytes.is_empty() => {}
+            _ => self.chunks.push_back(bytes),
         }
     }
 

@@ -29,6 +29,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod wish;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -8,8 +8,9 @@ use super::digest::Passing;
 use super::files::OpenFile;
 use super::judge::{Case, Judgement, Seen, opening};
 use super::reply::{self, Expect, Reply};
-use super::request::{Look, PathWish, Where};
-use super::wire::{Attrs, kind, open, status};
+use super::request::{PathWish, Where};
+use super::wire::{kind, open, status};
+use super::wish::{Split, split};
 use super::{Asked, Fault, Guard, is_restricted};
 use crate::policy::files::{CanonicalPath, FileOp, FileRules};
 
@@ -38,101 +39,8 @@ enum Stage {
     Again { handle: Vec<u8>, file: u64 },
 }
 
-/// A path whose last name is meant, and not what is behind it.
-enum Split {
-    Root,
-    Name {
-        folder: Vec<u8>,
-        name: Vec<u8>,
-    },
-    /// It ends in `.` or `..`.
-    Dots,
-}
-
 /// Bits of a mode that give rights beyond reading, writing and executing.
 const SPECIAL_BITS: u32 = 0o7000;
-
-impl PathWish {
-    /// The paths as the client wrote them, in the order in which they are found.
-    pub(super) fn texts(&self) -> Vec<&[u8]> {
-        match self {
-            Self::Open { path, .. }
-            | Self::OpenDir { path }
-            | Self::Look { path, .. }
-            | Self::SetStat { path, .. }
-            | Self::Remove { path }
-            | Self::Rmdir { path }
-            | Self::Mkdir { path, .. } => vec![path],
-            Self::Rename { from, to, .. } | Self::Hardlink { from, to } => vec![from, to],
-            Self::Symlink { target, link } => vec![link, target],
-            Self::Where { text, .. } => vec![text],
-        }
-    }
-
-    /// The next path to find, and whether a link at its end is followed.
-    fn aim(&self, found: &[CanonicalPath]) -> Option<(Vec<u8>, bool)> {
-        let text = self.texts().get(found.len())?.to_vec();
-        Some(match self {
-            Self::Open { .. }
-            | Self::OpenDir { .. }
-            | Self::Look { how: Look::Stat | Look::Statvfs, .. }
-            | Self::SetStat { follow: true, .. }
-            | Self::Where { .. } => (text, true),
-            // A closing slash, `.` and `..` mean what is behind a link.
-            Self::Look { how: Look::Lstat | Look::Readlink, .. } => {
-                let behind = text.ends_with(b"/") || matches!(split(&text), Split::Dots);
-                (text, behind)
-            }
-            Self::SetStat { follow: false, .. }
-            | Self::Remove { .. }
-            | Self::Rmdir { .. }
-            | Self::Mkdir { .. }
-            | Self::Rename { .. }
-            | Self::Hardlink { .. } => (text, false),
-            Self::Symlink { .. } => match found.first() {
-                None => (text, false),
-                Some(_) if text.starts_with(b"/") => (text, true),
-                Some(link) => {
-                    let folder = link.parent().unwrap_or_else(CanonicalPath::root);
-                    ([folder.as_bytes(), b"/", &text].concat(), true)
-                }
-            },
-        })
-    }
-
-    fn expect(&self) -> Expect {
-        match self {
-            Self::Open { .. } | Self::OpenDir { .. } => Expect::Handle,
-            Self::Look { how: Look::Stat | Look::Lstat, .. } => Expect::Attrs,
-            Self::Look { how: Look::Readlink, .. } | Self::Where { .. } => Expect::Name,
-            Self::Look { how: Look::Statvfs, .. } => Expect::Extended,
-            Self::SetStat { .. }
-            | Self::Remove { .. }
-            | Self::Rmdir { .. }
-            | Self::Mkdir { .. }
-            | Self::Rename { .. }
-            | Self::Hardlink { .. }
-            | Self::Symlink { .. } => Expect::Status,
-        }
-    }
-
-    fn creates(&self) -> bool {
-        matches!(self, Self::Open { flags, .. } if flags & open::CREAT != 0)
-    }
-}
-
-fn split(text: &[u8]) -> Split {
-    let end = text.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1);
-    let whole = text.get(..end).unwrap_or_default();
-    let cut = whole.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
-    let (folder, name) = whole.split_at_checked(cut).unwrap_or_default();
-    match (folder, name) {
-        (_, b"") => Split::Root,
-        (_, b"." | b"..") => Split::Dots,
-        (b"", name) => Split::Name { folder: b".".to_vec(), name: name.to_vec() },
-        (folder, name) => Split::Name { folder: folder.to_vec(), name: name.to_vec() },
-    }
-}
 
 impl Guard {
     /// Begins what waits, until something must be waited for.
@@ -325,7 +233,15 @@ impl Guard {
         let (mut flags, mut permissions) = match &current.wish {
             PathWish::Open { flags, permissions, .. } => (*flags, *permissions),
             PathWish::Mkdir { permissions, .. } => (0, *permissions),
-            _ => (0, None),
+            PathWish::OpenDir { .. }
+            | PathWish::Look { .. }
+            | PathWish::SetStat { .. }
+            | PathWish::Remove { .. }
+            | PathWish::Rmdir { .. }
+            | PathWish::Rename { .. }
+            | PathWish::Hardlink { .. }
+            | PathWish::Symlink { .. }
+            | PathWish::Where { .. } => (0, None),
         };
         if current.restricted {
             for (text, path) in texts.iter_mut().zip(&current.found) {
@@ -345,57 +261,6 @@ impl Guard {
         current.stage = Stage::Sent;
         self.put(Asked::Wish, &current.wish, &texts, flags, permissions);
         self.current = Some(current);
-    }
-
-    /// Writes the request; `texts` in the order of [`PathWish::texts`].
-    fn put(
-        &mut self,
-        asked: Asked,
-        wish: &PathWish,
-        texts: &[Vec<u8>],
-        flags: u32,
-        permissions: Option<u32>,
-    ) {
-        let [first, second] = [0, 1].map(|at| texts.get(at).map(Vec::as_slice).unwrap_or_default());
-        let initial = Attrs { permissions, ..Attrs::default() };
-        let (kind, name): (u8, Option<&[u8]>) = match wish {
-            PathWish::Open { .. } => (kind::OPEN, None),
-            PathWish::OpenDir { .. } => (kind::OPENDIR, None),
-            PathWish::Look { how: Look::Stat, .. } => (kind::STAT, None),
-            PathWish::Look { how: Look::Lstat, .. } => (kind::LSTAT, None),
-            PathWish::Look { how: Look::Readlink, .. } => (kind::READLINK, None),
-            PathWish::Look { how: Look::Statvfs, .. } => (kind::EXTENDED, Some(b"statvfs@openssh.com")),
-            PathWish::SetStat { follow: true, .. } => (kind::SETSTAT, None),
-            PathWish::SetStat { follow: false, .. } => (kind::EXTENDED, Some(b"lsetstat@openssh.com")),
-            PathWish::Remove { .. } => (kind::REMOVE, None),
-            PathWish::Rmdir { .. } => (kind::RMDIR, None),
-            PathWish::Mkdir { .. } => (kind::MKDIR, None),
-            PathWish::Rename { posix: false, .. } => (kind::RENAME, None),
-            PathWish::Rename { posix: true, .. } => (kind::EXTENDED, Some(b"posix-rename@openssh.com")),
-            PathWish::Hardlink { .. } => (kind::EXTENDED, Some(b"hardlink@openssh.com")),
-            PathWish::Symlink { .. } => (kind::SYMLINK, None),
-            PathWish::Where { how: Where::Realpath, .. } => (kind::REALPATH, None),
-            PathWish::Where { how: Where::Expand, .. } => (kind::EXTENDED, Some(b"expand-path@openssh.com")),
-            PathWish::Where { how: Where::Home, .. } => (kind::EXTENDED, Some(b"home-directory")),
-        };
-        let packet = self.ask(kind, asked);
-        let packet = match name {
-            Some(name) => packet.string(name),
-            None => packet,
-        };
-        match wish {
-            PathWish::Open { .. } => packet.string(first).u32(flags).attrs(&initial),
-            PathWish::Mkdir { .. } => packet.string(first).attrs(&initial),
-            PathWish::SetStat { attrs, .. } => packet.string(first).attrs(attrs),
-            PathWish::Rename { .. } | PathWish::Hardlink { .. } => packet.string(first).string(second),
-            PathWish::Symlink { .. } => packet.string(second).string(first),
-            PathWish::OpenDir { .. }
-            | PathWish::Look { .. }
-            | PathWish::Remove { .. }
-            | PathWish::Rmdir { .. }
-            | PathWish::Where { .. } => packet.string(first),
-        }
-        .end();
     }
 
     /// The answer to the operation itself.
@@ -490,10 +355,8 @@ impl Current {
     }
 
     fn open_file(&self, path: CanonicalPath) -> OpenFile {
-        let (flags, folder) = match &self.wish {
-            PathWish::Open { flags, .. } => (*flags, false),
-            _ => (0, true),
-        };
+        let flags = if let PathWish::Open { flags, .. } = &self.wish { *flags } else { 0 };
+        let folder = matches!(self.wish, PathWish::OpenDir { .. });
         let how = opening(flags, self.seen.first().unwrap_or(&Seen::Unknown));
         OpenFile {
             path,

@@ -25,12 +25,18 @@ impl Guard {
         let mut fields = Fields::of(&head);
         fields.u8();
         let id = fields.u32().ok_or(Fault::TargetMalformed)?;
-        match self.asked.remove(&id).ok_or(Fault::NobodyAsked)? {
-            Asked::Read { id, file, offset, length } if packet.kind() == kind::DATA => {
-                self.content(id, file, offset, length, packet)
-            }
+        let asked = self.asked.remove(&id).ok_or(Fault::NobodyAsked)?;
+        if let (Asked::Read { id, file, offset, length }, kind::DATA) = (&asked, packet.kind()) {
+            return self.content(*id, *file, *offset, *length, packet);
+        }
+        self.plain_answer(asked, &packet.flat())
+    }
+
+    fn plain_answer(&mut self, asked: Asked, packet: &[u8]) -> Result<(), Fault> {
+        let ok = Reply::Status(status::OK);
+        match asked {
             Asked::Home => {
-                self.home = match reply::read(&packet.flat(), Expect::Name)? {
+                self.home = match reply::read(packet, Expect::Name)? {
                     Reply::Name(1, home) => CanonicalPath::parse(&home),
                     Reply::Name(..)
                     | Reply::Status(_)
@@ -39,17 +45,8 @@ impl Guard {
                     | Reply::Extended => None,
                 };
                 self.phase = Phase::Ready;
-                Ok(())
             }
-            asked => self.plain_answer(asked, &packet.flat()),
-        }
-    }
-
-    fn plain_answer(&mut self, asked: Asked, packet: &[u8]) -> Result<(), Fault> {
-        let ok = Reply::Status(status::OK);
-        match asked {
-            // Home is answered above.
-            Asked::Home | Asked::Closing => {
+            Asked::Closing => {
                 reply::read(packet, Expect::Status)?;
             }
             Asked::Size(file) => {

@@ -180,7 +180,7 @@ impl Play {
                     format!("{op} {path}{second} {} ({rule})", if allowed { "yes" } else { "no" })
                 }
                 Note::Transferred { path, way, bytes, sha256 } => {
-                    let hash = sha256.map_or("-".into(), |hash| hash[..8].to_owned());
+                    let hash = sha256.map_or_else(|| "-".into(), |hash| hash[..8].to_owned());
                     format!("{} {path} {bytes} {hash}", way.as_str().to_uppercase())
                 }
             })
