@@ -75,8 +75,10 @@ fn the_end_of_the_sign_in_ends_forwards() {
     wait_for("the target to listen no more", SOON, || {
         TcpStream::connect((Ipv4Addr::LOCALHOST, far)).is_err().then_some(())
     });
-    assert!(exchange(near, b"z").is_empty(), "a new one is refused");
-    drop(ssh);
+    // Nothing is left that this client waits for.
+    let said = ssh.finish(PATIENCE);
+    said.ended(255);
+    assert!(said.errors().contains("the listener at web1 has ended: sign-in-ended"), "{}", said.errors());
 }
 
 #[test]
@@ -189,7 +191,8 @@ fn a_stalled_forward_holds_up_neither_sessions_nor_new_forwards() {
         forward = forward.max(began.elapsed());
     }
     println!("beside two stalled forwards: a session at most {session:.2?}, a forward at most {forward:.2?}");
-    assert!(session < SOON && forward < 2 * SOON, "{session:?} {forward:?}");
+    // Held up would be for ever. On an idle machine it is half a second, and a tenth.
+    assert!(session < PATIENCE / 2 && forward < PATIENCE / 2, "{session:?} {forward:?}");
     // ssh closes a channel when it has delivered what it took: so whoever does not read must go.
     drop((stuffed.shutdown(std::net::Shutdown::Both), unread, listener));
     wait_for("both written down as closed", PATIENCE, || {
