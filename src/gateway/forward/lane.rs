@@ -289,10 +289,6 @@ impl Lane {
         (self.over.clone(), Arc::clone(&self.why))
     }
 
-    pub(super) fn over(&self) -> &CancellationToken {
-        &self.over
-    }
-
     pub(super) fn download(&self) -> Arc<Gauge> {
         Arc::clone(&self.download)
     }

@@ -14,7 +14,7 @@ use super::lane::{Lane, LaneUse, ListenerUse};
 use super::{Direction, Failure, Forwards, cut, flow};
 use crate::flow::authorize::{Permit, overruled};
 use crate::flow::forward::{OpenForward, Passed};
-use crate::gateway::limits::{FORWARDS_MAX, GUEST_PATIENCE, LISTEN_GRACE, LISTENERS_MAX};
+use crate::gateway::limits::{GUEST_PATIENCE, LISTEN_GRACE, LISTENERS_MAX};
 use crate::policy::forwards::Host;
 use crate::policy::{Act, Policy};
 
@@ -189,11 +189,11 @@ impl Forwards {
         opened: OpenForward,
     ) {
         let app = &self.shared.app;
-        let over = listener.place.over().clone();
+        let (over, why) = listener.place.end();
         let reason = tokio::select! {
             () = listener.end.cancelled() => "finished",
             _refusal = overruled(app, &listener.permit, changes, |_| {}, |_| {}) => "policy",
-            () = over.cancelled() => "target-gone",
+            () = over.cancelled() => why.get().copied().unwrap_or("target-gone"),
             () = self.over.cancelled() => "client-gone",
         };
         self.listeners().retain(|other| !Arc::ptr_eq(other, &listener));
@@ -211,8 +211,10 @@ impl Forwards {
     /// sent away with a reason, as when a direct connection breaks, so that it can come again.
     async fn lost(&self, reason: &'static str) {
         // What was open over the same connection to the target is just ending.
-        let all = u32::try_from(FORWARDS_MAX).unwrap_or(u32::MAX);
-        let Ok(Ok(_room)) = timeout(LISTEN_GRACE, self.room.acquire_many(all)).await else { return };
+        self.open.close();
+        if timeout(LISTEN_GRACE, self.open.wait()).await.is_err() {
+            return;
+        }
         let unused = Arc::strong_count(&self.sessions) == 1 && self.listeners().is_empty();
         if let Some(handle) = self.handle.get().filter(|_| unused) {
             let text = format!("caponier: the listener at {} has ended: {reason}", self.route.target);

@@ -20,6 +20,8 @@ use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::desk::Route;
 use super::limits::{DESTINATION_MAX, FORWARDS_MAX, LISTENERS_MAX};
@@ -46,6 +48,8 @@ pub(super) struct Forwards {
     /// The way to open channels towards the client; known once it is authenticated.
     handle: OnceLock<server::Handle>,
     room: Arc<Semaphore>,
+    /// Every forwarded channel, to be waited for.
+    open: TaskTracker,
     pool: Mutex<Pool>,
     listeners: std::sync::Mutex<Vec<Arc<Listener>>>,
     listeners_room: Arc<Semaphore>,
@@ -119,6 +123,7 @@ impl Forwards {
             over,
             handle: OnceLock::new(),
             room: Arc::new(Semaphore::new(FORWARDS_MAX)),
+            open: TaskTracker::new(),
             pool: Mutex::default(),
             listeners: std::sync::Mutex::default(),
             listeners_room: Arc::new(Semaphore::new(LISTENERS_MAX)),
@@ -283,8 +288,10 @@ impl Forwards {
         flow::closed(app, opened, passed).await;
     }
 
-    fn room(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.room).try_acquire_owned().map_err(|_| Failure::Limit(FORWARDS_MAX))
+    /// A place for one more channel, to be held until it is closed.
+    fn room(&self) -> Result<(OwnedSemaphorePermit, TaskTrackerToken), Failure> {
+        let place = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Failure::Limit(FORWARDS_MAX))?;
+        Ok((place, self.open.token()))
     }
 
     async fn permit(&self, ask: Ask) -> Result<Permit, Failure> {

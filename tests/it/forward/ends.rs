@@ -191,7 +191,8 @@ fn a_stalled_forward_holds_up_neither_sessions_nor_new_forwards() {
         forward = forward.max(began.elapsed());
     }
     println!("beside two stalled forwards: a session at most {session:.2?}, a forward at most {forward:.2?}");
-    assert!(session < SOON && forward < 2 * SOON, "{session:?} {forward:?}");
+    // Held up would be for ever. On an idle machine it is half a second, and a tenth.
+    assert!(session < PATIENCE / 2 && forward < PATIENCE / 2, "{session:?} {forward:?}");
     // ssh closes a channel when it has delivered what it took: so whoever does not read must go.
     drop((stuffed.shutdown(std::net::Shutdown::Both), unread, listener));
     wait_for("both written down as closed", PATIENCE, || {
