@@ -9,7 +9,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::app::App;
 use crate::audit::AuditEvent;
-use crate::flow::{Caller, destination};
+use crate::flow::desk::lock;
+use crate::flow::{Caller, denials, destination};
 use crate::names::RoleName;
 use crate::policy::{
     self, Act, Allowance, Ask, Circumstances, CommandPass, FileRules, Policy, Recording, Refusal,
@@ -114,7 +115,7 @@ impl Permit {
 pub type Answer = Result<Permit, Refusal>;
 
 /// Judges one ask: sign-in still live, credential names the login, policy allows. A refusal is audited before it is
-/// answered. An error means that the question could not be answered, which is a no as well.
+/// answered (of a flood, how many there were). An error means that the question could not be answered, which is a no as well.
 pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, StoreError> {
     let now = app.clock.now();
     let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
@@ -272,17 +273,20 @@ fn named(app: &App, mut refusal: Refusal) -> Refusal {
 }
 
 async fn note_refusal(app: &App, caller: &Caller, ask: &Ask, refusal: &Refusal) -> Result<(), StoreError> {
+    let now = app.clock.now();
+    let Some(more) = lock(&app.desk.denials).take(caller.sign_in(), now) else { return Ok(()) };
+    let reason = denials::cut(&refusal.reason);
     let event = AuditEvent::AccessRefused {
         who: caller.identity().clone(),
         sign_in: caller.sign_in().clone(),
         target: ask.target.to_string(),
         login: ask.login.to_string(),
-        act: describe(&ask.act),
+        act: denials::cut(&describe(&ask.act)),
         code: refusal.code,
-        reason: refusal.reason.clone(),
+        reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
         from: caller.from().to_string(),
     };
-    app.store.note(app.clock.now(), event).await
+    app.store.note(now, event).await
 }
 
 /// An act in one line, for audit and people: `shell`, `exec: uname -a`, `subsystem: sftp`.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+use super::denials::Denials;
 use super::refusals::Refusals;
 use crate::identity::oidc::Oidc;
 use crate::ids::SignInId;
@@ -29,6 +30,7 @@ pub struct Desk {
     begins: Mutex<Buckets>,
     guesses: Mutex<Guesses>,
     pub(super) refusals: Mutex<Refusals>,
+    pub(super) denials: Mutex<Denials>,
 }
 
 impl Default for Desk {
@@ -41,6 +43,7 @@ impl Default for Desk {
             begins: Mutex::new(Buckets::new(30, secs(5))),
             guesses: Mutex::default(),
             refusals: Mutex::default(),
+            denials: Mutex::default(),
         }
     }
 }

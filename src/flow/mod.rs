@@ -3,6 +3,7 @@
 
 pub mod authorize;
 mod caller;
+mod denials;
 mod desk;
 pub mod destination;
 pub mod end_sign_in;

@@ -1,6 +1,6 @@
 //! Refusals of strangers go into the audit log, up to so many for each network and minute; how many more there were is
 //! one entry afterwards. So nobody can fill the log, and no flood is without a trace. Refusals of people whom we know
-//! are not counted here: they are all written down, whoever shares their network.
+//! are not counted here, whoever shares their network (`denials` does that, by sign-in).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -92,6 +92,8 @@ pub(super) const AUTH_ATTEMPTS_MAX: usize = 16;
 
 /// Connections of one network (an IPv4 address, an IPv6 /64) that may be unauthenticated at once.
 pub(super) const UNAUTHENTICATED_OF_ONE_MAX: usize = 24;
+/// Host certificates kept for the next connection to the same name.
+pub(super) const CERTIFICATES_KEPT: usize = 256;
 /// Connections of one sign-in at once (Ansible opens one for each of its forks).
 pub(super) const CONNECTIONS_OF_ONE_MAX: usize = 128;
 /// How long a connection outlives its sign-in: its sessions tell their clients.

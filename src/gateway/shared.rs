@@ -1,16 +1,18 @@
 //! What all connections of the gateway share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::keys::ssh_key::{Certificate, PrivateKey};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::limits::CONNECTIONS_OF_ONE_MAX;
+use super::limits::{CERTIFICATES_KEPT, CONNECTIONS_OF_ONE_MAX};
 use crate::app::App;
+use crate::ca::draft::JUMP_HOST_LIFE;
 use crate::ca::{Draft, DraftError, SignerError};
 use crate::ids::SignInId;
+use crate::time::Timestamp;
 
 /// There is no host certificate to show.
 #[derive(Debug, thiserror::Error)]
@@ -24,13 +26,15 @@ pub(super) enum HostCertificateError {
 /// Shared by all connections.
 pub(super) struct Shared {
     pub(super) app: App,
-    /// The bastion's own host key; certified anew for every name and connection.
+    /// The bastion's own host key; certified for every name it goes by.
     pub(super) host_key: PrivateKey,
     /// Every session's task; the server joins them when it stops.
     pub(super) sessions: TaskTracker,
     /// Cancelled when the server stops: sessions tell their clients and end.
     pub(super) drain: CancellationToken,
     live: Mutex<HashMap<SignInId, (CancellationToken, usize)>>,
+    /// Host certificates by their names, and when they were made.
+    certificates: Mutex<HashMap<Vec<String>, (Certificate, Timestamp)>>,
     /// Connections of each sign-in.
     connections: Mutex<HashMap<SignInId, usize>>,
 }
@@ -43,31 +47,45 @@ impl Shared {
             sessions: TaskTracker::new(),
             drain,
             live: Mutex::default(),
+            certificates: Mutex::default(),
             connections: Mutex::default(),
         }
     }
 
-    /// A host certificate for `names`, minutes long.
+    /// A host certificate for `names`, minutes long; the same one for half of that.
     pub(super) async fn host_certificate(
         &self,
         names: &[String],
     ) -> Result<Certificate, HostCertificateError> {
         let app = &self.app;
         let now = app.clock.now();
+        let is_fresh = |made: &Timestamp| *made <= now && now.since(*made) < JUMP_HOST_LIFE / 2;
+        if let Some((certificate, _)) = lock(&self.certificates).get(names).filter(|(_, made)| is_fresh(made))
+        {
+            return Ok(certificate.clone());
+        }
         let draft = Draft::host(
             self.host_key.public_key(),
             app.random.u64(),
             &format!("caponier:{}", app.node),
             names,
             now,
-            crate::ca::draft::JUMP_HOST_LIFE,
+            JUMP_HOST_LIFE,
         )?;
-        Ok(app.signer.sign(&draft, &app.random, now).await?)
+        let certificate = app.signer.sign(&draft, &app.random, now).await?;
+        let mut certificates = lock(&self.certificates);
+        if certificates.len() >= CERTIFICATES_KEPT {
+            certificates.retain(|_, (_, made)| is_fresh(made));
+        }
+        if certificates.len() < CERTIFICATES_KEPT {
+            certificates.insert(names.to_vec(), (certificate.clone(), now));
+        }
+        Ok(certificate)
     }
 
     /// A token that is cancelled when this sign-in ends; drop the guard when the session is over.
     pub(super) fn watch_sign_in(&self, id: &SignInId) -> SignInWatch<'_> {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = lock(&self.live);
         let entry = live.entry(id.clone()).or_insert_with(|| (CancellationToken::new(), 0));
         entry.1 += 1;
         SignInWatch { shared: self, id: id.clone(), ended: entry.0.clone() }
@@ -75,7 +93,7 @@ impl Shared {
 
     /// A place for one more connection of this sign-in, free again when dropped; none when it has too many.
     pub(super) fn connection_of(self: &Arc<Self>, id: &SignInId) -> Option<ConnectionPlace> {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = lock(&self.connections);
         let open = connections.entry(id.clone()).or_insert(0);
         if *open >= CONNECTIONS_OF_ONE_MAX {
             return None;
@@ -86,7 +104,7 @@ impl Shared {
 
     /// Ends every session of this sign-in here.
     pub(super) fn sign_in_ended(&self, id: &SignInId) {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = lock(&self.live);
         if let Some((token, _)) = live.get(id) {
             token.cancel();
         }
@@ -94,8 +112,12 @@ impl Shared {
 
     /// The sign-ins somebody watches.
     pub(super) fn live_sign_ins(&self) -> Vec<SignInId> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        lock(&self.live).keys().cloned().collect()
     }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One connection of a sign-in.
@@ -106,7 +128,7 @@ pub(super) struct ConnectionPlace {
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let mut connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = lock(&self.shared.connections);
         if let Some(open) = connections.get_mut(&self.id) {
             *open -= 1;
             if *open == 0 {
@@ -125,7 +147,7 @@ pub(super) struct SignInWatch<'a> {
 
 impl Drop for SignInWatch<'_> {
     fn drop(&mut self) {
-        let mut live = self.shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = lock(&self.shared.live);
         if let Some(entry) = live.get_mut(&self.id) {
             entry.1 -= 1;
             if entry.1 == 0 {

@@ -24,7 +24,7 @@ pub(crate) enum Trick {
 
 /// The target; ends with the gateway's runtime.
 pub(crate) struct Hostile {
-    asked: mpsc::UnboundedReceiver<String>,
+    asked: mpsc::Receiver<String>,
 }
 
 impl Hostile {
@@ -38,7 +38,7 @@ impl Hostile {
         let certificate = local.runtime.block_on(app.signer.sign(&draft, &app.random, now)).unwrap();
         let listener = local.runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (tell, asked) = mpsc::unbounded_channel();
+        let (tell, asked) = mpsc::channel(64);
         local.runtime.spawn(serve(listener, key, certificate, trick, tell));
         let mut policy = (*app.policy()).clone();
         policy.targets.values_mut().for_each(|target| target.port = port);
@@ -65,7 +65,7 @@ async fn serve(
     key: PrivateKey,
     certificate: Certificate,
     trick: Trick,
-    tell: mpsc::UnboundedSender<String>,
+    tell: mpsc::Sender<String>,
 ) {
     let config = Arc::new(server::Config {
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -86,13 +86,13 @@ async fn serve(
 
 struct Door {
     trick: Trick,
-    tell: mpsc::UnboundedSender<String>,
+    tell: mpsc::Sender<String>,
 }
 
 impl Door {
     fn tell(&self, what: String) {
         // Nobody may be left to hear it.
-        drop(self.tell.send(what));
+        drop(self.tell.try_send(what));
     }
 }
 
@@ -129,6 +129,16 @@ impl Handler for Door {
             Trick::TalksBeforeTheTerminal => session.data(channel, "not a yes\n"),
             Trick::SaysNothing => session.channel_success(channel),
         }
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.tell(format!("subsystem {name}"));
+        session.channel_failure(channel)
     }
 
     async fn exec_request(
