@@ -76,7 +76,12 @@ fn rows() {
         (role("sources = [\"::/0\"]"), &["every-source"]),
         (role("forwards = { local = [\"0.0.0.0/0:*\"] }"), &["every-forward"]),
         (role("forwards = { local = [\"10.0.0.0/8:*\"] }"), &[]),
-        (role("channels = [\"sftp\"]\nfiles = [{ allow = \"all\", paths = [\"/**\"] }]"), &["every-file"]),
+        (
+            role(
+                "channels = [\"sftp\"]\nfiles = [{ allow = [\"read\", \"write\", \"create\", \"remove\", \"rename\", \"setattr\", \"symlink\", \"mkdir\", \"list\"], paths = [\"/**\"] }]",
+            ),
+            &["every-file"],
+        ),
         // Variables, recordings.
         (role("env = [\"LANG\", \"LC_*\"]"), &[]),
         (
@@ -183,7 +188,7 @@ fn rows() {
         (
             RULES.to_owned()
                 + &role(
-                    "commands = \"few\"\nchannels = [\"exec\", \"sftp\"]\nfiles = [{ allow = \"all\", paths = [\"/srv/**\"] }]",
+                    "commands = \"few\"\nchannels = [\"exec\", \"sftp\"]\nfiles = [{ allow = [\"read\", \"write\", \"create\", \"remove\", \"rename\", \"setattr\", \"symlink\", \"mkdir\", \"list\"], paths = [\"/srv/**\"] }]",
                 ),
             &[],
         ),
