@@ -52,7 +52,8 @@
 //!
 //! # When somebody asks
 //!
-//! - *What may pass?* [`mod@policy::decide`]. *Who asks it?* [`flow::authorize::authorize`], nobody else.
+//! - *What may pass?* [`mod@policy::decide`]. *Who asks it?* [`flow::authorize::authorize`] for the doors, and
+//!   [`policy::outcome`] for `caponier policy test` and `explain`; nobody else.
 //! - *What may be done to a file?* [`policy::files`] says, [`inspect::sftp`] asks; what remains open stands there too.
 //! - *Where do a session's bytes go?* `gateway/relay.rs`, from top to bottom.
 //! - *Why is memory bounded when one side does not read?* `gateway/pressure.rs`.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::test::outcome as outcome_json;
 use super::{Read, Source};
+use crate::cli::config::count;
 use crate::cli::table::{printable, table};
 use crate::config::{Config, show_duration};
 use crate::identity::Identity;
@@ -157,7 +158,12 @@ fn head(who: &Identity, source: &str, target: &Target, at: &Circumstances) -> St
 fn shown(target: &Target, login: &LoginName, answer: &Explanation) -> String {
     let head = ["ROLE", "HOLDS", "MEMBER", "TARGET", "LOGIN", "SOURCE", "HOURS", "CHANNELS"];
     let mut text = format!("\n== {login}@{}\n\n", target.name);
-    text.push_str(&table(head, answer.roles.iter().map(role)));
+    let near = |line: &&RoleLine| line.member || line.target;
+    text.push_str(&table(head, answer.roles.iter().filter(near).map(role)));
+    let others = answer.roles.iter().filter(|line| !near(line)).count();
+    if others > 0 {
+        text.push_str(&format!("({} neither for them nor for this target)\n", count(others, "more role")));
+    }
     for (ask, meaning) in &answer.asks {
         text.push('\n');
         text.push_str(&meant(ask, meaning));
@@ -236,12 +242,14 @@ fn details(outcome: &Outcome) -> Vec<(&'static str, String)> {
 fn terms(terms: &Terms) -> String {
     let limits =
         [("certificate", terms.certificate_max), ("session", terms.session_max), ("silence", terms.idle_max)];
-    let limits = limits.into_iter().map(|(name, limit)| match limit {
-        Some(limit) => format!("{name} {}", show_duration(limit)),
-        None => format!("{name} as the configuration says"),
-    });
-    let recording = format!("recording {}", terms.recording.as_str());
-    limits.chain([recording]).collect::<Vec<_>>().join(", ")
+    let given =
+        limits.iter().filter_map(|(name, limit)| Some(format!("{name} {}", show_duration((*limit)?))));
+    let mut all: Vec<String> = given.collect();
+    all.push(format!("recording {}", terms.recording.as_str()));
+    if limits.iter().any(|(_, limit)| limit.is_none()) {
+        all.push("the rest as the configuration says".to_owned());
+    }
+    all.join(", ")
 }
 
 fn answer_json(login: &LoginName, answer: &Explanation) -> Value {

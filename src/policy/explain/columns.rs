@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::Subject;
 use crate::config::show_duration;
 use crate::inspect::command::Dialect;
+use crate::net::Cidr;
 use crate::policy::commands::{CommandSet, DefaultRule, Verdict};
 use crate::policy::{ChannelKind, Recording, Role, Terms};
 
@@ -94,8 +95,10 @@ fn exec(columns: &mut Columns, subject: &Subject<'_>, roles: &[&Role]) {
             names(&free)
         ));
         if !ruled.is_empty() {
-            let text = "what the rules of {} deny or hold: under its own name, and anything can have another";
-            columns.detected(text.replace("{}", &names(&ruled)));
+            let names = names(&ruled);
+            columns.detected(format!(
+                "what the rules of {names} deny or hold, while it is called by its own name"
+            ));
         }
         return;
     }
@@ -124,7 +127,7 @@ fn commands(columns: &mut Columns, subject: &Subject<'_>, role: &Role) {
             "which words are sent: only commands that {all} allows, in our own quoting of what was judged"
         ));
     } else {
-        columns.detected(format!("what {all} denies or holds: under its own name"));
+        columns.detected(format!("what {all} denies or holds, while it is called by its own name"));
         columns.uncontrolled(format!("every command that {all} does not deny"));
     }
     let lines = if read { "lines that cannot be read word for word" } else { "all other lines" };
@@ -221,24 +224,25 @@ fn forwards(columns: &mut Columns, roles: &[&Role]) {
     }
 }
 
+/// What roles say of time and place holds for what they open, not for what another one opens.
 fn limits(columns: &mut Columns, subject: &Subject<'_>, roles: &[&Role]) {
-    let terms = terms(subject, roles);
-    for (what, limit) in [("a session lasts", terms.session_max), ("silence lasts", terms.idle_max)] {
-        if let Some(limit) = limit {
-            columns.enforced(format!("{what} at most {}", show_duration(limit)));
-        }
-    }
     for role in roles {
+        let terms = terms(subject, &[role]);
+        let limits = [("a session of at most", terms.session_max), ("silence of at most", terms.idle_max)];
+        let limits =
+            limits.into_iter().filter_map(|(what, limit)| Some(format!("{what} {}", show_duration(limit?))));
+        let mut all: Vec<String> = limits.collect();
         if !role.sources.is_empty() {
-            let layers: Vec<String> = role
-                .sources
-                .iter()
-                .map(|layer| layer.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-                .collect();
-            columns.enforced(format!("what \"{}\" opens: only from {}", role.name, layers.join(" within ")));
+            let layer =
+                |layer: &Vec<Cidr>| layer.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let layers: Vec<String> = role.sources.iter().map(layer).collect();
+            all.push(format!("only from {}", layers.join(" within ")));
         }
         if !role.hours.is_empty() {
-            columns.enforced(format!("what \"{}\" opens: only in its hours; then it ends", role.name));
+            all.push("only in its hours; then it ends".to_owned());
+        }
+        if !all.is_empty() {
+            columns.enforced(format!("what \"{}\" opens: {}", role.name, all.join("; ")));
         }
     }
 }

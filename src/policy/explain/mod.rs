@@ -136,7 +136,8 @@ impl Subject<'_> {
             Meaning::Verdict(outcome) if by_rules(&outcome) => {
                 Meaning::Depends("it depends on the command: name one to see".to_owned())
             }
-            other => other,
+            Meaning::Verdict(outcome) => Meaning::Verdict(Box::new(Outcome { sends: None, ..*outcome })),
+            other @ Meaning::Depends(_) => other,
         };
         [
             ("shell", self.put(Act::Shell { pty: true })),
