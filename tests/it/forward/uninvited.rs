@@ -153,7 +153,7 @@ fn what_nobody_asked_for_is_refused() {
     let tried = take();
     let opened: Vec<&String> = tried.iter().filter(|line| line.ends_with("true")).collect();
     assert_eq!(opened, ["asked for: true"], "{tried:?}");
-    assert_eq!(echo.count(), 1);
+    wait_for("the one connection that was asked for", PATIENCE, || (echo.count() == 1).then_some(()));
     assert!(exchange(echo.port, b"x") == b"x");
     let directions: Vec<String> =
         entries(&stage, "forward_opened").iter().map(|entry| entry["direction"].to_string()).collect();
