@@ -251,8 +251,11 @@ NOT CONTROLLED
     assert_eq!(logins[1]["asks"][1]["verdict"]["code"], "channel-kind");
     let free = logins[0]["not_controlled"].as_array().unwrap();
     assert!(free.iter().any(|one| one.as_str().unwrap().starts_with("what is typed in a shell")), "{free:?}");
+}
 
-    // Strangers, refusals with their text, what is not there.
+#[test]
+fn explain_says_what_is_not_there() {
+    let folder = Folder::new();
     let refused = ["explain", "--policy", "policy.toml", "corp:eve", "web1", "--login", "root"];
     let said = folder.policy(&refused).ok();
     assert!(said.contains("shell: refuse [no-access]") && said.contains("corp:eve is in no role"), "{said}");
@@ -293,7 +296,10 @@ fn with_a_configuration_groups_come_from_the_store() {
     let folder = Folder::new();
     configured(&folder);
     let said = folder.policy(&["check", "--config", "caponier.toml"]).ok();
-    assert!(said.starts_with("warning: sessions.env of the configuration: \"env\" lets PAGER pass"), "{said}");
+    assert!(
+        said.starts_with("warning: sessions.env of the configuration: \"env\" lets PAGER pass"),
+        "{said}"
+    );
     let path = folder.path("policy.toml").display().to_string();
     assert!(said.ends_with(&format!("ok: {path} (2 targets, 2 roles), 4 warnings\n")), "{said}");
 
