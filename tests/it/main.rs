@@ -25,6 +25,7 @@ mod many;
 mod pairing;
 mod parts;
 mod passage;
+mod policy_cli;
 mod postgres;
 mod readme;
 mod recording;

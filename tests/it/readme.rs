@@ -12,7 +12,7 @@ use crate::world::sshd::Sshd;
 use crate::world::{PATIENCE, free_port, me, root, scratch, wait_for_port};
 
 /// The code blocks of the README with this info string.
-fn blocks(info: &str) -> Vec<String> {
+pub(crate) fn blocks(info: &str) -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let mut found = Vec::new();
     let mut open: Option<String> = None;

@@ -64,19 +64,20 @@ fn gives_all_of(policy: &Policy, more: &Role, less: &Role) -> bool {
 /// How `other` gives people of `role` what its rules do not let them have.
 fn walked_around(policy: &Policy, role: &Role, other: &Role) -> Option<String> {
     let way = way_around(role, other)?;
+    if !overlap(role, other) {
+        return None;
+    }
     let mut places = places(policy, role, other);
     let (target, login) = places.next()?;
     let more = match places.count() {
         0 => String::new(),
-        more => format!(" and in {more} more places"),
+        more => format!(" and in {more} more place{}", if more == 1 { "" } else { "s" }),
     };
-    overlap(role, other).then(|| {
-        format!(
-            "its rules can be walked around: \"{}\" {way} on {} as {login}{more}, to members of both; let the people, \
-             targets or logins of the two differ, or give both the same rules",
-            other.name, target.name
-        )
-    })
+    Some(format!(
+        "its rules can be walked around: \"{}\" {way} on {} as {login}{more}, to members of both; let the people, \
+         targets or logins of the two differ, or give both the same rules",
+        other.name, target.name
+    ))
 }
 
 fn way_around(role: &Role, other: &Role) -> Option<&'static str> {
