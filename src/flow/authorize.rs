@@ -121,7 +121,7 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
     let answer = if live {
         let own = destination::own_addresses(app, &ask).await;
-        judge(app, caller, ask.clone(), now, own)
+        judged(app, caller, ask.clone(), now, own).await
     } else {
         Err(Refusal {
             code: RefusalCode::SignInEnded,
@@ -138,8 +138,9 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
 
 /// Judges an open permit again, after the policy changed or the hours of a role are over: the new permit, or why what
 /// is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches them anyway.
-pub fn again(app: &App, permit: &Permit) -> Answer {
-    let new = judge(app, &permit.caller, permit.ask.clone(), app.clock.now(), Arc::clone(&permit.own))?;
+pub async fn again(app: &App, permit: &Permit) -> Answer {
+    let (now, own) = (app.clock.now(), Arc::clone(&permit.own));
+    let new = judged(app, &permit.caller, permit.ask.clone(), now, own).await?;
     let (old_target, new_target) = (permit.target(), new.target());
     let refusal = |text: &str, reason: String| Refusal {
         code: RefusalCode::NoAccess,
@@ -186,7 +187,7 @@ pub async fn overruled(
             },
             () = closing => {}
         }
-        match again(app, permit) {
+        match again(app, permit).await {
             Ok(new) => {
                 until = new.until();
                 renewed(&new);
@@ -206,6 +207,25 @@ pub async fn overruled(
             }
         }
     }
+}
+
+/// As [`judge`]. A command goes to a thread that may wait: for a line that only a shell can read, a parser is asked
+/// what is in it, for up to a tenth of a second.
+async fn judged(app: &App, caller: &Caller, ask: Ask, now: Timestamp, own: Arc<[IpAddr]>) -> Answer {
+    if !matches!(ask.act, Act::Exec { .. }) {
+        return judge(app, caller, ask, now, own);
+    }
+    let (for_app, for_caller) = (app.clone(), caller.clone());
+    let judging = tokio::task::spawn_blocking(move || judge(&for_app, &for_caller, ask, now, own));
+    judging.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "judging a command failed");
+        Err(Refusal {
+            code: RefusalCode::Command,
+            text: "the bastion could not judge this command; tell your administrator".into(),
+            reason: format!("judging failed: {error}"),
+            rule: None,
+        })
+    })
 }
 
 /// What the credential and the policy say. `own` are the bastion's addresses, for forwards.
