@@ -15,6 +15,9 @@ name = "web2"
 address = "10.0.0.6"
 labels = { env = "stage" }
 host_key = { ca = true }
+[[commands]]
+name = "few"
+allow = [{ argv = ["uptime"] }]
 [[role]]
 name = "base"
 template = true
@@ -170,6 +173,22 @@ const WRONG: &[(&str, &[&str])] = &[
         &["\"*\" would match every target", "no target is called \"wbe*\"", "\"a**b\" is not a pattern"],
     ),
     (
+        "members = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"app\"]\nchannels = [\"shell\", \"exec\"]\ncommands = \"few\"\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
+        &[
+            "command rules hold for \"exec\" only, and this role gives a shell too",
+            "path rules hold for \"sftp\", \"scp\", \"rsync\" and \"git\" only, and this role gives a shell too",
+            "path rules are for \"sftp\", \"scp\", \"rsync\" and \"git\", of which this role opens none",
+        ],
+    ),
+    (
+        "members = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"app\"]\nchannels = [\"exec\", \"sftp\"]\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
+        &["and this role gives every command too, which reads and writes any file"],
+    ),
+    (
+        "members = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"app\"]\nchannels = [\"sftp\"]\ncommands = \"fwe\"",
+        &["there are no [[commands]] called \"fwe\"; did you mean \"few\"?"],
+    ),
+    (
         "extends = \"base\"\nmembers = { groups = [\"corp:dev\"] }\nenv = [\"*\", \"A-B\"]",
         &[
             "\"*\" is not a variable",
@@ -191,7 +210,7 @@ fn what_a_wrong_role_gets() {
         for part in *expect {
             assert!(lines.iter().any(|line| line.contains(part)), "{role}\n{part}\n{lines:#?}");
         }
-        assert!(problems.iter().all(|problem| problem.line >= 22), "at the wrong role: {lines:#?}");
+        assert!(problems.iter().all(|problem| problem.line >= 25), "at the wrong role: {lines:#?}");
     }
 }
 
