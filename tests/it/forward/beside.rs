@@ -143,7 +143,14 @@ fn a_display_that_no_role_opens_stays_at_home() {
         sshd: &["X11Forwarding yes"],
         ..Plan::default()
     });
-    let said = stage.ssh(&["-Y", "web1", "echo display=$DISPLAY"]).env("DISPLAY", "127.0.0.1:9").run();
+    let said = stage.ssh(&["-v", "-Y", "web1", "echo display=$DISPLAY"]).env("DISPLAY", "127.0.0.1:9").run();
     assert_eq!(said.ok(), "display=\n");
-    stage.wait_for_audit("access_refused", "x11-forwarding");
+    // It was written down before the client was answered.
+    let refused = entries(&stage, "access_refused");
+    assert!(
+        refused.iter().any(|entry| entry["code"] == "x11-forwarding"),
+        "{refused:#?}\nssh: {}\nbastion: {}",
+        said.errors(),
+        stage.bastion.log()
+    );
 }
