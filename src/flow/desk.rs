@@ -50,7 +50,7 @@ impl Default for Desk {
 
 impl Desk {
     /// Hears of every sign-in that this process ends before its time. Other processes end sign-ins too: whoever holds
-    /// sessions also asks `Store::sign_ins_ended_since`, and does so at once when this channel says it lagged.
+    /// sessions also asks `Store::sign_ins_not_ended`, and does so at once when this channel says it lagged.
     pub fn ended(&self) -> broadcast::Receiver<SignInId> {
         self.ended.subscribe()
     }

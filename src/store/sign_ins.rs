@@ -115,17 +115,6 @@ impl Store {
         }
         Ok(found)
     }
-
-    /// Ids of sign-ins ended (not expired) at or after `since`, earliest first; the gateway asks this to close their
-    /// sessions. `ended` is the clock of whoever ended it, read before its commit: a caller that polls must let its
-    /// windows overlap by more than a commit and the clocks of several nodes can differ.
-    pub async fn sign_ins_ended_since(&self, since: Timestamp) -> Result<Vec<SignInId>, StoreError> {
-        let rows = sqlx::query("SELECT id FROM sign_in WHERE ended >= $1 ORDER BY ended, id")
-            .bind(millis(TABLE, "since", since)?)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(|row| Columns { table: TABLE, row }.parsed("id")).collect()
-    }
 }
 
 impl Tx {
