@@ -47,7 +47,7 @@ pub enum Classified {
     Unknown(String),
 }
 
-/// Looks for commands in a line. Takes up to twice [`DEADLINE`]: not for a thread that must not wait.
+/// Looks for commands in a line. Takes up to twice `DEADLINE` (50 ms each): not for a thread that must not wait.
 pub fn classify(command: &[u8]) -> Classified {
     match prepare(command) {
         Ok(text) => parse_elsewhere(text),
