@@ -84,6 +84,30 @@ id!(
     /// One permitted connection to a target.
     SessionId, "session", "ses_"
 );
+id!(
+    /// One access request with its history.
+    CaseId, "request", "req_"
+);
+id!(
+    /// Access that exists: what an approved request opened.
+    GrantId, "grant", "grt_"
+);
+id!(
+    /// A lock on a person, a target or a role.
+    LockId, "lock", "lck_"
+);
+id!(
+    /// Something revoked: a certificate, a key, a CA.
+    RevocationId, "revocation", "rev_"
+);
+id!(
+    /// A message to people or programs, waiting to be delivered or delivered.
+    NoticeId, "notice", "ntc_"
+);
+id!(
+    /// Something in the audit log that somebody should look at.
+    AlertId, "alert", "alr_"
+);
 
 #[cfg(test)]
 mod tests {

@@ -42,6 +42,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["src/cli/"]),
     ("anyhow", &["src/main.rs", "src/cli/", "src/server.rs", "src/demo/"]),
     ("pty_process", &["src/demo/"]),
+    ("lettre", &["src/alerts/"]),
+    ("aes_gcm", &["src/secret", "src/store/"]),
+    ("schemars", &["src/web/"]),
     // Changes are made by recipes only; a door or a job that wants one calls a flow.
     (".begin()", &["src/store/", "src/flow/"]),
 ];
