@@ -59,6 +59,7 @@
 //! - *Why is memory bounded when one side does not read?* `gateway/pressure.rs`.
 //! - *What is in the audit log?* [`audit::AuditEvent`].
 
+pub mod access;
 pub mod app;
 pub mod audit;
 pub mod ca;

@@ -13,6 +13,7 @@ impl AuditEvent {
     /// The stable word for this kind of event, in snake case.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Access(event) => event.kind(),
             Self::ServerStarted { .. } => "server_started",
             Self::PolicyLoaded { .. } => "policy_loaded",
             Self::PolicyRefused { .. } => "policy_refused",
@@ -37,6 +38,7 @@ impl AuditEvent {
     #[expect(clippy::too_many_lines, reason = "one arm for each event of a closed list, nothing else")]
     pub fn fields(&self) -> Value {
         match self {
+            Self::Access(event) => event.fields(),
             Self::ServerStarted { version, interrupted } => {
                 json!({ "version": version, "interrupted": interrupted })
             }
@@ -90,6 +92,7 @@ impl AuditEvent {
                 login,
                 act,
                 role,
+                grants,
                 rule,
                 assurance,
                 transfer,
@@ -103,8 +106,8 @@ impl AuditEvent {
                     "session": session.as_str(), "sign_in": sign_in.as_str(),
                     "client_serial": client_serial.map(|serial| serial.to_string()),
                     "target_serial": target_serial.to_string(), "target": target, "login": login, "act": act,
-                    "role": role, "rule": rule, "assurance": assurance, "transfer": transfer, "sent": sent,
-                    "policy": policy, "from": from, "recording": recording,
+                    "role": role, "grants": grants.iter().map(crate::ids::GrantId::as_str).collect::<Vec<_>>(),
+                    "rule": rule, "assurance": assurance, "transfer": transfer, "sent": sent, "policy": policy, "from": from, "recording": recording,
                 }),
             ),
             Self::SessionClosed { session, reason, exit_status, bytes_in, bytes_out, recording_sha256 } => {
@@ -404,6 +407,7 @@ mod tests {
                 login: "root".into(),
                 act: "shell".into(),
                 role: "ops".into(),
+                grants: Vec::new(),
                 rule: Some("web: restart".into()),
                 assurance: Some("enforced"),
                 transfer: None,
@@ -416,7 +420,7 @@ mod tests {
             with_alice(json!({
                 "session": SESSION, "sign_in": SIGN_IN, "client_serial": null,
                 "target_serial": "1152921504606846976", "target": "web1", "login": "root", "act": "shell",
-                "role": "ops", "rule": "web: restart", "assurance": "enforced", "transfer": null, "sent": null, "policy": "ab", "from": "192.0.2.1", "recording": "a.cast",
+                "role": "ops", "grants": [], "rule": "web: restart", "assurance": "enforced", "transfer": null, "sent": null, "policy": "ab", "from": "192.0.2.1", "recording": "a.cast",
             })),
         );
         check(

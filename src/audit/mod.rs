@@ -2,15 +2,20 @@
 //! (`store::Tx::commit` takes the event), never beside it. `fields` says how an event is written down; numbering, time and storage
 //! are `store`'s.
 
+mod access;
 mod fields;
 
+pub use access::AccessEvent;
+
 use crate::identity::Identity;
-use crate::ids::{SessionId, SignInId};
+use crate::ids::{GrantId, SessionId, SignInId};
 use crate::policy::RefusalCode;
 
 /// One thing that happened. `kind()` and `fields()` are what is stored; names of both are stable.
 #[derive(Clone, Debug)]
 pub enum AuditEvent {
+    /// Something about requests, grants and locks.
+    Access(AccessEvent),
     /// The server started; `interrupted` recordings were sealed.
     ServerStarted {
         /// Version of the program.
@@ -147,6 +152,8 @@ pub enum AuditEvent {
         act: String,
         /// The roles that allow it, comma-separated.
         role: String,
+        /// The grants it hangs on; none where access is standing.
+        grants: Vec<GrantId>,
         /// The command rule that allowed it, where one did.
         rule: Option<String>,
         /// How sure that rule's verdict is: `enforced` or `detected`.

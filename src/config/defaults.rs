@@ -81,3 +81,12 @@ pub(crate) const RECORDING_EXEC_OUTPUT_MAX: Bounds<u64> = Bounds { default: 1 <<
 pub(crate) const POLICY_FILE: &str = "policy.toml";
 /// `log.format`.
 pub(crate) const LOG_FORMAT: &str = "text";
+
+/// A role's `request.max`: the longest grant.
+pub(crate) const REQUEST_MAX: Bounds<Duration> = secs(HOUR, MINUTE, 30 * DAY);
+/// `request.pending_max`: how long a request may wait.
+pub(crate) const REQUEST_PENDING: Bounds<Duration> = secs(DAY, MINUTE, 30 * DAY);
+/// Spans in the rules for requests: when to remind, to escalate, to give up, and how old an approval may be.
+pub(crate) const REQUEST_SPAN: Bounds<Duration> = secs(HOUR, 1, 365 * DAY);
+/// Fewest characters of a reason, where the rules do not say.
+pub(crate) const REQUEST_REASON_MIN: usize = 5;

@@ -27,11 +27,15 @@ use url::Url;
 use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
-pub(crate) use defaults::{CERTIFICATE_LIFE, SESSION_ENV, SESSION_IDLE, SESSION_MAX};
+pub(crate) use defaults::{
+    CERTIFICATE_LIFE, REQUEST_MAX, REQUEST_PENDING, REQUEST_REASON_MIN, REQUEST_SPAN, SESSION_ENV,
+    SESSION_IDLE, SESSION_MAX,
+};
 pub use document::Spot;
 pub(crate) use document::{At, Document, hint, read_text};
 pub(crate) use doors::is_host_name;
 pub(crate) use section::Section;
+pub(crate) use units::Bounds;
 pub use units::{show_duration, show_size};
 
 /// One thing wrong with a file, for people: `caponier.toml:12:3: unknown key "lisen"; did you mean "listen"?`

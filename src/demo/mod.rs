@@ -248,6 +248,7 @@ members = {{ groups = ["demo:engineers"] }}
 targets = {{ labels = [{{ env = "demo" }}] }}
 logins = ["{LOGIN}"]
 channels = ["shell", "exec", "sftp"]
+standing = true
 session_max = "8h"
 idle_max = "30m"
 
@@ -258,6 +259,7 @@ members = {{ groups = ["demo:reviewers"] }}
 targets = {{ names = ["web1"] }}
 logins = ["{LOGIN}"]
 channels = ["exec"]
+standing = true
 "#
     )
 }

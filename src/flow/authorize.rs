@@ -4,17 +4,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::access::Grant;
 use crate::app::App;
 use crate::audit::AuditEvent;
+use crate::flow::change::Changes;
 use crate::flow::desk::lock;
-use crate::flow::{Caller, denials, destination};
+use crate::flow::{Caller, denials, destination, held};
+use crate::ids::SessionId;
 use crate::names::RoleName;
 use crate::policy::{
-    self, Act, Allowance, Ask, Circumstances, CommandPass, FileRules, Policy, Recording, Refusal,
-    RefusalCode, Target, Terms, Verdict,
+    self, Act, Allowance, Ask, Circumstances, CommandPass, FileRules, Held, Recording, Refusal, RefusalCode,
+    Target, Terms, Verdict,
 };
 use crate::store::StoreError;
 use crate::time::Timestamp;
@@ -22,6 +24,9 @@ use crate::time::Timestamp;
 /// Shortest and longest pause before a permit whose hours end is judged again.
 const SOON: Duration = Duration::from_millis(100);
 const MINUTE: Duration = Duration::from_secs(60);
+/// Pause before it is asked again what is granted, when the store does not answer, and how long that may go on.
+const AGAIN: Duration = Duration::from_millis(500);
+const UNSEEN_MAX: Duration = Duration::from_secs(30);
 /// How long the audit log may take to hear of an end by policy.
 const NOTE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -36,6 +41,8 @@ pub struct Permit {
     policy_digest: String,
     /// The bastion's addresses when it was made, to be judged again by.
     own: Arc<[IpAddr]>,
+    /// The session that runs under it, once one does.
+    session: Option<SessionId>,
 }
 
 impl Permit {
@@ -80,7 +87,28 @@ impl Permit {
         &self.allowed.files
     }
 
-    /// When it must be judged again, because one of the roles closes.
+    /// Whether this role is among those that allow it.
+    pub(super) fn has_role(&self, role: &RoleName) -> bool {
+        self.allowed.roles.contains(role)
+    }
+
+    /// The grants that it hangs on; none where a role with standing access allows it as well.
+    pub fn grants(&self) -> &[Grant] {
+        &self.allowed.grants
+    }
+
+    /// When access ends by itself because what was granted is over; none where it is standing.
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.allowed.ends
+    }
+
+    /// The permit as that of a session that has begun.
+    pub(super) fn of_session(mut self, session: &SessionId) -> Self {
+        self.session = Some(session.clone());
+        self
+    }
+
+    /// When it must be judged again, because one of the roles closes or a grant is over.
     pub fn until(&self) -> Option<Timestamp> {
         self.allowed.until
     }
@@ -121,7 +149,8 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
     let answer = if live {
         let own = destination::own_addresses(app, &ask).await;
-        judged(app, caller, ask.clone(), now, own).await
+        let held = held::by(app, caller.identity(), None).await?;
+        judged(app, caller, ask.clone(), Circumstances { now, from: caller.from(), own, held }).await
     } else {
         Err(Refusal {
             code: RefusalCode::SignInEnded,
@@ -136,11 +165,18 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     Ok(answer)
 }
 
-/// Judges an open permit again, after the policy changed or the hours of a role are over: the new permit, or why what
-/// is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches them anyway.
-pub async fn again(app: &App, permit: &Permit) -> Answer {
-    let (now, own) = (app.clock.now(), Arc::clone(&permit.own));
-    let new = judged(app, &permit.caller, permit.ask.clone(), now, own).await?;
+/// Judges an open permit again, after the policy changed, a grant ended or the hours of a role are over: the new permit,
+/// or why what is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches them anyway.
+/// An error means that it could not be seen what is granted.
+pub async fn again(app: &App, permit: &Permit) -> Result<Answer, StoreError> {
+    let held = held::by(app, permit.caller.identity(), permit.session.as_ref()).await?;
+    Ok(again_with(app, permit, held).await)
+}
+
+async fn again_with(app: &App, permit: &Permit, held: Held) -> Answer {
+    let now = app.clock.now();
+    let at = Circumstances { now, from: permit.caller.from(), own: Arc::clone(&permit.own), held };
+    let new = judged(app, &permit.caller, permit.ask.clone(), at).await?;
     let (old_target, new_target) = (permit.target(), new.target());
     let refusal = |text: &str, reason: String| Refusal {
         code: RefusalCode::NoAccess,
@@ -158,39 +194,53 @@ pub async fn again(app: &App, permit: &Permit) -> Answer {
         let reason = format!("recording must be {:?} now", new.terms.recording.as_str());
         return Err(refusal("more of this session must be recorded now", reason));
     }
-    Ok(new)
+    Ok(Permit { session: permit.session.clone(), ..new })
 }
 
-/// Waits until the policy, as it is after some change or at some later time, does not allow any more what `permit`
-/// allows; returns why, written to the audit if that can be written in time. `changes` must have been subscribed to before
-/// the permit was made; `renewed` hears of every new permit in between, and `cut` of the end, before it is written down.
+/// Waits until what `permit` allows is not allowed any more, after some change or at some later time; returns why,
+/// written to the audit if that can be written in time. `changes` must have been listened to before the permit was made; `renewed` hears of every new permit in between, and `cut` of the end, before it is written down.
 pub async fn overruled(
     app: &App,
     permit: &Permit,
-    mut changes: watch::Receiver<Arc<Policy>>,
+    mut changes: Changes,
     renewed: impl Fn(&Permit),
     cut: impl FnOnce(&Refusal),
 ) -> Refusal {
-    let mut until = permit.until();
+    let mut held: Permit = permit.clone();
+    let mut unseen: Option<Timestamp> = None;
     loop {
         let closing = async {
-            match until {
+            if unseen.is_some() {
+                return sleep(AGAIN).await;
+            }
+            match held.until() {
                 // Looked at again each minute, because wall clocks can be set.
                 Some(end) => sleep(end.since(app.clock.now()).clamp(SOON, MINUTE)).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() {
-                // The server is gone; so are its sessions.
-                std::future::pending::<()>().await;
-            },
+            () = changes.concerning(&held) => {}
             () = closing => {}
         }
-        match again(app, permit).await {
+        let answer = match again(app, permit).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let now = app.clock.now();
+                let since = *unseen.get_or_insert(now);
+                tracing::error!(%error, "cannot see what is granted");
+                // What is over by its own time is over, and what cannot be seen for long is taken as gone.
+                if held.ends().is_none_or(|end| now < end) && now.since(since) < UNSEEN_MAX {
+                    continue;
+                }
+                again_with(app, permit, Held::default()).await
+            }
+        };
+        unseen = None;
+        match answer {
             Ok(new) => {
-                until = new.until();
                 renewed(&new);
+                held = new;
             }
             Err(refusal) => {
                 // What may not go on ends, also when that cannot be written down.
@@ -211,12 +261,12 @@ pub async fn overruled(
 
 /// As [`judge`]. A command goes to a thread that may wait: for a line that only a shell can read, a parser is asked
 /// what is in it, for up to a tenth of a second.
-async fn judged(app: &App, caller: &Caller, ask: Ask, now: Timestamp, own: Arc<[IpAddr]>) -> Answer {
+async fn judged(app: &App, caller: &Caller, ask: Ask, at: Circumstances) -> Answer {
     if !matches!(ask.act, Act::Exec { .. }) {
-        return judge(app, caller, ask, now, own);
+        return judge(app, caller, ask, at);
     }
     let (for_app, for_caller) = (app.clone(), caller.clone());
-    let judging = tokio::task::spawn_blocking(move || judge(&for_app, &for_caller, ask, now, own));
+    let judging = tokio::task::spawn_blocking(move || judge(&for_app, &for_caller, ask, at));
     judging.await.unwrap_or_else(|error| {
         tracing::error!(%error, "judging a command failed");
         Err(Refusal {
@@ -228,8 +278,8 @@ async fn judged(app: &App, caller: &Caller, ask: Ask, now: Timestamp, own: Arc<[
     })
 }
 
-/// What the credential and the policy say. `own` are the bastion's addresses, for forwards.
-fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp, own: Arc<[IpAddr]>) -> Answer {
+/// What the credential and the policy say.
+fn judge(app: &App, caller: &Caller, ask: Ask, at: Circumstances) -> Answer {
     let policy = app.policy();
     let answer = if !caller.may_use(&ask.login) {
         Err(Refusal {
@@ -243,10 +293,9 @@ fn judge(app: &App, caller: &Caller, ask: Ask, now: Timestamp, own: Arc<[IpAddr]
             reason: format!("certificate {:?} does not name {}", caller.certificate_serial(), ask.login),
         })
     } else {
-        let at = Circumstances { now, from: caller.from(), own: Arc::clone(&own) };
         match policy::decide(&policy, caller.identity(), &ask, &at) {
             Verdict::Allow(allowed) => {
-                Ok(Permit { own, ..permit(app, caller, ask, *allowed, &policy.digest, now) })
+                Ok(Permit { own: at.own, ..permit(app, caller, ask, *allowed, &policy.digest, at.now) })
             }
             Verdict::Refuse(refusal) => Err(refusal),
         }
@@ -270,14 +319,20 @@ fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str
         env_default: config.sessions.env.clone(),
         policy_digest: digest.to_owned(),
         own: Arc::default(),
+        session: None,
     }
 }
 
 /// Whether a variable that a client sends may be kept for a later program on this channel. The program's own permit
-/// decides again what of it passes.
+/// decides again what of it passes, so here everything counts as granted.
 pub fn may_send(app: &App, caller: &Caller, ask: &Ask) -> bool {
     let Act::Env { name } = &ask.act else { return false };
-    let at = Circumstances { now: app.clock.now(), from: caller.from(), own: Arc::default() };
+    let at = Circumstances {
+        now: app.clock.now(),
+        from: caller.from(),
+        own: Arc::default(),
+        held: Held::of(true),
+    };
     match policy::decide(&app.policy(), caller.identity(), ask, &at) {
         Verdict::Allow(allowed) => allowed.passes(&app.config.sessions.env, name),
         Verdict::Refuse(_) => false,

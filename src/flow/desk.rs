@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+use super::change::{self, Change};
 use super::denials::Denials;
 use super::refusals::Refusals;
 use crate::identity::oidc::Oidc;
-use crate::ids::SignInId;
+use crate::ids::{CaseId, SignInId};
 use crate::place::{area, wide_area};
 use crate::time::Timestamp;
 
@@ -27,6 +28,8 @@ pub struct Desk {
     /// The bastion's own addresses, and when they were looked up.
     pub(super) own: tokio::sync::Mutex<Option<(Timestamp, Arc<[IpAddr]>)>>,
     ended: broadcast::Sender<SignInId>,
+    changes: broadcast::Sender<Change>,
+    cases: broadcast::Sender<CaseId>,
     begins: Mutex<Buckets>,
     guesses: Mutex<Guesses>,
     pub(super) refusals: Mutex<Refusals>,
@@ -40,6 +43,8 @@ impl Default for Desk {
             oidc: Oidc::default(),
             own: tokio::sync::Mutex::default(),
             ended: broadcast::channel(ENDED_BACKLOG).0,
+            changes: broadcast::channel(change::BACKLOG).0,
+            cases: broadcast::channel(ENDED_BACKLOG).0,
             begins: Mutex::new(Buckets::new(30, secs(5))),
             guesses: Mutex::default(),
             refusals: Mutex::default(),
@@ -59,6 +64,29 @@ impl Desk {
         // Nobody listening is no error: then there are no sessions to close.
         if self.ended.send(id.clone()).is_err() {
             tracing::trace!(sign_in = %id, "nobody listens for ended sign-ins");
+        }
+    }
+
+    /// Hears of everything that may take open access away.
+    pub(super) fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Tells whoever holds access that some may be gone. To be called after the commit.
+    pub(super) fn tell(&self, change: Change) {
+        if self.changes.send(change).is_err() {
+            tracing::trace!("nobody holds access");
+        }
+    }
+
+    /// Hears of every request that this process changes. Other processes change some too: whoever waits also asks the store.
+    pub fn cases(&self) -> broadcast::Receiver<CaseId> {
+        self.cases.subscribe()
+    }
+
+    pub(super) fn tell_case(&self, id: &CaseId) {
+        if self.cases.send(id.clone()).is_err() {
+            tracing::trace!(case = %id, "nobody waits");
         }
     }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::ca::{Draft, DraftError, Permissions, SignerError};
+use crate::flow::answer;
 use crate::flow::authorize::{Permit, describe};
 use crate::ids::SessionId;
 use crate::policy::{Act, Recording};
@@ -39,6 +40,11 @@ pub enum SessionError {
     /// The session's key.
     #[error("key: {0}")]
     Key(String),
+    /// What was granted has ended or was used meanwhile. Its text is for the user.
+    #[error(
+        "what you were granted is over, or was for one use and has been used; ask again: caponier request"
+    )]
+    GrantOver,
 }
 
 /// A terminal, as the client asked for it.
@@ -119,13 +125,14 @@ pub async fn open(
     };
     let row = row_of(app, &permit, &id, recorder.as_ref());
     let fingerprint = key.fingerprint(russh::keys::HashAlg::Sha256).to_string();
-    let tx = match rows(app, &row, &draft, fingerprint).await {
+    let tx = match rows(app, &permit, &row, &draft, fingerprint).await {
         Ok(tx) => tx,
         Err(error) => {
             recorder.map(Recorder::discard).transpose()?;
-            return Err(error.into());
+            return Err(error);
         }
     };
+    let permit = permit.of_session(&id);
     if let Err(error) = tx.commit(row.opened, opened(&permit, beside, &row, draft.serial())).await {
         // Only the store knows whether that has happened. A file that no row names would never be sealed.
         match app.store.session(&id).await {
@@ -147,9 +154,20 @@ pub async fn open(
 }
 
 /// Session and certificate as they will be in the store.
-async fn rows(app: &App, row: &SessionRow, draft: &Draft, fingerprint: String) -> Result<Tx, StoreError> {
+async fn rows(
+    app: &App,
+    permit: &Permit,
+    row: &SessionRow,
+    draft: &Draft,
+    fingerprint: String,
+) -> Result<Tx, SessionError> {
     let mut tx = app.store.begin().await?;
     tx.insert_session(row).await?;
+    for grant in permit.grants() {
+        if !tx.use_grant(grant, &row.id, row.opened).await? {
+            return Err(SessionError::GrantOver);
+        }
+    }
     tx.insert_certificate(&CertificateRow {
         serial: draft.serial(),
         kind: "target",
@@ -223,8 +241,11 @@ async fn write_end(app: &App, row: &SessionRow, now: Timestamp, event: AuditEven
     let mut tx = app.store.begin().await?;
     if tx.close_session(row).await? {
         tx.commit(now, event).await?;
+    } else {
+        drop(tx);
     }
-    Ok(())
+    // What was for this one session ends with it.
+    answer::used(app, &row.id).await
 }
 
 /// What the certificate permits at the target: what was permitted here, and nothing else.
@@ -356,6 +377,7 @@ fn opened(permit: &Permit, beside: &[Permit], row: &SessionRow, target_serial: u
         login: row.login.clone(),
         act,
         role: permit.roles(),
+        grants: permit.grants().iter().map(|grant| grant.id.clone()).collect(),
         rule: rule.map(|(rule, _)| rule.clone()),
         assurance: rule.map(|(_, assurance)| assurance.as_str()),
         transfer: pass.and_then(|pass| pass.transfer.as_ref()).map(ToString::to_string),
@@ -390,7 +412,10 @@ pub async fn seal_interrupted(app: &App) -> Result<usize, SessionError> {
         if tx.close_session(&row).await? {
             tx.commit(app.clock.now(), event).await?;
             sealed += 1;
+        } else {
+            drop(tx);
         }
+        answer::used(app, &row.id).await?;
     }
     Ok(sealed)
 }

@@ -19,9 +19,10 @@ use super::shared::Shared;
 use super::upstream::{self, Trust, UpstreamError, Way};
 use crate::app::App;
 use crate::flow::authorize::{Permit, authorize, overruled};
+use crate::flow::change::Changes;
 use crate::flow::session::{self as flow, OpenSession, Outcome, Terminal};
 use crate::policy::files::LiveRules;
-use crate::policy::{Act, Ask, Policy, Refusal};
+use crate::policy::{Act, Ask, Refusal};
 
 /// What a session needs to run.
 pub(super) struct Run {
@@ -40,7 +41,7 @@ pub(super) async fn run(run: Run) {
     let ask = Ask { target: route.target.clone(), login: route.login.clone(), act: act(&request) };
     // Watching begins before judging, so that no end of the sign-in and no other policy falls between the two.
     let sign_in = shared.watch_sign_in(route.caller.sign_in());
-    let changes = app.policy.subscribe();
+    let changes = app.changes();
     let permit = match authorize(app, &route.caller, ask).await {
         Ok(Ok(permit)) => permit,
         Ok(Err(refusal)) => {
@@ -60,6 +61,7 @@ pub(super) async fn run(run: Run) {
     let begun = flow::open(app, permit, terminal.as_ref(), &beside, recorder_failed.clone()).await;
     let session = match begun {
         Ok(session) => session,
+        Err(over @ flow::SessionError::GrantOver) => return client.farewell(&over.to_string(), 255).await,
         Err(error) => return broken(&client, &shared, &error).await,
     };
     let started = Instant::now();
@@ -93,7 +95,7 @@ async fn judged(
     request: &Request,
     client: &ClientEnd,
     parts: (Arc<Forwards>, Vec<Permit>),
-    (watch, changes, renewed): (Watch, watch::Receiver<Arc<Policy>>, impl Fn(&Permit)),
+    (watch, changes, renewed): (Watch, Changes, impl Fn(&Permit)),
 ) -> Outcome {
     let (overrule, objection) = (watch.overruled.clone(), Arc::clone(&watch.objection));
     let live = LiveRules::new(session.permit().files().to_vec());

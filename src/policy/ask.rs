@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::access::{Grant, Lock};
+use crate::ids::SessionId;
 use crate::names::{LoginName, TargetName};
 use crate::time::Timestamp;
 
@@ -147,6 +149,41 @@ pub struct Circumstances {
     pub from: IpAddr,
     /// The bastion's own addresses, to which nothing is forwarded by accident. Needed for forwards only.
     pub own: Arc<[IpAddr]>,
+    /// What the store holds for and against it.
+    pub held: Held,
+}
+
+/// Grants and locks, as they stand in the store at the moment of a verdict.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// What opens roles that are by request.
+    pub granted: Granted,
+    /// What closes everything.
+    pub locks: Arc<[Lock]>,
+    /// The session that is judged again: what it used up is still its own.
+    pub session: Option<SessionId>,
+}
+
+impl Held {
+    /// For explanations: nothing granted, or everything that could be asked for.
+    pub fn of(granted: bool) -> Self {
+        Self { granted: if granted { Granted::Assumed } else { Granted::default() }, ..Self::default() }
+    }
+}
+
+/// What opens roles that are by request.
+#[derive(Clone, Debug)]
+pub enum Granted {
+    /// These grants, of whomever they are.
+    Only(Arc<[Grant]>),
+    /// Whatever could be asked for: to explain what a grant would open. No door says this.
+    Assumed,
+}
+
+impl Default for Granted {
+    fn default() -> Self {
+        Self::Only(Arc::default())
+    }
 }
 
 /// A no, as an answer: not an error. `code` is stable and documented, `text` is one line for the user and says
@@ -181,7 +218,9 @@ impl Refusal {
             | RefusalCode::Forward
             | RefusalCode::Agent
             | RefusalCode::X11
-            | RefusalCode::Tun => 255,
+            | RefusalCode::Tun
+            | RefusalCode::ByRequest
+            | RefusalCode::Locked => 255,
         }
     }
 }
@@ -223,11 +262,15 @@ pub enum RefusalCode {
     X11,
     /// Network interfaces are never forwarded.
     Tun,
+    /// A role opens it to those who ask, and nothing is granted now.
+    ByRequest,
+    /// The person, the target or the role is locked.
+    Locked,
 }
 
 impl RefusalCode {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NoAccess,
         Self::ChannelKind,
         Self::Principal,
@@ -245,6 +288,8 @@ impl RefusalCode {
         Self::Agent,
         Self::X11,
         Self::Tun,
+        Self::ByRequest,
+        Self::Locked,
     ];
 
     /// The code as users see it.
@@ -267,6 +312,8 @@ impl RefusalCode {
             Self::Agent => "agent-forwarding",
             Self::X11 => "x11-forwarding",
             Self::Tun => "tun",
+            Self::ByRequest => "by-request",
+            Self::Locked => "locked",
         }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::role::{Draft, Limits, NEEDED};
 use super::target::Targets;
 use super::{
-    ChannelKind, CommandSet, FileRules, ForwardRules, Hours, Members, Recording, Role, Selector, Terms,
+    Access, ChannelKind, CommandSet, FileRules, ForwardRules, Hours, Members, Recording, RequestRules, Role,
+    Selector, Terms, request,
 };
 use crate::config::{At, hint, show_duration};
 use crate::names::{LoginName, RoleName};
@@ -35,6 +36,7 @@ struct Joined {
     usable: bool,
     terms: Terms,
     recording: Option<Recording>,
+    access: Option<Access>,
 }
 
 /// The roles of the files, templates left out. Problems are noted in the drafts' tables, which are closed.
@@ -52,8 +54,21 @@ pub(super) fn join(drafts: Vec<Draft<'_>>, targets: &Targets) -> Vec<Role> {
             roles.push(finished(draft, joined, targets));
         }
     }
+    unknown_roles(&drafts, &by_name);
     drafts.into_iter().for_each(|draft| draft.section.finish());
     roles
+}
+
+/// Roles that conditions for automatic approval name, and nobody wrote.
+fn unknown_roles(drafts: &[Draft<'_>], by_name: &BTreeMap<&RoleName, usize>) {
+    let known: Vec<&str> = by_name.keys().map(|name| name.as_str()).collect();
+    for draft in drafts {
+        let Some(request) = &draft.request else { continue };
+        let named = request.value.automatic.iter().flat_map(|rule| &rule.roles);
+        for name in named.filter(|name| !by_name.contains_key(name)) {
+            draft.section.problem(request.place, request::unknown_role(name, &known));
+        }
+    }
 }
 
 /// What the role at `at` says together with its chain; `None` when the chain is broken, which is noted once, where the
@@ -144,6 +159,7 @@ fn narrow(joined: &mut Joined, draft: &Draft<'_>) {
     }
     forwards(joined, draft, base.as_ref());
     limits(joined, draft, base.as_ref());
+    access(joined, draft, base.as_ref());
     joined.usable |= !draft.template;
 }
 
@@ -158,6 +174,26 @@ fn forwards(joined: &mut Joined, draft: &Draft<'_>, base: Option<&RoleName>) {
         }
         None => Some(given.value.clone()),
     };
+}
+
+/// By request is less than standing, so what must be asked for stays so; and there is one way of asking.
+fn access(joined: &mut Joined, draft: &Draft<'_>, base: Option<&RoleName>) {
+    if let (Some(standing), Some(Access::ByRequest(_)), Some(base)) = (&draft.standing, &joined.access, base)
+    {
+        let message = format!("\"{base}\", which this role extends, is by request: a role can only narrow");
+        draft.section.problem(standing.place, message);
+    } else if let (Some(request), Some(Access::ByRequest(_)), Some(base)) =
+        (&draft.request, &joined.access, base)
+    {
+        let message = format!(
+            "\"{base}\", which this role extends, says how to ask for it: take that, or extend a role that does not say"
+        );
+        draft.section.problem(request.place, message);
+    } else if let Some(request) = &draft.request {
+        joined.access = Some(Access::ByRequest(Arc::new(request.value.clone())));
+    } else if draft.standing.is_some() {
+        joined.access = Some(Access::Standing);
+    }
 }
 
 fn limits(joined: &mut Joined, draft: &Draft<'_>, base: Option<&RoleName>) {
@@ -297,6 +333,9 @@ fn finished(draft: &Draft<'_>, joined: Joined, targets: &Targets) -> Role {
         }
     }
     unenforceable(draft, &joined);
+    if joined.access.is_none() {
+        section.problem(section.place, request::MISSING);
+    }
     Role {
         name: name.clone(),
         extends: joined.extends,
@@ -311,5 +350,7 @@ fn finished(draft: &Draft<'_>, joined: Joined, targets: &Targets) -> Role {
         hours: joined.hours,
         forwards: joined.forwards.unwrap_or_default(),
         terms: Terms { recording: joined.recording.unwrap_or(Recording::Output), ..joined.terms },
+        // A role that does not say does not load; until that is said, nobody has it.
+        access: joined.access.unwrap_or_else(|| Access::ByRequest(Arc::new(RequestRules::closed()))),
     }
 }

@@ -18,6 +18,7 @@ pub mod hours;
 pub mod lint;
 pub mod outcome;
 pub mod outline;
+pub mod request;
 mod role;
 pub mod somebody;
 mod target;
@@ -30,7 +31,7 @@ use crate::inspect::command::Dialect;
 use crate::names::{GroupName, LoginName, RoleName, TargetName};
 use crate::net::Cidr;
 
-pub use ask::{Act, Ask, ChannelKind, Circumstances, Refusal, RefusalCode};
+pub use ask::{Act, Ask, ChannelKind, Circumstances, Granted, Held, Refusal, RefusalCode};
 pub use commands::CommandSet;
 pub use decide::{
     Allowance, CommandPass, Verdict, certificate_max, decide, logins_for, targets_for, wants_addresses,
@@ -41,6 +42,7 @@ pub use forwards::ForwardRules;
 pub use hours::Hours;
 pub use outcome::{Answer, Outcome, Question};
 pub use outline::Outline;
+pub use request::{Access, RequestRules};
 pub use terms::{Recording, Terms};
 
 /// A checked policy: what the files said, every name parsed, every reference resolved.
@@ -113,6 +115,8 @@ pub struct Role {
     pub forwards: ForwardRules,
     /// Limits that an allowed act carries.
     pub terms: Terms,
+    /// How its members get it.
+    pub access: Access,
 }
 
 /// Whom a role is for: any of the groups, or any of the subjects (`provider:subject`).

@@ -1,4 +1,4 @@
-//! The verdict on an ask in words for people and tests: yes, no or "to be approved", by which rule, and what is sent.
+//! The verdict on an ask in words for people and tests: yes, no, "by request" or "to be approved", by which rule, and what is sent.
 //! It judges nothing itself: it asks `decide`, and for an operation on a file the same path rules that a session asks.
 
 use super::commands::Assurance;
@@ -8,7 +8,7 @@ use crate::identity::Identity;
 use crate::names::RoleName;
 use crate::time::Timestamp;
 
-/// Yes, no, or "to be approved".
+/// Yes, no, "by request", or "to be approved".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It passes.
@@ -17,11 +17,13 @@ pub enum Answer {
     Refuse,
     /// It waits for somebody's approval.
     Review,
+    /// It would pass for whoever asked for access and got it.
+    Request,
 }
 
 impl Answer {
     /// Every answer.
-    pub const ALL: [Self; 3] = [Self::Allow, Self::Refuse, Self::Review];
+    pub const ALL: [Self; 4] = [Self::Allow, Self::Refuse, Self::Review, Self::Request];
 
     /// The answer as files of cases and reports write it.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Answer {
             Self::Allow => "allow",
             Self::Refuse => "refuse",
             Self::Review => "review",
+            Self::Request => "request",
         }
     }
 }
@@ -80,8 +83,13 @@ impl Question {
     pub fn put(&self, policy: &Policy) -> Outcome {
         match decide(policy, &self.who, &self.ask, &self.at) {
             Verdict::Refuse(refusal) => {
-                let answer =
-                    if refusal.code == RefusalCode::Review { Answer::Review } else { Answer::Refuse };
+                let answer = if refusal.code == RefusalCode::Review {
+                    Answer::Review
+                } else if refusal.code == RefusalCode::ByRequest {
+                    Answer::Request
+                } else {
+                    Answer::Refuse
+                };
                 Outcome {
                     rule: refusal.rule,
                     text: Some(refusal.text),

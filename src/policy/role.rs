@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::target::{self, Targets};
 use super::{
-    ChannelKind, CommandSet, FileRules, ForwardRules, Hours, Members, Recording, Selector, conditions, files,
-    forwards,
+    ChannelKind, CommandSet, FileRules, ForwardRules, Hours, Members, Recording, RequestRules, Selector,
+    conditions, files, forwards, request,
 };
 use crate::config::{At, Section, hint};
 use crate::names::{GroupName, LoginName, ProviderName, RoleName, TargetName};
@@ -34,6 +34,9 @@ pub(super) struct Draft<'d> {
     pub(super) sources: Option<Vec<Cidr>>,
     pub(super) hours: Option<Hours>,
     pub(super) forwards: Option<At<ForwardRules>>,
+    /// `standing = true`.
+    pub(super) standing: Option<At<bool>>,
+    pub(super) request: Option<At<RequestRules>>,
     pub(super) limits: Limits,
 }
 
@@ -111,6 +114,16 @@ pub(super) fn read<'d>(
     let forwards = section
         .place_of("forwards")
         .map(|place| At { value: forwards::read(section.child("forwards")), place });
+    let standing = section.flag("standing").filter(|at| at.value);
+    let request = section
+        .place_of("request")
+        .map(|place| At { value: request::read(section.child("request"), providers), place });
+    if let (Some(standing), Some(_)) = (&standing, &request) {
+        section.problem(
+            standing.place,
+            "\"standing\" is access without asking, and [role.request] says how to ask: keep one",
+        );
+    }
     let Some(name) = name else {
         section.finish();
         return None;
@@ -130,6 +143,8 @@ pub(super) fn read<'d>(
         sources,
         hours,
         forwards,
+        standing,
+        request,
         limits,
     })
 }
@@ -147,12 +162,22 @@ fn not_empty<T>(section: &Section<'_>, key: &str, list: Option<&At<Vec<At<T>>>>)
 fn members(section: &mut Section<'_>, providers: Option<&[ProviderName]>) -> Members {
     let given = section.holds("members", "table");
     let mut table = section.child("members");
-    let groups = table.names::<GroupName>("groups").map(|at| at.value).unwrap_or_default();
-    let subjects = subjects(&mut table);
+    let (groups, subjects) = people(&mut table, providers);
     let empty = |key| table.place_of(key).is_none() || table.is_empty_array(key);
     if given && empty("groups") && empty("subjects") {
         table.problem(table.place, "the role is for nobody: name \"groups\" or \"subjects\"");
     }
+    table.finish();
+    Members { groups, subjects }
+}
+
+/// `groups` and `subjects` of a table: people, by what their provider says of them.
+pub(super) fn people(
+    table: &mut Section<'_>,
+    providers: Option<&[ProviderName]>,
+) -> (BTreeSet<GroupName>, BTreeSet<String>) {
+    let groups = table.names::<GroupName>("groups").map(|at| at.value).unwrap_or_default();
+    let subjects = subjects(table);
     let named =
         groups.iter().map(|group| (group.place, group.value.provider().as_str(), group.value.to_string()));
     let named = named.chain(subjects.iter().map(|subject| {
@@ -170,11 +195,7 @@ fn members(section: &mut Section<'_>, providers: Option<&[ProviderName]>) -> Mem
             table.problem(place, format!("there is no provider {provider:?}{}", hint(provider, &known)));
         }
     }
-    table.finish();
-    Members {
-        groups: groups.into_iter().map(|at| at.value).collect(),
-        subjects: subjects.into_iter().map(|at| at.value).collect(),
-    }
+    (groups.into_iter().map(|at| at.value).collect(), subjects.into_iter().map(|at| at.value).collect())
 }
 
 /// `PROVIDER:SUBJECT`, the form of `Identity::reference`.

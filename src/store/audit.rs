@@ -6,6 +6,7 @@
 
 use sqlx::AnyConnection;
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::column::{Columns, bad, millis, whole};
 use super::{Store, StoreError};
@@ -27,7 +28,54 @@ pub struct AuditRow {
     pub json: String,
 }
 
+/// Entries of some kinds, and how far the log was looked through for them.
+#[derive(Clone, Debug)]
+pub struct AuditLook {
+    /// The entries.
+    pub rows: Vec<AuditRow>,
+    /// The last number that was looked at.
+    pub seen: u64,
+    /// There is more behind it.
+    pub more: bool,
+}
+
 impl Store {
+    /// The number of the last audit entry.
+    pub async fn audit_end(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT seq FROM audit_head WHERE one = 1").fetch_one(&self.pool).await?;
+        Columns { table: "audit_head", row: &row }.whole("seq")
+    }
+
+    /// Audit entries of these kinds with `seq > after`, oldest first, at most `limit`.
+    pub async fn audit_of_kinds(
+        &self,
+        after: u64,
+        kinds: &[&str],
+        limit: u32,
+    ) -> Result<AuditLook, StoreError> {
+        // Read first: what comes in meanwhile is for the next look.
+        let end = self.audit_end().await?;
+        if end <= after {
+            return Ok(AuditLook { rows: Vec::new(), seen: after, more: false });
+        }
+        let names = (0..kinds.len()).map(|n| format!("${}", n + 4)).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "SELECT seq, at, kind, json FROM audit WHERE seq > $1 AND seq <= $2 AND kind IN ({names}) ORDER BY seq LIMIT $3"
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(text))
+            .bind(i64::try_from(after).unwrap_or(i64::MAX))
+            .bind(whole(TABLE, "seq", end)?)
+            .bind(i64::from(limit));
+        for kind in kinds {
+            query = query.bind((*kind).to_owned());
+        }
+        let rows = query.fetch_all(&self.pool).await?;
+        let rows: Vec<AuditRow> = rows.iter().map(read).collect::<Result<_, _>>()?;
+        let more = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let seen = rows.last().filter(|_| more).map_or(end, |last| last.seq);
+        Ok(AuditLook { rows, seen, more })
+    }
+
     /// Audit entries with `seq > after`, oldest first, at most `limit`.
     pub async fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
         let rows = sqlx::query("SELECT seq, at, kind, json FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2")
@@ -35,18 +83,18 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
-        rows.iter()
-            .map(|row| {
-                let columns = Columns { table: TABLE, row };
-                Ok(AuditRow {
-                    seq: columns.whole("seq")?,
-                    at: columns.time("at")?,
-                    kind: columns.text("kind")?,
-                    json: columns.text("json")?,
-                })
-            })
-            .collect()
+        rows.iter().map(read).collect()
     }
+}
+
+fn read(row: &AnyRow) -> Result<AuditRow, StoreError> {
+    let columns = Columns { table: TABLE, row };
+    Ok(AuditRow {
+        seq: columns.whole("seq")?,
+        at: columns.time("at")?,
+        kind: columns.text("kind")?,
+        json: columns.text("json")?,
+    })
 }
 
 /// Writes `event` under the next number. Must be the last statement before COMMIT: it takes the lock that orders

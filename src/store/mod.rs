@@ -8,6 +8,7 @@
 //! A [`Tx`] that is dropped leaves nothing. While one is held no other method of [`Store`] that writes may be awaited by
 //! the same task: SQLite has one writer at a time, and it would wait for itself until [`StoreError::Busy`].
 
+mod access;
 mod audit;
 mod column;
 mod credentials;
@@ -26,7 +27,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::audit::AuditEvent;
 use crate::time::Timestamp;
 
-pub use audit::AuditRow;
+pub use access::{CaseFilter, GrantRow};
+pub use audit::{AuditLook, AuditRow};
 pub use credentials::CertificateRow;
 pub use pending::{PendingCounts, PendingSignIn};
 pub use sessions::{SessionFilter, SessionRow};
@@ -118,13 +120,11 @@ impl Store {
     }
 
     /// Writes entries for acts that change no row, in their order, all or none.
-    pub async fn note_all(&self, now: Timestamp, mut events: Vec<AuditEvent>) -> Result<(), StoreError> {
-        let Some(last) = events.pop() else { return Ok(()) };
-        let mut tx = self.begin().await?;
-        for event in events {
-            audit::append(tx.connection(), now, &event).await?;
+    pub async fn note_all(&self, now: Timestamp, events: Vec<AuditEvent>) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
         }
-        tx.commit(now, last).await
+        self.begin().await?.commit_all(now, events).await
     }
 }
 
@@ -134,6 +134,15 @@ impl Tx {
         audit::append(self.connection(), now, &event).await?;
         self.inner.commit().await?;
         Ok(())
+    }
+
+    /// Writes the events, in their order, and commits.
+    pub async fn commit_all(mut self, now: Timestamp, mut events: Vec<AuditEvent>) -> Result<(), StoreError> {
+        let last = events.pop().ok_or_else(|| column::bad("audit", "a change without an entry"))?;
+        for event in events {
+            audit::append(self.connection(), now, &event).await?;
+        }
+        self.commit(now, last).await
     }
 
     /// Commits what needs no entry: pending sign-ins and the sweep.

@@ -33,6 +33,7 @@ members = { groups = ["corp:dev"] }
 targets = { names = ["web1"] }
 logins = ["deploy"]
 channels = ["exec"]
+standing = true
 commands = "few"
 session_max = "1h"
 
@@ -42,6 +43,7 @@ members = { groups = ["corp:ops", "corp:dev"] }
 targets = { names = ["web1"] }
 logins = ["deploy", "root"]
 channels = ["shell"]
+standing = true
 sources = ["10.0.0.0/8"]
 "#;
 

@@ -29,7 +29,7 @@ fn a_role_taken_away_closes_the_session_and_a_change_beside_it_does_not() {
     // Another role, a comment, a label: nobody notices.
     let with_more = format!(
         "# A comment.\n{}\n[[role]]\nname = \"more\"\nmembers = {{ groups = [\"corp:other\"] }}\ntargets = {{ names = [\"web1\"] }}\n\
-         logins = [\"root\"]\nchannels = [\"shell\"]\n",
+         logins = [\"root\"]\nchannels = [\"shell\"]\nstanding = true\n",
         usual(stage.web1.port, "")
     );
     stage.bastion.write_policy(&with_more);
@@ -141,7 +141,7 @@ fn what_else_can_end_an_open_session() {
 fn policy_text(more: &str) -> String {
     format!(
         "[[target]]\nname = \"web1\"\naddress = \"127.0.0.1:1\"\nhost_key = {{ ca = true }}\n[[role]]\nname = \"r\"\n\
-         members = {{ groups = [\"corp:x\"] }}\ntargets = {{ names = [\"web1\"] }}\nlogins = [\"{}\"]\nchannels = [\"exec\"]\n{more}\n",
+         members = {{ groups = [\"corp:x\"] }}\ntargets = {{ names = [\"web1\"] }}\nlogins = [\"{}\"]\nchannels = [\"exec\"]\nstanding = true\n{more}\n",
         me()
     )
 }

@@ -19,7 +19,7 @@ use crate::names::{GroupName, LoginName, RoleName, SubjectName, TargetName};
 use crate::policy::explain::{self, Columns, Explanation, Meaning, RoleLine, Subject};
 use crate::policy::hours::Opening;
 use crate::policy::somebody::{group_of, person};
-use crate::policy::{ChannelKind, Circumstances, Outcome, Recording, Target, Terms, certificate_max};
+use crate::policy::{ChannelKind, Circumstances, Held, Outcome, Recording, Target, Terms, certificate_max};
 use crate::store::Store;
 use crate::time::{Clock, Timestamp};
 
@@ -46,6 +46,9 @@ pub struct Explain {
     /// The moment, as in RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
+    /// As if everything that they can ask for were granted
+    #[arg(long)]
+    granted: bool,
 }
 
 pub(super) async fn run(
@@ -70,7 +73,12 @@ pub(super) async fn run(
     if logins.is_empty() {
         bail!("no role opens {} to anybody, with any login", args.target);
     }
-    let at = Circumstances { now: args.at.unwrap_or(now), from: args.from, own: Arc::default() };
+    let at = Circumstances {
+        now: args.at.unwrap_or(now),
+        from: args.from,
+        own: Arc::default(),
+        held: Held::of(args.granted),
+    };
     let mut answers = Vec::new();
     for login in logins {
         let subject = Subject {

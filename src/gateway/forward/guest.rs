@@ -104,7 +104,7 @@ impl Forwards {
         let Guest { knock, channel, reply } = guest;
         let app = &self.shared.app;
         let sign_in = self.shared.watch_sign_in(self.route.caller.sign_in());
-        let changes = app.policy.subscribe();
+        let changes = app.changes();
         let begun = async {
             let room = self.room()?;
             let permit = self.permit(ask).await?;

@@ -6,17 +6,18 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::Disconnect;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Lane, LaneUse, ListenerUse};
 use super::{Direction, Failure, Forwards, cut, flow};
 use crate::flow::authorize::{Permit, overruled};
+use crate::flow::change::Changes;
 use crate::flow::forward::{OpenForward, Passed};
 use crate::gateway::limits::{GUEST_PATIENCE, LISTEN_GRACE, LISTENERS_MAX};
+use crate::policy::Act;
 use crate::policy::forwards::Host;
-use crate::policy::{Act, Policy};
 
 /// One listener.
 pub(super) struct Listener {
@@ -102,7 +103,7 @@ impl Forwards {
         let Ok(room) = Arc::clone(&self.listeners_room).try_acquire_owned() else {
             return Err(Failure::Limit(LISTENERS_MAX));
         };
-        let changes = self.shared.app.policy.subscribe();
+        let changes = self.shared.app.changes();
         let permit = self.permit(self.ask(act)).await?;
         let (asked, port) = place_of(&permit.ask().act);
         if self.listeners().iter().any(|known| known.asked == asked && known.port == port && port != 0) {
@@ -182,12 +183,7 @@ impl Forwards {
     }
 
     /// Keeps a listener until it ends.
-    async fn stand(
-        self: Arc<Self>,
-        listener: Arc<Listener>,
-        changes: watch::Receiver<Arc<Policy>>,
-        opened: OpenForward,
-    ) {
+    async fn stand(self: Arc<Self>, listener: Arc<Listener>, changes: Changes, opened: OpenForward) {
         let app = &self.shared.app;
         let (over, why) = listener.place.end();
         let reason = tokio::select! {

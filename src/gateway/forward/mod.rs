@@ -245,7 +245,7 @@ impl Forwards {
         let app = &self.shared.app;
         // Watching begins before judging, so that no end of the sign-in and no other policy falls between the two.
         let sign_in = self.shared.watch_sign_in(self.route.caller.sign_in());
-        let changes = app.policy.subscribe();
+        let changes = app.changes();
         let ask = resolved(app, &self.route.caller, ask).await;
         let begun = async {
             let permit = self.permit(ask).await?;

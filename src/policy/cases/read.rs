@@ -10,6 +10,7 @@ use super::{Answer, Case, Question};
 use crate::config::{self, At, Document, Problem, Section, hint};
 use crate::identity::Identity;
 use crate::names::{LoginName, ProviderName, TargetName};
+use crate::policy::Held;
 use crate::policy::files::{CanonicalPath, FileOp};
 use crate::policy::somebody::{group_of, person, providers};
 use crate::policy::{Act, Ask, Circumstances, Policy, RefusalCode};
@@ -89,7 +90,7 @@ fn case(mut section: Section<'_>, given: &Given<'_>) -> Option<Case> {
     section.require("target", "the name of a target");
     section.require("login", "the account there");
     section.require("act", "what is asked for, such as \"shell\" or \"exec\"");
-    section.require("expect", "\"allow\", \"refuse\" or \"review\"");
+    section.require("expect", "\"allow\", \"refuse\", \"review\" or \"request\"");
     let line = section.spot().line;
     let name = section.text("name").map(|text| text.value.to_owned());
     let code = word(&mut section, "code", RefusalCode::ALL, RefusalCode::as_str);
@@ -100,6 +101,7 @@ fn case(mut section: Section<'_>, given: &Given<'_>) -> Option<Case> {
     let login = section.parsed::<LoginName>("login").map(|at| at.value);
     let from = section.text("from").and_then(|text| address(&section, &text));
     let at = section.parsed::<Timestamp>("at").map(|at| at.value);
+    let granted = section.flag("granted").is_some_and(|at| at.value);
     let (act, file) = act(&mut section);
     let expect = word(&mut section, "expect", Answer::ALL, Answer::as_str);
     let rule = section.text("rule").map(|text| text.value.to_owned());
@@ -115,6 +117,7 @@ fn case(mut section: Section<'_>, given: &Given<'_>) -> Option<Case> {
         now: at.or_else(|| AT_DEFAULT.parse().ok())?,
         from: from.or_else(|| FROM_DEFAULT.parse().ok())?,
         own: Arc::clone(&given.own),
+        held: Held::of(granted),
     };
     let question = Question { who, ask, file, at, env_default: given.env_default.to_vec() };
     Some(Case { name, line, question, expect: expect?, code, rule, sends })

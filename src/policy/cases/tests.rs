@@ -18,6 +18,7 @@ members = { groups = ["corp:dev"] }
 targets = { names = ["web1"] }
 logins = ["deploy"]
 channels = ["exec", "sftp"]
+standing = true
 commands = "few"
 files = [{ allow = ["read"], paths = ["/srv/**"], name = "site" }]
 forwards = { local = ["10.0.0.0/8:5432", "db:1"], remote = ["localhost:9000"], local_sockets = ["/run/db/*"], agent = true }
@@ -28,6 +29,7 @@ members = { subjects = ["corp:ann"] }
 targets = { names = ["web1"] }
 logins = ["root"]
 channels = ["shell"]
+standing = true
 sources = ["10.0.0.0/8"]
 "#;
 

@@ -111,6 +111,21 @@ enum Pin {
     Sha256(String),
 }
 
+impl CommandSet {
+    /// A set that allows exactly these lines, byte for byte.
+    pub fn of_lines(name: &str, lines: &BTreeSet<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            default: DefaultRule::Deny,
+            opaque: Verdict::Deny,
+            pinned: lines.iter().cloned().map(Pin::Text).collect(),
+            allow: Vec::new(),
+            review: Vec::new(),
+            deny: Vec::new(),
+        }
+    }
+}
+
 impl Verdict {
     /// As the policy file writes it.
     pub fn as_str(self) -> &'static str {

@@ -5,16 +5,17 @@
 //! Old copying programs (`scp -t`, `rsync --server`, `git-upload-pack`) are commands; a role that does not open them as
 //! such can open them by name, and then its path rules judge them.
 
+use super::open::Open;
 use super::{CommandPass, Verdict, allow, refuse, wrong_kind};
 use crate::inspect::command::Reading;
 use crate::inspect::transfer::{self, Tool, Transfer, Unclear};
 use crate::policy::commands::{self, Assurance, Finding};
 use crate::policy::files::{self, FileRules};
-use crate::policy::{Ask, ChannelKind, Circumstances, Refusal, RefusalCode, Role, Target};
+use crate::policy::{Ask, ChannelKind, Circumstances, Refusal, RefusalCode, Target};
 
 /// What one role says of the command: none where it has no rules.
 struct Said<'p> {
-    role: &'p Role,
+    role: &'p Open<'p>,
     finding: Option<Finding>,
 }
 
@@ -22,11 +23,11 @@ pub(super) fn judge(
     ask: &Ask,
     target: &Target,
     command: &[u8],
-    opening: &[&Role],
+    opening: &[&Open<'_>],
     at: &Circumstances,
 ) -> Verdict {
     let reading = Reading::of(command, target.dialect);
-    let roles = opening.iter().filter(|role| role.channels.contains(&ChannelKind::Exec));
+    let roles = opening.iter().filter(|role| role.opens(ChannelKind::Exec));
     let said: Vec<Said<'_>> = roles.map(|role| Said { role, finding: strictest(role, &reading) }).collect();
     let findings = || said.iter().filter_map(|said| said.finding.as_ref());
     let explicit = findings().filter(|finding| finding.explicit).max_by_key(|finding| finding.verdict);
@@ -36,7 +37,7 @@ pub(super) fn judge(
     let allows = |said: &&Said<'_>| {
         said.finding.as_ref().is_none_or(|finding| finding.verdict == commands::Verdict::Allow)
     };
-    let allowing: Vec<&Role> = said.iter().filter(allows).map(|said| said.role).collect();
+    let allowing: Vec<&Open<'_>> = said.iter().filter(allows).map(|said| said.role).collect();
     let moved = moved(&reading);
     if let Some(verdict) = allow(target, &allowing, at) {
         return with(verdict, pass(&reading, &said, moved.ok().flatten()));
@@ -74,11 +75,11 @@ fn by_transfer(
     target: &Target,
     reading: &Reading,
     moved: Result<Option<Transfer>, Unclear>,
-    opening: &[&Role],
+    opening: &[&Open<'_>],
     at: &Circumstances,
 ) -> Option<Verdict> {
-    let of = |kinds: &[ChannelKind]| -> Vec<&Role> {
-        opening.iter().filter(|role| kinds.iter().any(|kind| role.channels.contains(kind))).copied().collect()
+    let of = |kinds: &[ChannelKind]| -> Vec<&Open<'_>> {
+        opening.iter().filter(|role| kinds.iter().any(|kind| role.opens(*kind))).copied().collect()
     };
     let no = |why: &str| {
         let text = format!("file transfer refused: {why}; use sftp, or ask an administrator");
@@ -111,8 +112,8 @@ fn by_transfer(
 }
 
 /// All sets of a role must allow: the strictest of them speaks, and of equals one whose rule matched.
-fn strictest(role: &Role, reading: &Reading) -> Option<Finding> {
-    let findings = role.commands.iter().map(|set| set.judge(reading));
+fn strictest(role: &Open<'_>, reading: &Reading) -> Option<Finding> {
+    let findings = role.command_sets().map(|set| set.judge(reading));
     findings.max_by_key(|finding| (finding.verdict, finding.explicit))
 }
 

@@ -1,16 +1,22 @@
 //! The part of the verdict that is about forwards: what the roles' rules (`policy::forwards`) say of one ask.
 
+use super::open::Open;
 use super::{Verdict, allow, refuse};
 use crate::policy::forwards::{Denied, ForwardRules, Host};
-use crate::policy::{Act, Ask, Circumstances, RefusalCode, Role, Target};
+use crate::policy::{Act, Ask, Circumstances, RefusalCode, Target};
 
 /// Judges a forward by the roles that open the target and the login.
-pub(super) fn decide(ask: &Ask, target: &Target, opening: &[&Role], at: &Circumstances) -> Verdict {
+pub(super) fn decide(ask: &Ask, target: &Target, opening: &[&Open<'_>], at: &Circumstances) -> Verdict {
     let mut allowing = Vec::new();
     let mut hosts = Vec::new();
     let mut denied: Option<Denied> = None;
     for role in opening {
-        match judge(&role.forwards, &ask.act, at) {
+        let judged = if role.commands_only() {
+            Err(Denied::NoRule("this, by a grant for commands".into()))
+        } else {
+            judge(&role.forwards, &ask.act, at)
+        };
+        match judged {
             Ok(to) => {
                 if allowing.is_empty() {
                     hosts = to;
@@ -68,7 +74,7 @@ fn rank(denied: &Denied) -> u8 {
     }
 }
 
-fn no(ask: &Ask, opening: &[&Role], denied: Option<Denied>) -> Verdict {
+fn no(ask: &Ask, opening: &[&Open<'_>], denied: Option<Denied>) -> Verdict {
     let names: Vec<&str> = opening.iter().map(|role| role.name.as_str()).collect();
     let names = names.join(", ");
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller hands over forwards only")]

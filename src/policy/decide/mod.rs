@@ -9,6 +9,7 @@
 
 mod exec;
 mod forward;
+mod open;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,13 +19,15 @@ use super::files::FileRules;
 use super::forwards::Host;
 use super::hours::Opening;
 use super::{
-    Act, Ask, ChannelKind, Circumstances, Members, Policy, Refusal, RefusalCode, Role, Target, Terms,
-    env_passes,
+    Act, Ask, ChannelKind, Circumstances, Granted, Held, Members, Policy, Refusal, RefusalCode, Role, Target,
+    Terms, env_passes,
 };
+use crate::access::{Grant, Lock, LockOn};
 use crate::identity::Identity;
 use crate::inspect::transfer::Transfer;
 use crate::names::{LoginName, RoleName, TargetName};
 use crate::time::Timestamp;
+use open::Open;
 
 /// What stands in refusal texts for the name of the bastion, which the policy does not know. A door that knows it may
 /// replace this word.
@@ -60,6 +63,11 @@ pub struct Allowance {
     pub until: Option<Timestamp>,
     /// For a connection to a host: what the target is to be asked for, one after the other until one answers.
     pub hosts: Vec<String>,
+    /// The grants that it hangs on: none where a role with standing access allows it as well, and of those for one use
+    /// only one, and only where no other does.
+    pub grants: Vec<Grant>,
+    /// When the last of them is over; none where a role with standing access allows it as well.
+    pub ends: Option<Timestamp>,
 }
 
 impl Allowance {
@@ -87,13 +95,37 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) ->
     let Some(target) = policy.targets.get(&ask.target) else {
         return no_access(ask, format!("there is no target {}", ask.target));
     };
-    let opening: Vec<&Role> = roles_of(policy, who)
+    let eligible: Vec<&Role> = roles_of(policy, who)
         .filter(|role| opens_target(role, target) && role.logins.contains(&ask.login))
         .collect();
-    if opening.is_empty() {
+    if eligible.is_empty() {
         return no_access(ask, why_not(policy, who, target, &ask.login));
     }
-    let opening = match here_and_now(ask, opening, at) {
+    let eligible = match unlocked(who, ask, eligible, at) {
+        Ok(eligible) => eligible,
+        Err(refusal) => return Verdict::Refuse(refusal),
+    };
+    let verdict = among(ask, target, &open::open(&eligible, who, ask, at), at);
+    // What a grant would open is told only to those who could ask for it, and what it would not open is no reason to ask.
+    match &verdict {
+        Verdict::Refuse(_) if eligible.iter().any(|role| role.access.rules().is_some()) => {
+            let held = Held { granted: Granted::Assumed, ..at.held.clone() };
+            let assumed = Circumstances { held, ..at.clone() };
+            match among(ask, target, &open::open(&eligible, who, ask, &assumed), &assumed) {
+                Verdict::Allow(allowance) => by_request(ask, &allowance.roles, &eligible),
+                refused @ Verdict::Refuse(_) => refused,
+            }
+        }
+        Verdict::Refuse(_) | Verdict::Allow(_) => verdict,
+    }
+}
+
+/// The verdict of roles that are open, at this time and place.
+fn among(ask: &Ask, target: &Target, open: &[Open<'_>], at: &Circumstances) -> Verdict {
+    if open.is_empty() {
+        return refuse(ask, RefusalCode::ByRequest, String::new(), "nothing is granted".into());
+    }
+    let opening = match here_and_now(ask, open.iter().collect(), at) {
         Ok(opening) => opening,
         Err(refusal) => return Verdict::Refuse(refusal),
     };
@@ -103,8 +135,8 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) ->
         Act::Subsystem { name } if name == "sftp" => by_kind(ask, target, ChannelKind::Sftp, &opening, at),
         Act::Env { name } => {
             // What a role leaves to the configuration, the flow above judges: the policy does not know it.
-            let passes = |role: &&&Role| role.env.as_ref().is_none_or(|env| env_passes(env, name));
-            let allowing: Vec<&Role> = opening.iter().filter(passes).copied().collect();
+            let passes = |role: &&&Open<'_>| role.env.as_ref().is_none_or(|env| env_passes(env, name));
+            let allowing: Vec<&Open<'_>> = opening.iter().filter(passes).copied().collect();
             allow(target, &allowing, at).unwrap_or_else(|| {
                 refuse(ask, RefusalCode::Env, "this variable may not pass".into(), "no role passes it".into())
             })
@@ -139,11 +171,71 @@ fn shown(name: &str) -> String {
     format!("\"{}\"", name.chars().take(64).collect::<String>().escape_debug())
 }
 
-/// The roles of `opening` that hold at this address and this moment.
-fn here_and_now<'p>(ask: &Ask, opening: Vec<&'p Role>, at: &Circumstances) -> Result<Vec<&'p Role>, Refusal> {
+/// Those of `eligible` that no lock closes.
+fn unlocked<'p>(
+    who: &Identity,
+    ask: &Ask,
+    eligible: Vec<&'p Role>,
+    at: &Circumstances,
+) -> Result<Vec<&'p Role>, Refusal> {
+    let holding = || at.held.locks.iter().filter(|lock| lock.holds(at.now));
+    let locked = |what: String, lock: &Lock| Refusal {
+        code: RefusalCode::Locked,
+        rule: None,
+        text: format!("{what} is locked; ask an administrator"),
+        reason: format!("{} on {} {:?}", lock.id, lock.on.kind(), lock.on.name()),
+    };
+    if let Some(lock) = holding().find(|lock| lock.is_on(who)) {
+        return Err(locked("your access".to_owned(), lock));
+    }
+    if let Some(lock) = holding().find(|lock| lock.on == LockOn::Target(ask.target.clone())) {
+        return Err(locked(ask.target.to_string(), lock));
+    }
+    let is_locked = |role: &&Role| holding().find(|lock| lock.on == LockOn::Role(role.name.clone()));
+    let first = eligible.iter().find_map(is_locked);
+    let left: Vec<&Role> = eligible.into_iter().filter(|role| is_locked(role).is_none()).collect();
+    match first {
+        Some(lock) if left.is_empty() => {
+            Err(locked(format!("{} as {}, by way of its role,", ask.target, ask.login), lock))
+        }
+        Some(_) | None => Ok(left),
+    }
+}
+
+/// Nothing is granted; the text is the one line that asks for it.
+fn by_request(ask: &Ask, roles: &[RoleName], eligible: &[&Role]) -> Verdict {
     let (target, login) = (&ask.target, &ask.login);
-    let names = |roles: &[&Role]| roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(", ");
-    let here: Vec<&Role> = opening.iter().filter(|role| is_source(role, at)).copied().collect();
+    let wanting: Vec<&&Role> = eligible.iter().filter(|role| roles.contains(&role.name)).collect();
+    let by_name = match wanting.as_slice() {
+        [_] if eligible.iter().filter(|role| role.access.rules().is_some()).count() == 1 => String::new(),
+        [role, ..] => format!(" --role {}", role.name),
+        [] => String::new(),
+    };
+    let ticket =
+        wanting.first().and_then(|role| role.access.rules()).is_some_and(|rules| rules.ticket.required);
+    let ticket = if ticket { " --ticket TICKET" } else { "" };
+    let names: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
+    Verdict::Refuse(Refusal {
+        code: RefusalCode::ByRequest,
+        rule: None,
+        text: format!(
+            "{target} as {login} is open to those who ask: caponier request {target} --as {login} --for 30m --reason \
+             '...'{by_name}{ticket}"
+        ),
+        reason: format!("role {} is by request, and nothing is granted", names.join(", ")),
+    })
+}
+
+/// The roles of `opening` that hold at this address and this moment.
+fn here_and_now<'p>(
+    ask: &Ask,
+    opening: Vec<&'p Open<'p>>,
+    at: &Circumstances,
+) -> Result<Vec<&'p Open<'p>>, Refusal> {
+    let (target, login) = (&ask.target, &ask.login);
+    let names =
+        |roles: &[&Open<'_>]| roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(", ");
+    let here: Vec<&Open<'_>> = opening.iter().filter(|role| is_source(role, at)).copied().collect();
     if here.is_empty() {
         return Err(Refusal {
             code: RefusalCode::Source,
@@ -155,7 +247,7 @@ fn here_and_now<'p>(ask: &Ask, opening: Vec<&'p Role>, at: &Circumstances) -> Re
             reason: format!("role {} does not have {} among its sources", names(&opening), at.from),
         });
     }
-    let now: Vec<&Role> =
+    let now: Vec<&Open<'_>> =
         here.iter().filter(|role| opening_of(role, at) != Opening::Closed).copied().collect();
     if now.is_empty() {
         return Err(Refusal {
@@ -184,28 +276,47 @@ pub(super) fn opening_of(role: &Role, at: &Circumstances) -> Opening {
     })
 }
 
-fn by_kind(ask: &Ask, target: &Target, kind: ChannelKind, opening: &[&Role], at: &Circumstances) -> Verdict {
-    let allowing: Vec<&Role> = opening.iter().filter(|role| role.channels.contains(&kind)).copied().collect();
+fn by_kind(
+    ask: &Ask,
+    target: &Target,
+    kind: ChannelKind,
+    opening: &[&Open<'_>],
+    at: &Circumstances,
+) -> Verdict {
+    let allowing: Vec<&Open<'_>> = opening.iter().filter(|role| role.opens(kind)).copied().collect();
     allow(target, &allowing, at).unwrap_or_else(|| wrong_kind(ask, kind, opening))
 }
 
 /// Allowed by these roles; none when there is none.
-fn allow(target: &Target, allowing: &[&Role], at: &Circumstances) -> Option<Verdict> {
+fn allow(target: &Target, allowing: &[&Open<'_>], at: &Circumstances) -> Option<Verdict> {
     let first = allowing.first()?;
     let until = allowing.iter().filter_map(|role| match opening_of(role, at) {
         Opening::Until(end) => Some(end),
         Opening::Open | Opening::Closed => None,
     });
+    let until = until.chain(allowing.iter().filter_map(|role| role.over()));
+    let over: Option<Vec<Timestamp>> = allowing.iter().map(|role| role.over()).collect();
+    let mut roles: Vec<RoleName> = allowing.iter().map(|role| role.name.clone()).collect();
+    // Several grants may open one role.
+    roles.dedup();
     Some(Verdict::Allow(Box::new(Allowance {
         target: target.clone(),
         terms: allowing.iter().fold(first.terms.clone(), |terms, role| terms.narrow(&role.terms)),
-        roles: allowing.iter().map(|role| role.name.clone()).collect(),
+        roles,
         command: None,
         files: allowing.iter().map(|role| role.files.clone()).collect(),
         env: allowing.iter().map(|role| role.env.clone()).collect(),
         until: until.min(),
         hosts: Vec::new(),
+        grants: if over.is_some() { grants(allowing) } else { Vec::new() },
+        ends: over.and_then(|over| over.into_iter().max()),
     })))
+}
+
+fn grants(allowing: &[&Open<'_>]) -> Vec<Grant> {
+    let all = || allowing.iter().filter_map(|role| role.grant);
+    let lasting: Vec<Grant> = all().filter(|grant| grant.once().is_none()).cloned().collect();
+    if lasting.is_empty() { all().take(1).cloned().collect() } else { lasting }
 }
 
 fn refuse(ask: &Ask, code: RefusalCode, text: String, reason: String) -> Verdict {
@@ -305,8 +416,10 @@ fn why_not(policy: &Policy, who: &Identity, target: &Target, login: &LoginName) 
     }
 }
 
-fn wrong_kind(ask: &Ask, kind: ChannelKind, opening: &[&Role]) -> Verdict {
-    let open: BTreeSet<ChannelKind> = opening.iter().flat_map(|role| role.channels.iter().copied()).collect();
+fn wrong_kind(ask: &Ask, kind: ChannelKind, opening: &[&Open<'_>]) -> Verdict {
+    let kinds =
+        |role: &&Open<'_>| ChannelKind::ALL.into_iter().filter(|kind| role.opens(*kind)).collect::<Vec<_>>();
+    let open: BTreeSet<ChannelKind> = opening.iter().flat_map(kinds).collect();
     let open: Vec<&str> = open.into_iter().map(ChannelKind::as_str).collect();
     let open = if open.is_empty() { "nothing".to_owned() } else { open.join(" and ") };
     let (target, login, kind) = (&ask.target, &ask.login, kind.as_str());

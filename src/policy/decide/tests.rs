@@ -17,6 +17,7 @@ fn noon() -> Circumstances {
         now: Timestamp::from_secs(1_795_176_000),
         from: "192.0.2.7".parse().unwrap(),
         own: Arc::default(),
+        held: Held::default(),
     }
 }
 
@@ -71,6 +72,7 @@ members = { groups = ["corp:ops"] }
 targets = { labels = [{ env = "prod" }] }
 logins = ["deploy"]
 channels = ["shell", "exec", "sftp"]
+standing = true
 session_max = "8h"
 idle_max = "30m"
 [[role]]
@@ -79,6 +81,7 @@ members = { subjects = ["corp:ann"] }
 targets = { names = ["db1"] }
 logins = ["root", "deploy"]
 channels = ["shell"]
+standing = true
 session_max = "1h"
 recording = "input"
 [[role]]
@@ -87,12 +90,14 @@ members = { groups = ["corp:ops", "corp:dev"] }
 targets = { labels = [{ env = "stage", team = "shop" }, { env = "prod", team = "data" }] }
 logins = ["deploy"]
 channels = ["exec"]
+standing = true
 [[role]]
 name = "ci"
 members = { groups = ["forge:ops"] }
 targets = { names = ["bare1"] }
 logins = ["deploy"]
 channels = ["exec", "sftp"]
+standing = true
 "#;
 
 /// s, e, f: shell, exec, sftp are open; lower case when the person stands in one role that allows it, upper case when
@@ -356,6 +361,7 @@ impl Draw {
             channels: KINDS.into_iter().filter(|_| self.below(2) == 0).collect(),
             forwards: ForwardRules::default(),
             terms: self.terms(),
+            access: crate::policy::Access::Standing,
         });
         Policy { targets, roles: roles.collect(), digest: String::new() }
     }

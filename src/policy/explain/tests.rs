@@ -51,6 +51,7 @@ fn explained(roles: &[&str], target: &str, command: Option<&str>) -> Explanation
             now: crate::time::Timestamp::from_secs(1_795_172_400),
             from: "192.0.2.7".parse().unwrap(),
             own: Arc::default(),
+            held: crate::policy::Held::default(),
         },
         env_default: vec!["LANG".to_owned()],
         limits: Terms::default(),
@@ -65,7 +66,7 @@ fn columns() {
     for (roles, target, expect, never) in [
         (&[] as &[&str], "web1", &["e nothing is open"] as &[&str], &["u "] as &[&str]),
         (
-            &["channels = [\"shell\"]"],
+            &["channels = [\"shell\"]\nstanding = true"],
             "web1",
             &[
                 "u what is typed in a shell, and what that runs (what the person sees is recorded)",
@@ -80,25 +81,28 @@ fn columns() {
             &["u which", "d "],
         ),
         (
-            &["channels = [\"shell\"]\nrecording = \"no\""],
+            &["channels = [\"shell\"]\nstanding = true\nrecording = \"no\""],
             "web1",
             &["u what is typed in a shell, and what that runs (not even recorded)"],
             &[],
         ),
         (
-            &["channels = [\"shell\"]\nrecording = \"no\"", "channels = [\"shell\"]\nrecording = \"input\""],
+            &[
+                "channels = [\"shell\"]\nstanding = true\nrecording = \"no\"",
+                "channels = [\"shell\"]\nstanding = true\nrecording = \"input\"",
+            ],
             "web1",
             &["u what is typed in a shell, and what that runs (what the person sees and types is recorded)"],
             &[],
         ),
         (
-            &["channels = [\"exec\"]"],
+            &["channels = [\"exec\"]\nstanding = true"],
             "web1",
             &["u which commands run: \"r0\" allows every one", "e no shell"],
             &["e which words", "d "],
         ),
         (
-            &["channels = [\"exec\"]\ncommands = \"few\""],
+            &["channels = [\"exec\"]\nstanding = true\ncommands = \"few\""],
             "web1",
             &[
                 "e which words are sent: only commands that \"few\" allows",
@@ -109,13 +113,16 @@ fn columns() {
             &["u which commands run", "u every command", "d "],
         ),
         (
-            &["channels = [\"exec\"]\ncommands = \"few\"", "channels = [\"exec\"]"],
+            &[
+                "channels = [\"exec\"]\nstanding = true\ncommands = \"few\"",
+                "channels = [\"exec\"]\nstanding = true",
+            ],
             "web1",
             &["u which commands run: \"r1\" allows every one", "d what the rules of \"r0\" deny or hold"],
             &["e which words"],
         ),
         (
-            &["channels = [\"exec\"]\ncommands = \"loose\""],
+            &["channels = [\"exec\"]\nstanding = true\ncommands = \"loose\""],
             "web1",
             &[
                 "d what \"loose\" denies or holds",
@@ -125,19 +132,21 @@ fn columns() {
             &["e which words"],
         ),
         (
-            &["channels = [\"exec\"]\ncommands = \"few\""],
+            &["channels = [\"exec\"]\nstanding = true\ncommands = \"few\""],
             "switch1",
             &["e commands are lines that \"few\" pins", "e all other lines: refused"],
             &["e which words"],
         ),
         (
-            &["channels = [\"sftp\"]"],
+            &["channels = [\"sftp\"]\nstanding = true"],
             "web1",
             &["u which files sftp touches: \"r0\" has no path rules", "e no commands"],
             &[],
         ),
         (
-            &["channels = [\"sftp\", \"scp\"]\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]"],
+            &[
+                "channels = [\"sftp\", \"scp\"]\nstanding = true\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
+            ],
             "web1",
             &[
                 "e which files sftp touches, and how: path rules of \"r0\"",
@@ -149,8 +158,8 @@ fn columns() {
         ),
         (
             &[
-                "channels = [\"sftp\"]\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
-                "channels = [\"sftp\", \"git\"]",
+                "channels = [\"sftp\"]\nstanding = true\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
+                "channels = [\"sftp\", \"git\"]\nstanding = true",
             ],
             "web1",
             &[
@@ -160,10 +169,15 @@ fn columns() {
             ],
             &["e which files sftp"],
         ),
-        (&["channels = [\"shell\"]\nenv = []"], "web1", &["e no environment variables"], &["u the values"]),
+        (
+            &["channels = [\"shell\"]\nstanding = true\nenv = []"],
+            "web1",
+            &["e no environment variables"],
+            &["u the values"],
+        ),
         (
             &[
-                "channels = [\"shell\"]\nforwards = { local = [\"db:5432\"], remote_sockets = [\"/run/x\"], agent = true, x11 = true }",
+                "channels = [\"shell\"]\nstanding = true\nforwards = { local = [\"db:5432\"], remote_sockets = [\"/run/x\"], agent = true, x11 = true }",
             ],
             "web1",
             &[
@@ -177,8 +191,8 @@ fn columns() {
         ),
         (
             &[
-                "channels = [\"shell\"]\nsession_max = \"1h\"\nsources = [\"192.0.2.0/24\"]",
-                "channels = [\"shell\"]",
+                "channels = [\"shell\"]\nstanding = true\nsession_max = \"1h\"\nsources = [\"192.0.2.0/24\"]",
+                "channels = [\"shell\"]\nstanding = true",
             ],
             "web1",
             &["e what \"r0\" opens: a session of at most 1h; only from 192.0.2.0/24"],
@@ -186,12 +200,20 @@ fn columns() {
         ),
         // What does not hold here and now says nothing, as long as something does.
         (
-            &["channels = [\"shell\"]\nsources = [\"10.0.0.0/8\"]", "channels = [\"sftp\"]"],
+            &[
+                "channels = [\"shell\"]\nstanding = true\nsources = [\"10.0.0.0/8\"]",
+                "channels = [\"sftp\"]\nstanding = true",
+            ],
             "web1",
             &["e no shell"],
             &["u what is typed"],
         ),
-        (&["channels = [\"shell\"]\nsources = [\"10.0.0.0/8\"]"], "web1", &["u what is typed"], &[]),
+        (
+            &["channels = [\"shell\"]\nstanding = true\nsources = [\"10.0.0.0/8\"]"],
+            "web1",
+            &["u what is typed"],
+            &[],
+        ),
     ] {
         let Columns { enforced, detected, uncontrolled } = explained(roles, target, None).columns;
         let all: Vec<String> = [("e", enforced), ("d", detected), ("u", uncontrolled)]
@@ -219,7 +241,7 @@ fn answers(explanation: &Explanation) -> Vec<String> {
 
 #[test]
 fn asks() {
-    let rules = ["channels = [\"exec\"]\ncommands = \"few\"\nsources = [\"192.0.2.0/24\"]"];
+    let rules = ["channels = [\"exec\"]\nstanding = true\ncommands = \"few\"\nsources = [\"192.0.2.0/24\"]"];
     let all = |exec: &str| {
         vec![
             "shell: refuse".to_owned(),
@@ -230,8 +252,9 @@ fn asks() {
         ]
     };
     assert_eq!(answers(&explained(&rules, "web1", None)), all("depends"));
-    assert_eq!(answers(&explained(&["channels = [\"exec\"]"], "web1", None)), all("allow"));
-    let elsewhere = ["channels = [\"exec\"]\ncommands = \"few\"\nsources = [\"10.0.0.0/8\"]"];
+    assert_eq!(answers(&explained(&["channels = [\"exec\"]\nstanding = true"], "web1", None)), all("allow"));
+    let elsewhere =
+        ["channels = [\"exec\"]\nstanding = true\ncommands = \"few\"\nsources = [\"10.0.0.0/8\"]"];
     assert_eq!(answers(&explained(&elsewhere, "web1", None)), all("refuse"));
     let one = explained(&rules, "web1", Some("'uptime'"));
     assert_eq!(answers(&one), ["exec: 'uptime': allow"]);

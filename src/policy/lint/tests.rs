@@ -21,6 +21,7 @@ members = { groups = ["corp:ops"] }
 targets = { names = ["web1", "db1"] }
 logins = ["deploy"]
 channels = ["exec"]
+standing = true
 "#;
 
 fn lints_of(text: &str) -> Vec<String> {
@@ -46,6 +47,7 @@ fn role(lines: &str) -> String {
         ("targets", "{ names = [\"web1\"] }"),
         ("logins", "[\"deploy\"]"),
         ("channels", "[\"exec\"]"),
+        ("standing", "true"),
     ] {
         if !lines.lines().any(|line| line.starts_with(key) || line.starts_with("extends")) {
             text.push_str(&format!("{key} = {value}\n"));
@@ -77,7 +79,7 @@ fn rows() {
         (role("forwards = { local = [\"10.0.0.0/8:*\"] }"), &[]),
         (
             role(
-                "channels = [\"sftp\"]\nfiles = [{ allow = [\"read\", \"write\", \"create\", \"remove\", \"rename\", \"setattr\", \"symlink\", \"mkdir\", \"list\"], paths = [\"/**\"] }]",
+                "channels = [\"sftp\"]\nstanding = true\nfiles = [{ allow = [\"read\", \"write\", \"create\", \"remove\", \"rename\", \"setattr\", \"symlink\", \"mkdir\", \"list\"], paths = [\"/**\"] }]",
             ),
             &["every-file"],
         ),
@@ -88,33 +90,33 @@ fn rows() {
             &["dangerous-env role \"x\": \"env\" lets L*", "dangerous-env role \"x\": \"env\" lets PATH"],
         ),
         (role("recording = \"no\""), &["not-recorded"]),
-        (role("recording = \"no\"\nchannels = [\"sftp\"]"), &[]),
+        (role("recording = \"no\"\nchannels = [\"sftp\"]\nstanding = true"), &[]),
         // Nobody.
         (
             template("members = { groups = [\"corp:ops\"] }")
                 + &role(
-                    "extends = \"t\"\nmembers = { groups = [\"acme:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]",
+                    "extends = \"t\"\nmembers = { groups = [\"acme:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\nstanding = true",
                 ),
             &["nobody role \"x\": nobody can be among"],
         ),
         (
             template("members = { subjects = [\"corp:ann\"] }")
                 + &role(
-                    "extends = \"t\"\nmembers = { subjects = [\"corp:bob\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]",
+                    "extends = \"t\"\nmembers = { subjects = [\"corp:bob\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\nstanding = true",
                 ),
             &["nobody"],
         ),
         (
             template("members = { subjects = [\"corp:ann\"] }")
                 + &role(
-                    "extends = \"t\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]",
+                    "extends = \"t\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\nstanding = true",
                 ),
             &[],
         ),
         (
             template("sources = [\"10.0.0.0/8\"]")
                 + &role(
-                    "extends = \"t\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\nsources = [\"192.168.0.0/16\"]",
+                    "extends = \"t\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\nstanding = true\nsources = [\"192.168.0.0/16\"]",
                 ),
             &["nobody role \"x\": no address"],
         ),
@@ -122,7 +124,7 @@ fn rows() {
             template(
                 "time_zone = \"UTC\"\nhours = [{ days = [\"mon-fri\"], from = \"08:00\", to = \"18:00\" }]",
             ) + &role(
-                "extends = \"t\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\ntime_zone = \"UTC\"\nhours = [{ days = [\"sat\"], from = \"08:00\", to = \"18:00\" }]",
+                "extends = \"t\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\nstanding = true\ntime_zone = \"UTC\"\nhours = [{ days = [\"sat\"], from = \"08:00\", to = \"18:00\" }]",
             ),
             &["nobody role \"x\": its hours"],
         ),
@@ -130,7 +132,7 @@ fn rows() {
             template(
                 "time_zone = \"UTC\"\nhours = [{ days = [\"mon-fri\"], from = \"08:00\", to = \"18:00\" }]",
             ) + &role(
-                "extends = \"t\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\ntime_zone = \"UTC\"\nhours = [{ days = [\"thu\"], from = \"17:59\", to = \"23:00\" }]",
+                "extends = \"t\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\nstanding = true\ntime_zone = \"UTC\"\nhours = [{ days = [\"thu\"], from = \"17:59\", to = \"23:00\" }]",
             ),
             &[],
         ),
@@ -139,7 +141,7 @@ fn rows() {
         (role(&format!("{SAME}\nsources = [\"10.0.0.0/8\"]")), &["shadowed-role"]),
         (role(&format!("{SAME}\nsession_max = \"1h\"")), &[]),
         (role(&format!("{SAME}\nrecording = \"input\"")), &[]),
-        (role(&format!("{SAME}\nchannels = [\"exec\", \"sftp\"]")), &[]),
+        (role(&format!("{SAME}\nchannels = [\"exec\", \"sftp\"]\nstanding = true")), &[]),
         (role(&format!("{SAME}\nlogins = [\"root\"]")), &[]),
         (role(&format!("{SAME}\nforwards = {{ local = [\"db:1\"] }}")), &[]),
         (
@@ -149,7 +151,7 @@ fn rows() {
         (
             template("members = { groups = [\"corp:dev\"] }")
                 + &role(&format!(
-                    "extends = \"t\"\n{SAME}\ntargets = {{ names = [\"web1\"] }}\nlogins = [\"deploy\"]\nchannels = [\"exec\"]"
+                    "extends = \"t\"\n{SAME}\ntargets = {{ names = [\"web1\"] }}\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\nstanding = true"
                 )),
             &["shadowed-role role \"x\""],
         ),
@@ -165,7 +167,7 @@ fn rows() {
         (
             RULES.to_owned()
                 + &role("commands = \"few\"")
-                + "[[role]]\nname = \"y\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { patterns = [\"web*\"] }\nlogins = [\"deploy\"]\nchannels = [\"shell\"]",
+                + "[[role]]\nname = \"y\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { patterns = [\"web*\"] }\nlogins = [\"deploy\"]\nchannels = [\"shell\"]\nstanding = true",
             &["walk-around role \"x\": its rules can be walked around: \"y\" gives a shell"],
         ),
         // Whoever extends a role is in it, with everything it opens.
@@ -176,25 +178,26 @@ fn rows() {
             ],
         ),
         (
-            role("channels = [\"sftp\"]\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]")
-                + "[[role]]\nname = \"y\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"sftp\"]",
+            role(
+                "channels = [\"sftp\"]\nstanding = true\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
+            ) + "[[role]]\nname = \"y\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"sftp\"]\nstanding = true",
             &["walk-around role \"x\": its rules can be walked around: \"y\" moves files without"],
         ),
         (
-            RULES.to_owned() + &role("commands = \"few\"\nchannels = [\"exec\", \"sftp\"]"),
+            RULES.to_owned() + &role("commands = \"few\"\nchannels = [\"exec\", \"sftp\"]\nstanding = true"),
             &["startup-files role \"x\": it lets the same people write ~/.bashrc by sftp on web1 as deploy"],
         ),
         (
             RULES.to_owned()
                 + &role(
-                    "commands = \"few\"\nchannels = [\"exec\", \"sftp\"]\nfiles = [{ allow = [\"read\", \"write\", \"create\", \"remove\", \"rename\", \"setattr\", \"symlink\", \"mkdir\", \"list\"], paths = [\"/srv/**\"] }]",
+                    "commands = \"few\"\nchannels = [\"exec\", \"sftp\"]\nstanding = true\nfiles = [{ allow = [\"read\", \"write\", \"create\", \"remove\", \"rename\", \"setattr\", \"symlink\", \"mkdir\", \"list\"], paths = [\"/srv/**\"] }]",
                 ),
             &[],
         ),
         (
             RULES.to_owned()
                 + &role(
-                    "commands = \"few\"\nchannels = [\"exec\", \"sftp\"]\nfiles = [{ allow = [\"read\"], paths = [\"/**\"] }]",
+                    "commands = \"few\"\nchannels = [\"exec\", \"sftp\"]\nstanding = true\nfiles = [{ allow = [\"read\"], paths = [\"/**\"] }]",
                 ),
             &[],
         ),

@@ -49,6 +49,7 @@ members = { groups = ["corp:ops"] }
 targets = { names = ["web1"] }
 logins = ["deploy"]
 channels = ["shell", "exec"]
+standing = true
 "#;
 
 /// A folder with the secret files that the good configuration names, and some that are wrong.
@@ -268,7 +269,7 @@ fn what_no_client_could_take_does_not_load() {
         let role = |name: &str, logins: &str| {
             format!(
                 "[[role]]\nname = \"{name}\"\nmembers = {{ groups = [\"corp:ops\"] }}\n\
-                 targets = {{ names = {} }}\nlogins = {logins}\nchannels = [\"exec\"]\n",
+                 targets = {{ names = {} }}\nlogins = {logins}\nchannels = [\"exec\"]\nstanding = true\n",
                 list(targets, "t")
             )
         };

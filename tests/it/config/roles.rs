@@ -24,6 +24,7 @@ template = true
 targets = { patterns = ["web*"] }
 logins = ["deploy", "app"]
 channels = ["exec", "sftp"]
+standing = true
 session_max = "2h"
 recording = "yes"
 env = ["LC_*", "LANG"]
@@ -127,7 +128,7 @@ const WRONG: &[(&str, &[&str])] = &[
         &["there is no role \"bsae\" to extend; did you mean \"base\"?"],
     ),
     (
-        "extends = \"base\"\nmembers = { groups = [\"corp:dev\"] }\nlogins = [\"app\", \"root\"]\nchannels = [\"exec\", \"shell\"]",
+        "extends = \"base\"\nmembers = { groups = [\"corp:dev\"] }\nlogins = [\"app\", \"root\"]\nchannels = [\"exec\", \"shell\"]\nstanding = true",
         &[
             "\"base\", which this role extends, does not have the login root: a role can only narrow",
             "\"base\", which this role extends, does not have the channel kind shell: a role can only narrow",
@@ -173,7 +174,7 @@ const WRONG: &[(&str, &[&str])] = &[
         &["\"*\" would match every target", "no target is called \"wbe*\"", "\"a**b\" is not a pattern"],
     ),
     (
-        "members = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"app\"]\nchannels = [\"shell\", \"exec\"]\ncommands = \"few\"\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
+        "members = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"app\"]\nchannels = [\"shell\", \"exec\"]\nstanding = true\ncommands = \"few\"\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
         &[
             "command rules hold for \"exec\" only, and this role gives a shell too",
             "path rules hold for \"sftp\", \"scp\", \"rsync\" and \"git\" only, and this role gives a shell too",
@@ -181,11 +182,11 @@ const WRONG: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "members = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"app\"]\nchannels = [\"exec\", \"sftp\"]\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
+        "members = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"app\"]\nchannels = [\"exec\", \"sftp\"]\nstanding = true\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]",
         &["and this role gives every command too, which reads and writes any file"],
     ),
     (
-        "members = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"app\"]\nchannels = [\"sftp\"]\ncommands = \"fwe\"",
+        "members = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"app\"]\nchannels = [\"sftp\"]\nstanding = true\ncommands = \"fwe\"",
         &["there are no [[commands]] called \"fwe\"; did you mean \"few\"?"],
     ),
     (

@@ -113,8 +113,8 @@ pub(super) const POLICY_ROWS: &[Row<'_>] = &[
     ),
     (
         "channels = [\"shell\", \"exec\"]\n",
-        "channels = [\"shell\", \"exec\"]\n[[role]]\nname = \"operators\"\nmembers = { groups = [\"corp:x\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"a\"]\nchannels = [\"exec\"]\n",
-        &["policy.toml:13:1: there is a role \"operators\" already"],
+        "channels = [\"shell\", \"exec\"]\nstanding = true\n[[role]]\nname = \"operators\"\nmembers = { groups = [\"corp:x\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"a\"]\nchannels = [\"exec\"]\n",
+        &["policy.toml:14:1: there is a role \"operators\" already"],
     ),
     (
         "members = { groups = [\"corp:ops\"] }",

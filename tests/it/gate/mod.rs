@@ -6,11 +6,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
+use caponier::access::{Grant, Lock, LockOn, Once, Party, Scope};
 use caponier::identity::{Identity, Kind};
+use caponier::ids::{CaseId, GrantId, LockId};
 use caponier::policy::{
-    self, Act, Ask, ChannelKind, Circumstances, Policy, Recording, RefusalCode, Verdict, decide,
+    self, Act, Ask, ChannelKind, Circumstances, Granted, Held, Policy, Recording, RefusalCode, Verdict,
+    decide,
 };
+use caponier::random::Random;
 use caponier::time::Timestamp;
 
 use crate::world::root;
@@ -39,6 +44,12 @@ const PEOPLE: &[&str] = &[
     "weekend",
     "limits",
     "unrecorded",
+    "asks",
+    "granted",
+    "granted-line",
+    "granted-once",
+    "granted-before",
+    "locked",
 ];
 
 const TARGETS: &[&str] = &["web1", "switch1", "nowhere"];
@@ -121,7 +132,49 @@ fn noon() -> Circumstances {
         now: Timestamp::from_secs(1_795_172_400),
         from: "192.0.2.7".parse().unwrap(),
         own: ["192.0.2.1".parse().unwrap()].into(),
+        held: held(),
     }
+}
+
+/// Grants of those who are called so, for deploy on web1, and a lock on who is called so.
+fn held() -> Held {
+    let random = Random::seeded(3);
+    let noon = Timestamp::from_secs(1_795_172_400);
+    let grant = |who: &str, line: Option<&str>, once: Option<Once>, until: u64| Grant {
+        id: GrantId::random(&random),
+        case: CaseId::random(&random),
+        who: Party::of(&somebody(who)),
+        scope: Scope {
+            role: "asked".parse().unwrap(),
+            targets: ["web1".parse().unwrap()].into(),
+            logins: ["deploy".parse().unwrap()].into(),
+            commands: line.into_iter().map(str::to_owned).collect(),
+            length: Duration::from_secs(3600),
+            once,
+        },
+        starts: noon.minus(Duration::from_secs(60)),
+        until: Timestamp::from_secs(until),
+        break_glass: false,
+        used_by: None,
+        ended: None,
+    };
+    let later = 1_795_172_400 + 1800;
+    let grants = [
+        grant("granted", None, None, later),
+        grant("granted-line", Some("id"), None, later),
+        grant("granted-once", None, Some(Once::Exec), later),
+        grant("granted-before", None, None, 1_795_172_400),
+        grant("locked", None, None, later),
+    ];
+    let lock = Lock {
+        id: LockId::random(&random),
+        on: LockOn::User("corp:locked".into()),
+        reason: "lost laptop".into(),
+        by: "admin".into(),
+        created: noon,
+        until: None,
+    };
+    Held { granted: Granted::Only(grants.into()), locks: [lock].into(), session: None }
 }
 
 /// `yes` with what the verdict carries beyond that, or the code.

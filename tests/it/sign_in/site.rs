@@ -262,6 +262,7 @@ members = { groups = ["corp:engineers"] }
 targets = { names = ["web1"] }
 logins = ["deploy", "root"]
 channels = ["shell", "exec", "sftp"]
+standing = true
 "#;
     let secret = dir.join("secret");
     std::fs::write(&secret, &provider.client_secret).unwrap();

@@ -302,6 +302,7 @@ members = {{ groups = ["corp:engineers"] }}
 targets = {{ names = ["web1", "down1", "other1", "pinned1"] }}
 logins = ["{me}", "nobody"]
 channels = ["shell", "exec", "sftp"]
+standing = true
 {role}
 "#,
         me = me()

@@ -1,0 +1,242 @@
+//! Asking for access: by the command line and the API, or by the connection itself. The policy's rules are checked here on
+//! every way in; what nobody needs to approve opens at once.
+
+use std::time::Duration;
+
+use super::Caller;
+use super::answer::{self, apply};
+use super::recognise::{RequestRefused, SignedBy, begin_once, sign_in_of};
+use crate::access::{Case, Event, Review, Scope, State};
+use crate::app::App;
+use crate::audit::{AccessEvent, AuditEvent};
+use crate::identity::Identity;
+use crate::ids::{CaseId, GrantId};
+use crate::policy::RefusalCode;
+use crate::policy::request::{Plan, PlanRefused, Wish, plan};
+use crate::store::{CaseFilter, Store, StoreError, Tx};
+use crate::time::Timestamp;
+
+/// Most requests of one person that may wait at once.
+const WAITING_MAX: u32 = 20;
+/// Cases looked at for an approval of the same before, and how far back the longest rule can look.
+const BEFORE_MAX: u32 = 200;
+const BEFORE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Longest idempotency key, in bytes.
+const KEY_MAX: usize = 128;
+
+/// Why nothing was filed.
+#[derive(Debug, thiserror::Error)]
+pub enum AskRefused {
+    /// Whoever asks is not signed in.
+    #[error(transparent)]
+    Caller(#[from] RequestRefused),
+    /// The same signed request came before.
+    #[error("this request was sent before; send a new one")]
+    Replay,
+    /// The policy has nothing like it, or wants it otherwise.
+    #[error(transparent)]
+    Plan(#[from] PlanRefused),
+    /// There are too many.
+    #[error("{WAITING_MAX} requests of yours are waiting; cancel some, or wait: caponier requests")]
+    TooMany,
+    /// Another request has this key.
+    #[error("another request of yours has this idempotency key, and it asks for something else")]
+    OtherKey,
+    /// Not a key.
+    #[error("an idempotency key has 1 to {KEY_MAX} printable characters")]
+    BadKey,
+    /// The store is out of order.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub struct Filed {
+    /// The case.
+    pub case: Case,
+    /// It had been filed before, under the same key.
+    pub again: bool,
+    /// Number of the automatic condition that held, from 1.
+    pub automatic: Option<usize>,
+}
+
+/// What would become of a wish of whoever signed.
+pub async fn dry_run(app: &App, signed: &SignedBy, wish: &Wish) -> Result<Plan, AskRefused> {
+    let who = sign_in_of(app, signed).await?.who;
+    Ok(planned(app, &who, wish, app.clock.now()).await?)
+}
+
+/// Files the wish of whoever signed. The same `key` again gives the same case.
+pub async fn ask(app: &App, signed: &SignedBy, wish: &Wish, key: Option<&str>) -> Result<Filed, AskRefused> {
+    let sign_in = sign_in_of(app, signed).await?;
+    let caller = Caller::new(&sign_in, None, None, signed.from());
+    let tx = begin_once(app, signed).await?.ok_or(AskRefused::Replay)?;
+    file(app, Some(tx), &caller, wish, key).await
+}
+
+/// Files the wish of somebody on an SSH connection; who has the same waiting already is told so.
+pub async fn ask_here(app: &App, caller: &Caller, wish: &Wish) -> Result<Filed, AskRefused> {
+    let who = caller.identity();
+    let now = app.clock.now();
+    let plan = planned(app, who, wish, now).await?;
+    for case in waiting_of(&app.store, who).await? {
+        if case.scope.covers(&plan.scope) && case.start.is_none() && now < case.expires {
+            return Ok(Filed { case, again: true, automatic: None });
+        }
+    }
+    file(app, None, caller, wish, None).await
+}
+
+async fn file(
+    app: &App,
+    tx: Option<Tx>,
+    caller: &Caller,
+    wish: &Wish,
+    key: Option<&str>,
+) -> Result<Filed, AskRefused> {
+    let who = caller.identity();
+    if key.is_some_and(|key| {
+        key.is_empty() || key.len() > KEY_MAX || !key.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+    }) {
+        return Err(AskRefused::BadKey);
+    }
+    let now = app.clock.now();
+    let plan = match planned(app, who, wish, now).await {
+        Ok(plan) => plan,
+        Err(refused) => {
+            // Releases the only writer of SQLite before the refusal is written.
+            drop(tx);
+            if let AskRefused::Plan(why) = &refused {
+                note_refusal(app, caller, wish, why, now).await?;
+            }
+            return Err(refused);
+        }
+    };
+    if let Some(key) = key
+        && let Some(case) = app.store.case_by_key((&who.issuer, &who.subject), key).await?
+    {
+        return same_key(case, &plan, wish);
+    }
+    if waiting_of(&app.store, who).await?.len() >= WAITING_MAX as usize {
+        return Err(AskRefused::TooMany);
+    }
+    let mut tx = match tx {
+        Some(tx) => tx,
+        None => app.store.begin().await?,
+    };
+    let case = case_of(app, who, wish, &plan, now);
+    match tx.insert_case(&case, key).await {
+        Ok(()) => {}
+        // Two at once with the same key: the other one was first.
+        Err(StoreError::Conflict) => {
+            drop(tx);
+            let key = key.unwrap_or_default();
+            let first = app.store.case_by_key((&who.issuer, &who.subject), key).await?;
+            return same_key(first.ok_or(StoreError::Conflict)?, &plan, wish);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let filed = AccessEvent::Filed {
+        case: Box::new(case.clone()),
+        automatic: plan.automatic,
+        from: caller.from().to_string(),
+        policy: app.policy().digest.clone(),
+    };
+    let at_once = plan.automatic.is_some() || plan.break_glass.is_some();
+    let event = if at_once { Event::Open { grant: GrantId::random(&app.random) } } else { Event::Tick };
+    let case = apply(app, tx, case, event, vec![AuditEvent::Access(filed)], &caller.from().to_string(), now)
+        .await
+        .map_err(|error| match error {
+            answer::AnswerRefused::Store(error) => AskRefused::Store(error),
+            other => AskRefused::Plan(PlanRefused::Rules(other.to_string())),
+        })?;
+    Ok(Filed { case, again: false, automatic: plan.automatic })
+}
+
+fn same_key(case: Case, plan: &Plan, wish: &Wish) -> Result<Filed, AskRefused> {
+    let same = case.asked == plan.scope && case.start == plan.start && case.reason == wish.reason.trim();
+    if same { Ok(Filed { case, again: true, automatic: None }) } else { Err(AskRefused::OtherKey) }
+}
+
+fn case_of(app: &App, who: &Identity, wish: &Wish, plan: &Plan, now: Timestamp) -> Case {
+    let ticket = wish.ticket.trim();
+    let pending = now.plus(plan.pending_max);
+    let window_over = plan.start.map(|start| start.plus(plan.scope.length));
+    Case {
+        id: CaseId::random(&app.random),
+        who: crate::access::Party::of(who),
+        asked: plan.scope.clone(),
+        scope: plan.scope.clone(),
+        start: plan.start,
+        reason: wish.reason.trim().to_owned(),
+        ticket: (!ticket.is_empty()).then(|| ticket.to_owned()),
+        break_glass: plan.break_glass.is_some(),
+        filed: now,
+        expires: window_over.map_or(pending, |over| over.min(pending)),
+        stages: plan.stages.clone(),
+        approvals: Vec::new(),
+        state: State::Waiting { stage: 0, since: now, reminded: false, escalated: false },
+        review: if plan.break_glass.is_some() { Review::Due } else { Review::NotNeeded },
+        reviewers: plan.break_glass.clone().unwrap_or_default(),
+    }
+}
+
+async fn planned(app: &App, who: &Identity, wish: &Wish, now: Timestamp) -> Result<Plan, AskRefused> {
+    let locks = app.store.locks(now).await?;
+    let filter = CaseFilter {
+        who: Some((who.issuer.clone(), who.subject.clone())),
+        since: Some(now.minus(BEFORE)),
+        ..CaseFilter::default()
+    };
+    let before = app.store.cases(&filter, BEFORE_MAX).await?;
+    let approved = |scope: &Scope| approved_before(&before, scope);
+    Ok(plan(&app.policy(), who, wish, &locks, approved, now)?)
+}
+
+/// When people last approved what covers `scope`; what was opened without them says nothing.
+fn approved_before(before: &[Case], scope: &Scope) -> Option<Timestamp> {
+    let of = |case: &Case| {
+        let opened = matches!(&case.state, State::Granted { .. })
+            || matches!(&case.state, State::Closed { close, .. } if close.had_grant());
+        // Taken away means that the approval was a mistake.
+        let kept = !matches!(&case.state, State::Closed { close: crate::access::Close::Revoked, .. });
+        (opened && kept && case.scope.covers(scope) && case.scope.length >= scope.length)
+            .then(|| case.approvals.last().map(|approval| approval.at))
+            .flatten()
+    };
+    before.iter().filter_map(of).max()
+}
+
+async fn waiting_of(store: &Store, who: &Identity) -> Result<Vec<Case>, StoreError> {
+    let filter = CaseFilter {
+        who: Some((who.issuer.clone(), who.subject.clone())),
+        word: Some("waiting"),
+        ..CaseFilter::default()
+    };
+    store.cases(&filter, WAITING_MAX).await
+}
+
+async fn note_refusal(
+    app: &App,
+    caller: &Caller,
+    wish: &Wish,
+    why: &PlanRefused,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let targets: Vec<String> = wish
+        .targets
+        .iter()
+        .map(|target| match target {
+            crate::policy::request::TargetWish::Name(name) => name.to_string(),
+            crate::policy::request::TargetWish::Label(key, value) => format!("{key}={value}"),
+        })
+        .collect();
+    let logins: Vec<&str> = wish.logins.iter().map(crate::names::LoginName::as_str).collect();
+    let code = match why {
+        PlanRefused::NoAccess(_) => RefusalCode::NoAccess,
+        PlanRefused::Rules(_) | PlanRefused::Standing(_) => RefusalCode::ByRequest,
+        PlanRefused::Locked(_) => RefusalCode::Locked,
+    };
+    answer::note_refusal(app, caller, (targets.join(" "), logins.join(",")), "request", code, why, now).await
+}
