@@ -10,6 +10,7 @@ pub mod end_sign_in;
 pub mod files;
 pub mod forward;
 pub mod issue;
+pub mod permission;
 pub mod recognise;
 mod refusals;
 pub mod reload;
