@@ -36,6 +36,11 @@ macro_rules! id {
         pub struct $name(Box<str>);
 
         impl $name {
+            /// What every one begins with.
+            pub const PREFIX: &'static str = $prefix;
+            /// What it is the id of, for people.
+            pub const KIND: &'static str = $kind;
+
             /// A fresh id.
             pub fn random(random: &Random) -> Self {
                 Self(format!("{}{}", $prefix, draw(random)).into())

@@ -1,6 +1,7 @@
 //! The command line: the tree of commands, and which function each one calls. What a command does is decided in its
 //! own file. This is also where the environment is read, once.
 
+pub mod api;
 pub mod bastion;
 pub mod ca;
 pub mod client;
@@ -126,6 +127,14 @@ Examples:
         #[command(subcommand)]
         command: recordings::Command,
     },
+    /// The HTTP API that the server speaks
+    #[command(after_help = "\
+Example:
+  caponier api openapi > caponier-openapi.json")]
+    Api {
+        #[command(subcommand)]
+        command: api::Command,
+    },
     /// Print the version
     Version,
 }
@@ -146,6 +155,7 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Ca(args) => bastion::ca(args, &file, env),
         Command::Sessions(args) => bastion::sessions(args, &file, env),
         Command::Recordings { command } => bastion::recordings(command, &file, env),
+        Command::Api { command } => api::run(&command),
         Command::Version => {
             terminal::print(concat!("caponier ", env!("CARGO_PKG_VERSION")))?;
             Ok(ExitCode::SUCCESS)

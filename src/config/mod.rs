@@ -80,8 +80,10 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// `[sign_in]`: how long a sign-in lasts (default 10 h).
     pub sign_in_life: Duration,
-    /// `[sign_in] admins`: who may end other people's sign-ins.
-    pub admins: Admins,
+    /// `[sign_in] admins`: who may do everything in the API, such as ending other people's sign-ins.
+    pub admins: People,
+    /// `[sign_in] auditors`: who may read what others do. The admins may too.
+    pub auditors: People,
     /// `[sessions]`
     pub sessions: Sessions,
     /// `[recording]`
@@ -92,9 +94,9 @@ pub struct Config {
     pub log_json: bool,
 }
 
-/// `[sign_in] admins`. Nobody by default.
+/// `[sign_in] admins` and `auditors`. Nobody by default.
 #[derive(Clone, Debug, Default)]
-pub struct Admins {
+pub struct People {
     /// Everybody in one of these groups.
     pub groups: BTreeSet<GroupName>,
     /// These people.

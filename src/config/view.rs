@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Admins, Ca, CaSource, Config, Passphrase, Provider, show_duration, show_size, store_url};
+use super::{Ca, CaSource, Config, Passphrase, People, Provider, show_duration, show_size, store_url};
 
 /// What stands where a secret is.
 const HIDDEN: &str = "(secret)";
@@ -36,7 +36,11 @@ pub(super) fn view(config: &Config) -> Value {
             "bind_source_address": config.certificates.bind_source_address,
         },
         "provider": config.providers.iter().map(provider).collect::<Vec<_>>(),
-        "sign_in": { "life": show_duration(config.sign_in_life), "admins": admins(&config.admins) },
+        "sign_in": {
+            "life": show_duration(config.sign_in_life),
+            "admins": people(&config.admins),
+            "auditors": people(&config.auditors),
+        },
         "sessions": {
             "max": show_duration(config.sessions.max),
             "idle": show_duration(config.sessions.idle),
@@ -53,9 +57,9 @@ pub(super) fn view(config: &Config) -> Value {
     })
 }
 
-fn admins(admins: &Admins) -> Value {
-    let groups: Vec<String> = admins.groups.iter().map(ToString::to_string).collect();
-    let subjects: Vec<String> = admins.subjects.iter().map(ToString::to_string).collect();
+fn people(people: &People) -> Value {
+    let groups: Vec<String> = people.groups.iter().map(ToString::to_string).collect();
+    let subjects: Vec<String> = people.subjects.iter().map(ToString::to_string).collect();
     json!({ "groups": groups, "subjects": subjects })
 }
 

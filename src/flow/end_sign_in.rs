@@ -2,13 +2,12 @@
 //! from then on, and its sessions are closed by whoever holds them (see `Desk::ended`).
 
 use super::Caller;
-use super::recognise::{RequestRefused, SignedBy, begin_once, not_signed_in, sign_in_of};
+use super::permission::SignedIn;
+pub use super::permission::is_admin;
+use super::recognise::{RequestRefused, SignedBy, begin_once, not_signed_in};
 use crate::app::App;
 use crate::audit::AuditEvent;
-use crate::config::Admins;
-use crate::identity::Identity;
 use crate::ids::SignInId;
-use crate::names::GroupName;
 use crate::policy::RefusalCode;
 use crate::store::{Store, StoreError, Tx};
 use crate::time::Timestamp;
@@ -107,70 +106,24 @@ async fn begin_signed(app: &App, signed: &SignedBy) -> Result<Tx, EndRefused> {
 }
 
 /// Ends somebody's sign-in, asked for by a signed request: one's own, or anybody's by an admin.
-pub async fn end_other(app: &App, signed: &SignedBy, id: &SignInId) -> Result<(), EndRefused> {
-    let asking = sign_in_of(app, signed).await?;
-    let caller = Caller::new(&asking, None, None, signed.from());
+pub async fn end_other(app: &App, by: &SignedIn, id: &SignInId) -> Result<(), EndRefused> {
+    let (asking, caller) = (by.sign_in(), by.caller());
     let theirs = app.store.sign_in(id).await?;
     let own = theirs.as_ref().is_some_and(|theirs| {
         theirs.who.issuer == asking.who.issuer && theirs.who.reference() == asking.who.reference()
     });
-    if !own && !is_admin(app, &caller) {
+    if !own && !is_admin(app, caller) {
         let reason = match theirs {
             Some(theirs) => {
                 format!("{} is no admin, and it is of {}", asking.who.reference(), theirs.who.reference())
             }
             None => format!("{} is no admin, and there is no such sign-in", asking.who.reference()),
         };
-        note_refusal(app, &caller, id, reason).await?;
+        note_refusal(app, caller, id, reason).await?;
         return Err(EndRefused::NotFound);
     }
     let reason = if own { "ended by its owner" } else { "ended by an admin" };
-    let tx = begin_signed(app, signed).await?;
+    let tx = begin_signed(app, by.signed()).await?;
     let ended = end_in(app, tx, id, &asking.who.reference(), reason).await?;
     if ended { Ok(()) } else { Err(EndRefused::NotFound) }
-}
-
-/// Whether the configuration names this person, or a group of theirs, as admin.
-pub fn is_admin(app: &App, caller: &Caller) -> bool {
-    is_named(&app.config.admins, caller.identity())
-}
-
-/// A provider speaks for its own groups only. A subject is never taken for a group, nor the other way round.
-fn is_named(admins: &Admins, who: &Identity) -> bool {
-    let own_group = |group: &&GroupName| *group.provider() == who.provider;
-    who.groups.iter().filter(own_group).any(|group| admins.groups.contains(group))
-        || admins.subjects.iter().any(|one| *one.provider() == who.provider && one.subject() == who.subject)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::identity::Kind;
-
-    #[test]
-    fn a_subject_is_no_group_and_a_group_is_no_subject() {
-        let who = |provider: &str, subject: &str, groups: &[&str]| Identity {
-            kind: Kind::Person,
-            provider: provider.parse().unwrap(),
-            issuer: "https://id.example".into(),
-            subject: subject.into(),
-            display: "Ann".into(),
-            groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
-        };
-        let group = Admins { groups: BTreeSet::from(["corp:ops".parse().unwrap()]), ..Admins::default() };
-        let subject = Admins { subjects: BTreeSet::from(["corp:ops".parse().unwrap()]), ..Admins::default() };
-        let rows = [
-            (&group, who("corp", "ann", &["corp:ops"]), true),
-            (&group, who("corp", "ops", &[]), false),
-            (&group, who("other", "ann", &["corp:ops"]), false),
-            (&subject, who("corp", "ops", &[]), true),
-            (&subject, who("corp", "ann", &["corp:ops"]), false),
-            (&subject, who("other", "ops", &[]), false),
-        ];
-        for (admins, who, expect) in rows {
-            assert_eq!(is_named(admins, &who), expect, "{admins:?} {who:?}");
-        }
-    }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use russh::keys::ssh_key::Certificate;
 
 use super::Caller;
-use super::recognise::{RequestRefused, SignedBy, begin_once, caller_by_key};
+use super::permission::SignedIn;
+use super::recognise::{SignedBy, begin_once};
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::ca::{Draft, DraftError, SignerError, draft};
@@ -50,9 +51,6 @@ pub enum IssueRefused {
     /// Policy says no.
     #[error("{}", .0.text)]
     Policy(Refusal),
-    /// The key is not signed in.
-    #[error(transparent)]
-    Caller(#[from] RequestRefused),
     /// The same signed request came before.
     #[error("this request was sent before; send a new one")]
     Replay,
@@ -67,40 +65,36 @@ pub enum IssueRefused {
     Store(#[from] StoreError),
 }
 
-/// Issues a certificate for the key that signed the request.
-pub async fn issue(app: &App, signed: &SignedBy, wish: Wish) -> Result<(Issued, Caller), IssueRefused> {
-    let caller = caller_by_key(app, signed).await?;
+/// Issues a certificate for the key that signed the request of `by`.
+pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, IssueRefused> {
+    let (signed, caller) = (by.signed(), by.caller());
     let tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
     // Only now, as it may have taken a while to get a turn to write: the certificate's life begins here.
     let now = app.clock.now();
-    let draft = match draft_for(app, signed, &caller, &wish, now) {
+    let draft = match draft_for(app, signed, caller, &wish, now) {
         Ok(draft) => draft,
         Err(refused) => {
             drop(tx);
             match &refused {
                 IssueRefused::Policy(refusal) => {
-                    note_refusal(app, &caller, refusal.code, &refusal.reason, now).await?;
+                    note_refusal(app, caller, refusal.code, &refusal.reason, now).await?;
                 }
                 IssueRefused::Draft(error) => {
-                    note_refusal(app, &caller, RefusalCode::Limit, &error.to_string(), now).await?;
+                    note_refusal(app, caller, RefusalCode::Limit, &error.to_string(), now).await?;
                 }
-                IssueRefused::Caller(_)
-                | IssueRefused::Replay
-                | IssueRefused::Signer(_)
-                | IssueRefused::Store(_) => {}
+                IssueRefused::Replay | IssueRefused::Signer(_) | IssueRefused::Store(_) => {}
             }
             return Err(refused);
         }
     };
-    record(tx, signed, &caller, &draft, now).await?;
+    record(tx, signed, caller, &draft, now).await?;
     let certificate = app.signer.sign(&draft, &app.random, app.clock.now()).await?;
-    let issued = Issued {
+    Ok(Issued {
         certificate,
         serial: draft.serial(),
         principals: draft.principals().to_vec(),
         valid_before: draft.valid_before(),
-    };
-    Ok((issued, caller))
+    })
 }
 
 /// What policy, configuration and wish come to.

@@ -15,6 +15,7 @@ pub mod forward;
 mod held;
 pub mod issue;
 pub mod locks;
+pub mod permission;
 pub mod recognise;
 mod refusals;
 pub mod reload;

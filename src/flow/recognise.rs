@@ -145,11 +145,6 @@ async fn note_request(
     refusals::note(app, signed.from, event).await.map(|_| ())
 }
 
-/// The caller behind a signed request.
-pub async fn caller_by_key(app: &App, signed: &SignedBy) -> Result<Caller, RequestRefused> {
-    Ok(Caller::new(&sign_in_of(app, signed).await?, None, None, signed.from))
-}
-
 /// A transaction in which the request is used up; none when it was used before, which is in the audit log then.
 pub(super) async fn begin_once(app: &App, signed: &SignedBy) -> Result<Option<Tx>, StoreError> {
     let proven = &signed.proven;

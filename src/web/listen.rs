@@ -1,5 +1,5 @@
 //! Serves connections: TLS when configured, a deadline for every step a client can dawdle in, caps on everything a
-//! client can have many of. What is asked and answered is the matter of `pages` and `v1`.
+//! client can have many of. What is asked and answered is the matter of `pages` and `table`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::address::Peer;
-use super::{html, pages, v1};
+use super::{error, html, pages, table};
 use crate::app::App;
 use crate::config;
 use crate::place::area;
@@ -207,8 +207,8 @@ where
 fn router(app: App) -> Router {
     let gate = || Arc::new(Semaphore::new(REQUESTS_MAX));
     Router::new()
-        .merge(pages::router().layer(from_fn_with_state((gate(), pages::busy as Busy), within)))
-        .merge(v1::router().layer(from_fn_with_state((gate(), v1::busy as Busy), within)))
+        .merge(pages::router().layer(from_fn_with_state((gate(), PAGES), within)))
+        .merge(table::router().layer(from_fn_with_state((gate(), API), within)))
         .route("/healthz", get(async || "ok\n"))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(map_response(async |mut response: Response| {
@@ -218,14 +218,21 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// What is answered when there is too much to do.
-type Busy = fn() -> Response;
+/// What is answered when there is too much to do, and when a body does not come.
+#[derive(Clone, Copy)]
+struct Words {
+    busy: fn() -> Response,
+    slow: fn() -> Response,
+}
+
+const PAGES: Words = Words { busy: pages::busy, slow: || StatusCode::REQUEST_TIMEOUT.into_response() };
+const API: Words = Words { busy: error::busy, slow: error::slow };
 
 /// One of so many at once, and within the time of a request. The body is read before a turn is taken, so that a client
 /// that sends slowly holds up nobody. The work then outlives the connection: a client that hangs up takes no audit entry
 /// with it.
 async fn within(
-    State((gate, busy)): State<(Arc<Semaphore>, Busy)>,
+    State((gate, words)): State<(Arc<Semaphore>, Words)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -234,16 +241,16 @@ async fn within(
         Ok(Ok(body)) => body,
         // Too large, or broken off: the page or the API says so in its own words.
         Ok(Err(_)) => Bytes::from_static(&[0; BODY_MAX + 1]),
-        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+        Err(_) => return (words.slow)(),
     };
     let request = Request::from_parts(parts, Body::from(body));
     let work = tokio::spawn(timeout(REQUEST, async move {
-        let Ok(_turn) = gate.acquire().await else { return busy() };
+        let Ok(_turn) = gate.acquire().await else { return (words.busy)() };
         next.run(request).await
     }));
     match work.await {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) | Err(_) => busy(),
+        Ok(Err(_)) | Err(_) => (words.busy)(),
     }
 }
 

@@ -2,15 +2,21 @@
 //! decides nothing about people. Axum lives in this folder only.
 //!
 //! `listen` serves connections (TLS, deadlines, caps) · `pages` are the pages, `html` how they are written, `cookie` how a browser is
-//! known again · `v1` is the
-//! API, `api` its wire shapes · `address` says where a client is.
+//! known again · `table` is the API, one row for each endpoint: `endpoint` is what a row is, `shape` what requests bring and answers
+//! hold, `api` the wire types, `error` what is answered when something does not succeed, `v1` what endpoints do, `openapi` the
+//! description · `address` says where a client is.
 
 mod address;
 pub mod api;
 mod cookie;
+pub mod endpoint;
+pub mod error;
 mod html;
 mod listen;
+pub mod openapi;
 mod pages;
+pub mod shape;
+pub mod table;
 mod v1;
 
 pub use listen::{ServeError, serve};

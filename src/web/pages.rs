@@ -335,14 +335,14 @@ fn refused(app: &App, why: &SignInRefused) -> Response {
         SignInRefused::Denied(_) => StatusCode::FORBIDDEN,
         SignInRefused::Replay => StatusCode::CONFLICT,
         SignInRefused::Provider(error) => {
-            let reference = super::v1::log_internal(app, error);
+            let reference = super::error::log_internal(app, error);
             let text = format!(
                 "The identity provider does not answer as it should. Try again in a minute, or tell the administrators the number {reference}."
             );
             return message(StatusCode::BAD_GATEWAY, "Not signed in", &text);
         }
         SignInRefused::Store(error) => {
-            let reference = super::v1::log_internal(app, error);
+            let reference = super::error::log_internal(app, error);
             let text = format!("Something is broken here. Tell the administrators the number {reference}.");
             return message(StatusCode::INTERNAL_SERVER_ERROR, "Not signed in", &text);
         }

@@ -9,6 +9,7 @@
 )]
 
 mod ansible;
+mod api;
 mod bent;
 mod ca;
 mod canary;

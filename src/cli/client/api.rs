@@ -20,6 +20,9 @@ use crate::web::api::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_MAX: usize = 256 * 1024;
 
+/// A request without a body.
+pub const NOTHING: Option<&()> = None;
+
 /// Why a request did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -151,58 +154,60 @@ impl Api {
 
     /// Begins a sign-in.
     pub async fn begin(&self, key: &Key, request: &BeginRequest) -> Result<BeginAnswer, ApiError> {
-        self.post(key, "/v1/sign-in/begin", request).await.and_then(|answer| self.must(answer))
+        self.call(key, Method::POST, "/v1/sign-in/begin", Some(request)).await
     }
 
     /// Finishes it; none while the browser is not done.
     pub async fn finish(&self, key: &Key, request: &FinishRequest) -> Result<Option<SignInAnswer>, ApiError> {
-        self.post(key, "/v1/sign-in/finish", request).await
+        self.call_soon(key, Method::POST, "/v1/sign-in/finish", Some(request)).await
     }
 
     /// A certificate.
     pub async fn certificate(&self, key: &Key) -> Result<CertificateAnswer, ApiError> {
-        let request = CertificateRequest::default();
-        self.post(key, "/v1/certificate", &request).await.and_then(|answer| self.must(answer))
+        self.call(key, Method::POST, "/v1/certificate", Some(&CertificateRequest::default())).await
     }
 
     /// Who the server thinks we are.
     pub async fn who(&self, key: &Key) -> Result<SignInAnswer, ApiError> {
-        let (status, body) = self.send(key, Method::GET, "/v1/sign-in", Vec::new()).await?;
-        self.must(self.understand(status, &body)?)
+        self.call(key, Method::GET, "/v1/sign-in", NOTHING).await
     }
 
     /// Ends the sign-in.
     pub async fn end(&self, key: &Key) -> Result<(), ApiError> {
-        let (status, body) = self.send(key, Method::DELETE, "/v1/sign-in", Vec::new()).await?;
-        if status.is_success() { Ok(()) } else { Err(self.refusal(status, &body)) }
+        self.call(key, Method::DELETE, "/v1/sign-in", NOTHING).await
     }
 
-    async fn post<A: DeserializeOwned>(
+    /// One endpoint of the API: sends `request` (or [`NOTHING`]) signed, and reads the answer. `path` may have a query.
+    /// An endpoint that answers 204 gives `()`.
+    pub async fn call<A: DeserializeOwned>(
         &self,
         key: &Key,
+        method: Method,
         path: &str,
-        request: &impl Serialize,
-    ) -> Result<Option<A>, ApiError> {
-        let body =
-            serde_json::to_vec(request).map_err(|e| ApiError::Server(format!("internal error: {e}")))?;
-        let (status, body) = self.send(key, Method::POST, path, body).await?;
-        self.understand(status, &body)
-    }
-
-    fn understand<A: DeserializeOwned>(
-        &self,
-        status: StatusCode,
-        body: &[u8],
-    ) -> Result<Option<A>, ApiError> {
-        match status {
-            StatusCode::OK => serde_json::from_slice(body).map(Some).map_err(|_| self.odd(status)),
-            StatusCode::ACCEPTED => Ok(None),
-            _ => Err(self.refusal(status, body)),
-        }
-    }
-
-    fn must<A>(&self, answer: Option<A>) -> Result<A, ApiError> {
+        request: Option<&impl Serialize>,
+    ) -> Result<A, ApiError> {
+        let answer = self.call_soon(key, method, path, request).await?;
         answer.ok_or_else(|| self.odd(StatusCode::ACCEPTED))
+    }
+
+    /// The same where the server may say "not yet" (202): none then.
+    pub async fn call_soon<A: DeserializeOwned>(
+        &self,
+        key: &Key,
+        method: Method,
+        path: &str,
+        request: Option<&impl Serialize>,
+    ) -> Result<Option<A>, ApiError> {
+        let body = request.map(serde_json::to_vec).transpose();
+        let body = body.map_err(|e| ApiError::Server(format!("internal error: {e}")))?.unwrap_or_default();
+        let (status, body) = self.send(key, method, path, body).await?;
+        let read = |body: &[u8]| serde_json::from_slice(body).map(Some).map_err(|_| self.odd(status));
+        match status {
+            StatusCode::OK | StatusCode::CREATED => read(&body),
+            StatusCode::ACCEPTED => Ok(None),
+            StatusCode::NO_CONTENT => read(b"null"),
+            _ => Err(self.refusal(status, &body)),
+        }
     }
 
     async fn send(

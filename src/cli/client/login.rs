@@ -27,7 +27,7 @@ use crate::cli::Environment;
 use crate::cli::terminal::{plain, say, span};
 use crate::random::Random;
 use crate::time::{Clock, Timestamp};
-use crate::web::api::{BeginAnswer, BeginRequest, FinishRequest, SignInAnswer};
+use crate::web::api::{BeginAnswer, BeginRequest, FinishRequest, SignInAnswer, SignInMode};
 
 /// Longest wait for the browser, whatever the server says.
 const PATIENCE_MAX_SECS: u64 = 1800;
@@ -181,7 +181,7 @@ async fn by_loopback(args: &Args, env: &Environment, api: &Api, key: &Key) -> an
     let listener = Loopback::bind().await.context("cannot listen on 127.0.0.1 for the browser")?;
     let verifier = Random::System.token();
     let request = BeginRequest {
-        mode: "loopback".to_owned(),
+        mode: SignInMode::Loopback,
         port: Some(listener.port()),
         challenge: Some(URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))),
         client: machine_name(env),
@@ -232,7 +232,7 @@ fn page(sent: std::io::Result<()>) {
 /// The browser is elsewhere: the person confirms a code there, we ask until it is done.
 async fn by_device(args: &Args, env: &Environment, api: &Api, key: &Key) -> anyhow::Result<SignInAnswer> {
     let request = BeginRequest {
-        mode: "device".to_owned(),
+        mode: SignInMode::Device,
         port: None,
         challenge: None,
         client: machine_name(env),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::document::{self, At, Document, Place, hint};
 use super::section::Section;
-use super::{Admins, Config, Problem, Recording, Sessions, defaults};
+use super::{Config, People, Problem, Recording, Sessions, defaults};
 use super::{ca, doors, provider, store_url};
 use crate::names::{GroupName, SubjectName};
 
@@ -126,7 +126,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     let ca = ca::read(top, here, &state_dir);
     let certificates = ca::certificates(top);
     let (providers, names) = provider::read(top, here);
-    let (sign_in_life, admins) = sign_in(top, &names);
+    let (sign_in_life, admins, auditors) = sign_in(top, &names);
     let sessions = sessions(top);
     let recording = recording(top, here, &state_dir);
     let policy_file = policy_file(top, here);
@@ -141,6 +141,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         providers,
         sign_in_life,
         admins,
+        auditors,
         sessions,
         recording,
         policy_file,
@@ -148,16 +149,17 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     })
 }
 
-fn sign_in(top: &mut Section<'_>, providers: &[String]) -> (Duration, Admins) {
+fn sign_in(top: &mut Section<'_>, providers: &[String]) -> (Duration, People, People) {
     let mut section = top.child("sign_in");
     let life = section.duration("life", &defaults::SIGN_IN_LIFE);
-    let admins = admins(section.child("admins"), providers);
+    let admins = people(section.child("admins"), providers);
+    let auditors = people(section.child("auditors"), providers);
     section.finish();
-    (life.map_or(defaults::SIGN_IN_LIFE.default, |at| at.value), admins)
+    (life.map_or(defaults::SIGN_IN_LIFE.default, |at| at.value), admins, auditors)
 }
 
 /// The form of a role's members, so that nobody has to guess whether a name is a person or a group.
-fn admins(mut table: Section<'_>, providers: &[String]) -> Admins {
+fn people(mut table: Section<'_>, providers: &[String]) -> People {
     let groups = table.names::<GroupName>("groups").map(|at| at.value).unwrap_or_default();
     let subjects = table.names::<SubjectName>("subjects").map(|at| at.value).unwrap_or_default();
     let named = groups.iter().map(|group| (group.place, group.value.provider()));
@@ -169,7 +171,7 @@ fn admins(mut table: Section<'_>, providers: &[String]) -> Admins {
         }
     }
     table.finish();
-    Admins {
+    People {
         groups: groups.into_iter().map(|at| at.value).collect(),
         subjects: subjects.into_iter().map(|at| at.value).collect(),
     }

@@ -67,7 +67,7 @@ fn the_sample_names_every_known_key_and_no_other() {
     let tables = ["ssh", "web", "store", "ca", "certificates", "sign_in", "provider", "sessions"];
     let tables: BTreeSet<String> = tables
         .into_iter()
-        .chain(["sign_in.admins", "recording", "policy", "log"])
+        .chain(["sign_in.admins", "sign_in.auditors", "recording", "policy", "log"])
         .map(str::to_owned)
         .collect();
     let known = doc.known();

@@ -17,7 +17,7 @@ use caponier::random::Random;
 use caponier::time::Clock;
 use caponier::web::api::{
     BeginAnswer, BeginRequest, CertificateAnswer, ErrorBody, ErrorDetail, FinishRequest, SignInAnswer,
-    SshClientSettings,
+    SignInMode, SshClientSettings,
 };
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::{Algorithm, PrivateKey, PublicKey};
@@ -203,7 +203,7 @@ async fn answer(
 
 fn begin(mind: &mut Mind, body: &[u8]) -> Response {
     let begun: BeginRequest = serde_json::from_slice(body).unwrap();
-    let is_device = begun.mode == "device";
+    let is_device = begun.mode == SignInMode::Device;
     mind.begun = Some(begun);
     let own = format!("http://{}/sign-in/pnd_1", mind.authority);
     ok(&BeginAnswer {
@@ -219,7 +219,7 @@ fn finish(mind: &mut Mind, key: &PublicKey, body: &[u8]) -> Response {
     let asked: FinishRequest = serde_json::from_slice(body).unwrap();
     assert_eq!(asked.id, "pnd_1");
     let begun = mind.begun.clone().unwrap();
-    if begun.mode == "loopback" {
+    if begun.mode == SignInMode::Loopback {
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(asked.verifier.unwrap_or_default()));
         if asked.code.as_deref() != Some(CODE) || begun.challenge != Some(challenge) {
             return error(StatusCode::FORBIDDEN, "denied", "that code is not of this sign-in");

@@ -121,7 +121,7 @@ fn login_over_loopback_writes_everything() {
     let config = fs::read_to_string(laptop.home().join(".ssh/config")).unwrap();
     let include = format!("Include \"{}\"\n\nHost *\n", file(&laptop, "ssh_config").display());
     assert!(config.starts_with(&include), "{config}");
-    assert_eq!(fake.mind().begun.as_ref().unwrap().mode, "loopback");
+    assert_eq!(fake.mind().begun.as_ref().unwrap().mode, caponier::web::api::SignInMode::Loopback);
 
     // Again, without an address: the same key, one Include.
     let key = fs::read(file(&laptop, "id")).unwrap();

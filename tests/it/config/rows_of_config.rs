@@ -465,6 +465,14 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
         "[sign_in]\nadmins = [\"corp:ops\"]\n[ssh]",
         &["caponier.toml:3:10: \"admins\" must be a table, { ... }; this is an array"],
     ),
+    (
+        "[ssh]",
+        "[sign_in.auditors]\nsubjects = [\"crop:ann\"]\npeople = []\n[ssh]",
+        &[
+            "caponier.toml:3:13: there is no provider \"crop\"; did you mean \"corp\"?",
+            "caponier.toml:4:1: unknown key \"people\" in \"auditors\"; there is: groups, subjects",
+        ],
+    ),
     // Several at once, in the order of the file.
     (
         "host_names = [\"bastion.example.com\"]\n[web]\npublic_url = \"https://bastion.example.com\"\n[ca]\npassphrase_file = \"pass\"",

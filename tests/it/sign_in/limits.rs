@@ -141,7 +141,7 @@ async fn large_bodies_and_forms_are_turned_away() {
     let body = format!("{{\"x\":\"{}\"}}", "y".repeat(20_000));
     let headers = client.headers("POST", "/v1/certificate", &body);
     let (status, error) = client.send("POST", "/v1/certificate", &body, &headers).await;
-    assert_eq!((status.as_u16(), &error["error"]["code"]), (400, &json!("bad-request")));
+    assert_eq!((status.as_u16(), &error["error"]["code"]), (413, &json!("limit")));
     let mut browser = Browser::of("engineer").unwrap();
     let page = browser.send(&site.page("/device"), &[("code", &"B".repeat(20_000))]).await.unwrap();
     assert!(page.status.is_client_error());

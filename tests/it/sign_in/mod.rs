@@ -4,7 +4,7 @@
 mod attacks;
 mod limits;
 mod pages;
-mod site;
+pub(crate) mod site;
 mod traces;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,7 +14,8 @@ use caponier::audit::AuditEvent;
 use caponier::demo::browser::{Browser, sign_in_without_browser};
 use caponier::flow::end_sign_in::end;
 use caponier::flow::issue::{Wish, issue};
-use caponier::flow::recognise::{CertificateRejected, Request, recognise_certificate, recognise_request};
+use caponier::flow::permission::{Proof as _, SignedIn};
+use caponier::flow::recognise::{CertificateRejected, Request, recognise_certificate};
 use caponier::flow::sign_in::{SshPairingState, begin_ssh, finish_ssh};
 use caponier::identity::proof::Shown;
 use caponier::ids::SignInId;
@@ -275,15 +276,15 @@ async fn a_certificate_lives_from_when_it_is_made() {
         body: b"{}",
         from: HERE,
     };
-    let signed = recognise_request(&site.app, request).await.unwrap();
+    let by = SignedIn::of(&site.app, request).await.unwrap();
     // The database is busy for longer than a certificate lives.
     let busy = site.app.store.begin().await.unwrap();
-    let mut issuing = Box::pin(issue(&site.app, &signed, Wish::default()));
+    let mut issuing = Box::pin(issue(&site.app, &by, Wish::default()));
     let waiting = tokio::time::timeout(Duration::from_millis(200), &mut issuing).await;
     assert!(waiting.is_err(), "nothing is issued without a row");
     site.app.clock.advance(Duration::from_secs(1200));
     drop(busy);
-    let (issued, _) = issuing.await.unwrap();
+    let issued = issuing.await.unwrap();
     assert_eq!(issued.valid_before, site.app.clock.now().plus(Duration::from_secs(300)));
 }
 

@@ -1,0 +1,262 @@
+//! Who may call which part of the API: the five permissions, and their proofs. Decides from the signature, the sign-in and
+//! the configuration; every endpoint is judged here, and nowhere else. What somebody may do beyond that (whose sign-in, which request)
+//! is judged by the flow that does it.
+
+use std::net::IpAddr;
+
+use super::desk::lock;
+use super::recognise::{Request, RequestRefused, SignedBy, recognise_request, sign_in_of};
+use super::{Caller, denials};
+use crate::app::App;
+use crate::audit::AuditEvent;
+use crate::config::People;
+use crate::identity::Identity;
+use crate::names::GroupName;
+use crate::policy::RefusalCode;
+use crate::store::{SignIn, StoreError};
+
+/// What somebody must be to call an endpoint. Each but the first two includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Permission {
+    /// Everybody, without a signature: said in so many words, never the default.
+    Public,
+    /// Whoever signed the request with any acceptable SSH key; no sign-in is needed.
+    SignedKey,
+    /// Whoever signed it with a key that has a live sign-in.
+    SignedIn,
+    /// Whoever may read what others do: `sign_in.auditors`, and the admins.
+    Auditor,
+    /// `sign_in.admins`.
+    Admin,
+}
+
+impl Permission {
+    /// All of them, the weakest first.
+    pub const ALL: [Self; 5] = [Self::Public, Self::SignedKey, Self::SignedIn, Self::Auditor, Self::Admin];
+
+    /// The word in the API's description.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::SignedKey => "signed-key",
+            Self::SignedIn => "signed-in",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Why a request may not do what it asks for.
+#[derive(Debug, thiserror::Error)]
+pub enum PermissionRefused {
+    /// The signature or the sign-in.
+    #[error(transparent)]
+    Request(#[from] RequestRefused),
+    /// The person is known and may not; in the audit log by then.
+    #[error("only {0}s of this bastion may do this; the setting sign_in.{0}s names them")]
+    Not(&'static str),
+    /// The store is out of order.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A proof that a request has a permission. The types that are one have private fields and are made here only, so what
+/// takes one as an argument cannot be reached without it.
+pub trait Proof: sealed::Sealed + Sized + Send + Sync + 'static {
+    /// What it proves.
+    const PERMISSION: Permission;
+
+    /// Judges the request. Every refusal is in the audit log, up to a rate.
+    fn of(app: &App, request: Request<'_>) -> impl Future<Output = Result<Self, PermissionRefused>> + Send;
+}
+
+/// Anybody: nothing is known but where they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Anybody {
+    from: IpAddr,
+}
+
+impl Anybody {
+    /// The client's address.
+    pub fn from(self) -> IpAddr {
+        self.from
+    }
+}
+
+/// Somebody who is signed in, and signed this request.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    signed: SignedBy,
+    sign_in: SignIn,
+    caller: Caller,
+}
+
+impl SignedIn {
+    /// The signature; whoever changes something uses its nonce up (`begin_once`).
+    pub fn signed(&self) -> &SignedBy {
+        &self.signed
+    }
+    /// The sign-in.
+    pub fn sign_in(&self) -> &SignIn {
+        &self.sign_in
+    }
+    /// Who.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// Somebody signed in who may read what others do.
+#[derive(Clone, Debug)]
+pub struct Auditor(SignedIn);
+
+impl Auditor {
+    /// Who.
+    pub fn person(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+/// Somebody signed in who is an admin.
+#[derive(Clone, Debug)]
+pub struct Admin(SignedIn);
+
+impl Admin {
+    /// Who.
+    pub fn person(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+impl sealed::Sealed for Anybody {}
+impl Proof for Anybody {
+    const PERMISSION: Permission = Permission::Public;
+    async fn of(_: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
+        Ok(Self { from: request.from })
+    }
+}
+
+impl sealed::Sealed for SignedBy {}
+impl Proof for SignedBy {
+    const PERMISSION: Permission = Permission::SignedKey;
+    async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
+        Ok(recognise_request(app, request).await?)
+    }
+}
+
+impl sealed::Sealed for SignedIn {}
+impl Proof for SignedIn {
+    const PERMISSION: Permission = Permission::SignedIn;
+    async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
+        let signed = recognise_request(app, request).await?;
+        let sign_in = sign_in_of(app, &signed).await?;
+        let caller = Caller::new(&sign_in, None, None, signed.from());
+        Ok(Self { signed, sign_in, caller })
+    }
+}
+
+impl sealed::Sealed for Auditor {}
+impl Proof for Auditor {
+    const PERMISSION: Permission = Permission::Auditor;
+    async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
+        let person = SignedIn::of(app, request).await?;
+        if is_auditor(app, person.caller()) {
+            return Ok(Self(person));
+        }
+        Err(refused(app, &person, request, Self::PERMISSION).await?)
+    }
+}
+
+impl sealed::Sealed for Admin {}
+impl Proof for Admin {
+    const PERMISSION: Permission = Permission::Admin;
+    async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
+        let person = SignedIn::of(app, request).await?;
+        if is_admin(app, person.caller()) {
+            return Ok(Self(person));
+        }
+        Err(refused(app, &person, request, Self::PERMISSION).await?)
+    }
+}
+
+/// Whether the configuration names this person, or a group of theirs, as admin.
+pub fn is_admin(app: &App, caller: &Caller) -> bool {
+    is_named(&app.config.admins, caller.identity())
+}
+
+/// Whether they may read what others do: the configuration names them as auditor, or they are an admin.
+pub fn is_auditor(app: &App, caller: &Caller) -> bool {
+    is_named(&app.config.auditors, caller.identity()) || is_admin(app, caller)
+}
+
+/// A provider speaks for its own groups only. A subject is never taken for a group, nor the other way round.
+fn is_named(people: &People, who: &Identity) -> bool {
+    let own_group = |group: &&GroupName| *group.provider() == who.provider;
+    who.groups.iter().filter(own_group).any(|group| people.groups.contains(group))
+        || people.subjects.iter().any(|one| *one.provider() == who.provider && one.subject() == who.subject)
+}
+
+/// The refusal, which is in the audit log by then (up to a rate for each sign-in).
+async fn refused(
+    app: &App,
+    person: &SignedIn,
+    request: Request<'_>,
+    wanted: Permission,
+) -> Result<PermissionRefused, StoreError> {
+    let (now, caller) = (app.clock.now(), person.caller());
+    let more = lock(&app.desk.denials).take(caller.sign_in(), now);
+    if let Some(more) = more {
+        let reason = format!("{} is no {}", caller.identity().reference(), wanted.as_str());
+        let path = request.path_and_query.split('?').next().unwrap_or_default();
+        let event = AuditEvent::AccessRefused {
+            who: caller.identity().clone(),
+            sign_in: caller.sign_in().clone(),
+            target: String::new(),
+            login: String::new(),
+            act: denials::cut(&format!("{} {path}", request.method)),
+            code: RefusalCode::NoAccess,
+            reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
+            from: caller.from().to_string(),
+        };
+        app.store.note(now, event).await?;
+    }
+    Ok(PermissionRefused::Not(wanted.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::identity::Kind;
+
+    #[test]
+    fn a_subject_is_no_group_and_a_group_is_no_subject() {
+        let who = |provider: &str, subject: &str, groups: &[&str]| Identity {
+            kind: Kind::Person,
+            provider: provider.parse().unwrap(),
+            issuer: "https://id.example".into(),
+            subject: subject.into(),
+            display: "Ann".into(),
+            groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        };
+        let group = People { groups: BTreeSet::from(["corp:ops".parse().unwrap()]), ..People::default() };
+        let subject = People { subjects: BTreeSet::from(["corp:ops".parse().unwrap()]), ..People::default() };
+        let rows = [
+            (&group, who("corp", "ann", &["corp:ops"]), true),
+            (&group, who("corp", "ops", &[]), false),
+            (&group, who("other", "ann", &["corp:ops"]), false),
+            (&subject, who("corp", "ops", &[]), true),
+            (&subject, who("corp", "ann", &["corp:ops"]), false),
+            (&subject, who("other", "ops", &[]), false),
+            (&People::default(), who("corp", "ops", &["corp:ops"]), false),
+        ];
+        for (people, who, expect) in rows {
+            assert_eq!(is_named(people, &who), expect, "{people:?} {who:?}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The API: every endpoint there is. The router, the OpenAPI description, the command that prints it and the test of
+//! permissions all come from here; nothing is routed beside it (`tests/it/api` holds that).
+//!
+//! To add one:
+//! 1. wire types into `api` (request types `deny_unknown_fields`, every field documented, with bounds, patterns and one
+//!    example for the whole);
+//! 2. how the flow's refusals are answered into `v1::refused`: an `impl Refused`, all statuses listed;
+//! 3. the handler into `v1`: `async fn(App, PROOF, INPUT) -> Result<OUTPUT, Failed<REFUSAL>>`. PROOF is the type of the
+//!    permission (`Anybody`, `SignedBy`, `SignedIn`, `Auditor`, `Admin`); INPUT and OUTPUT are made of what `shape` has,
+//!    `()` for none; lists take `Paging` and give `Json<Page<T>>`;
+//! 4. a row below; then `CAPONIER_WRITE_SNAPSHOT=1 contrib/test api::` writes the table of permissions anew: read it.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::routing::{MethodFilter, MethodRouter, any};
+
+use super::endpoint::{Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
+use super::error::ApiError;
+use super::v1::{certificate, description, sign_in};
+use crate::app::App;
+
+/// The table.
+static TABLE: LazyLock<Vec<Endpoint>> = LazyLock::new(rows);
+
+/// Every endpoint.
+pub fn endpoints() -> &'static [Endpoint] {
+    &TABLE
+}
+
+#[rustfmt::skip]
+fn rows() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/openapi.json", PUBLIC, "describe", "This description.", description::openapi),
+
+        Endpoint::post("/v1/sign-in/begin", SIGNED_KEY, "beginSignIn", "Begin a sign-in for the signing key.", sign_in::begin)
+            .details("Then send the browser to `url`. `loopback` hands a code over at 127.0.0.1:`port`, by redirect to \
+                `/?code=CODE&id=ID` or `/?error=TEXT&id=ID`; with `device`, the person types `user_code` at `url`, and \
+                `finish` is polled every `interval` seconds."),
+        Endpoint::post("/v1/sign-in/finish", SIGNED_KEY, "finishSignIn", "Finish it, by the same key; 202 while the browser is not done.", sign_in::finish),
+        Endpoint::get("/v1/sign-in", SIGNED_IN, "showSignIn", "Who am I, until when?", sign_in::show),
+        Endpoint::delete("/v1/sign-in", SIGNED_KEY, "endMySignIn", "End the sign-in of the signing key.", sign_in::end_mine),
+        Endpoint::delete("/v1/sign-in/{id}", SIGNED_IN, "endSignIn", "End one of your own sign-ins, or anybody's as an admin.", sign_in::end),
+
+        Endpoint::post("/v1/certificate", SIGNED_IN, "issueCertificate", "A certificate for the signing key. What is asked for can only narrow it.", certificate::issue),
+    ]
+}
+
+/// The table as routes. What is under `/v1` and not in it is answered in the API's own words too.
+pub(super) fn router() -> Router<App> {
+    let mut paths: BTreeMap<&str, MethodRouter<App>> = BTreeMap::new();
+    for endpoint in endpoints() {
+        // An endpoint is made with a method that there is a filter for.
+        let Ok(method) = MethodFilter::try_from(endpoint.method().clone()) else { continue };
+        // axum adds the header `Allow`.
+        let other = || MethodRouter::new().fallback(async || ApiError::not_allowed());
+        let path = paths.entry(endpoint.path()).or_insert_with(other);
+        let answer =
+            async move |State(app): State<App>, request: Request| endpoint.answer(app, request).await;
+        *path = std::mem::take(path).on(method, answer);
+    }
+    for path in ["/v1", "/v1/", "/v1/{*rest}"] {
+        paths.entry(path).or_insert_with(|| any(async || ApiError::not_found()));
+    }
+    paths.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+}

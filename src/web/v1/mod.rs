@@ -1,0 +1,35 @@
+//! What the endpoints of the table do: they turn wire shapes into what flows take, and back. A handler gets the proof of
+//! its permission and what it declared, nothing else; flows decide.
+//!
+//! `sign_in` · `certificate` · `description` is the API about itself · `refused` says which refusal has which status.
+
+pub(super) mod certificate;
+pub(super) mod description;
+mod refused;
+pub(super) mod sign_in;
+
+use crate::app::App;
+use crate::ca::Authority;
+use crate::identity::Identity;
+use crate::policy::targets_for;
+use crate::web::api::SshClientSettings;
+use crate::web::error::Failed;
+
+/// What the client writes into its ssh configuration: the configured patterns, or the targets this person may reach.
+fn settings<E>(app: &App, who: &Identity) -> Result<SshClientSettings, Failed<E>> {
+    let mut host_ca = app.signer.public_key(Authority::Host).clone();
+    host_ca.set_comment("");
+    let host_ca = host_ca.to_openssh().map_err(Failed::broken)?;
+    let ssh = &app.config.ssh;
+    let patterns = if ssh.client_patterns.is_empty() {
+        targets_for(&app.policy(), who).into_iter().map(|(target, _)| target.to_string()).collect()
+    } else {
+        ssh.client_patterns.clone()
+    };
+    Ok(SshClientSettings {
+        host: ssh.host_names.first().cloned().unwrap_or_default(),
+        port: ssh.public_port,
+        host_ca,
+        patterns,
+    })
+}

@@ -1,0 +1,148 @@
+//! Endpoint x permission as one table under snapshot: every endpoint, asked by everybody, on a real server.
+
+use std::fmt::Write as _;
+
+use caponier::audit::AuditEvent;
+use caponier::flow::permission::Permission;
+use caponier::identity::{Identity, Kind};
+use caponier::ids::SignInId;
+use caponier::store::SignIn;
+use caponier::web::endpoint::Endpoint;
+use caponier::web::openapi;
+use caponier::web::table::endpoints;
+use serde_json::Value;
+
+use crate::sign_in::site::{Client, Site};
+use crate::world::root;
+
+/// Who asks, from the weakest to the strongest, with what they have.
+const COLUMNS: [(&str, Option<Permission>); 6] = [
+    ("nobody", None),
+    ("bad signature", None),
+    ("signed key", Some(Permission::SignedKey)),
+    ("signed in", Some(Permission::SignedIn)),
+    ("auditor", Some(Permission::Auditor)),
+    ("admin", Some(Permission::Admin)),
+];
+
+const EXTRA: &str =
+    "[sign_in]\nadmins = { subjects = [\"corp:admin\"] }\nauditors = { subjects = [\"corp:auditor\"] }\n";
+
+/// A sign-in of this person for the client's key, as if they had come by the browser.
+async fn sign_in(site: &Site, client: &Client<'_>, person: &str) {
+    let now = site.app.clock.now();
+    let sign_in = SignIn {
+        id: SignInId::random(&site.app.random),
+        who: Identity {
+            kind: Kind::Person,
+            provider: "corp".parse().unwrap(),
+            issuer: site.provider.issuer.clone(),
+            subject: person.into(),
+            display: person.into(),
+            groups: ["corp:engineers".parse().unwrap()].into(),
+        },
+        key_fingerprint: Some(client.fingerprint()),
+        method: "loopback".into(),
+        from: "127.0.0.1".into(),
+        client: "laptop".into(),
+        created: now,
+        expires: now.plus(site.app.config.sign_in_life),
+        ended: None,
+    };
+    let mut tx = site.app.store.begin().await.unwrap();
+    tx.insert_sign_in(&sign_in).await.unwrap();
+    tx.commit(now, AuditEvent::ServerStarted { version: "test".into(), interrupted: 0 }).await.unwrap();
+}
+
+/// The path and body of a request that is in order, out of the description's examples.
+fn example(description: &Value, endpoint: &Endpoint) -> (String, String) {
+    let method = endpoint.method().as_str().to_lowercase();
+    let operation = &description["paths"][endpoint.path()][&method];
+    assert!(operation.is_object(), "{endpoint:?} is not described");
+    let resolved = |schema: &Value| match schema["$ref"].as_str() {
+        Some(reference) => description.pointer(reference.trim_start_matches('#')).unwrap().clone(),
+        None => schema.clone(),
+    };
+    let mut path = endpoint.path().to_owned();
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        let name = parameter["name"].as_str().unwrap();
+        let example = &resolved(&parameter["schema"])["examples"][0];
+        match parameter["in"].as_str().unwrap() {
+            "path" => path = path.replace(&format!("{{{name}}}"), example.as_str().unwrap()),
+            _ => {
+                assert!(!parameter["required"].as_bool().unwrap(), "{endpoint:?}: {name} has no example here")
+            }
+        }
+    }
+    assert!(!path.contains('{'), "{path}");
+    let content = operation["requestBody"]["content"].as_object();
+    let body = match content.and_then(|content| content.iter().next()) {
+        None => String::new(),
+        Some((kind, content)) => {
+            let example = resolved(&content["schema"])["examples"][0].clone();
+            assert!(example.is_object(), "{endpoint:?}: its request type needs an example");
+            match kind.as_str() {
+                "application/json" => example.to_string(),
+                _ => url::form_urlencoded::Serializer::new(String::new())
+                    .extend_pairs(example.as_object().unwrap().iter().map(|(k, v)| (k, v.as_str().unwrap())))
+                    .finish(),
+            }
+        }
+    };
+    (path, body)
+}
+
+async fn cell(site: &Site, description: &Value, endpoint: &Endpoint, column: &str) -> u16 {
+    // Refusals are counted by minute; each cell has its own.
+    site.app.clock.advance(std::time::Duration::from_secs(61));
+    let (path, body) = example(description, endpoint);
+    let method = endpoint.method().as_str();
+    let client = site.client();
+    let person = match column {
+        "nobody" | "signed key" => None,
+        "bad signature" | "admin" => Some("admin"),
+        "signed in" => Some("engineer"),
+        other => Some(other),
+    };
+    if let Some(person) = person {
+        sign_in(site, &client, person).await;
+    }
+    let headers = match column {
+        "nobody" => Vec::new(),
+        "bad signature" => client.headers(method, "/v1/other", &body),
+        _ => client.headers(method, &path, &body),
+    };
+    client.send(method, &path, &body, &headers).await.0.as_u16()
+}
+
+#[tokio::test]
+async fn endpoints_times_permissions() {
+    let site = Site::start_with(EXTRA, "http").await;
+    let description: Value = serde_json::from_str(openapi::text()).unwrap();
+    let mut got = String::new();
+    for endpoint in endpoints() {
+        let permission = endpoint.permission();
+        writeln!(got, "{} {} ({})", endpoint.method(), endpoint.path(), permission.as_str()).unwrap();
+        for (column, has) in COLUMNS {
+            let status = cell(&site, &description, endpoint, column).await;
+            writeln!(got, "    {column}: {status}").unwrap();
+            // Whatever the snapshot says: who lacks the permission gets 401 or 403, and is in the audit log.
+            if has < Some(permission) && permission != Permission::Public {
+                let refused = if has >= Some(Permission::SignedIn) { 403 } else { 401 };
+                assert_eq!(status, refused, "{endpoint:?} {column}");
+                let kind = if refused == 401 { "credential_refused " } else { "access_refused " };
+                let last = site.last_audit().await;
+                assert!(last.starts_with(kind), "{endpoint:?} {column}: {last}");
+            } else {
+                assert!(status < 500, "{endpoint:?} {column}: {status}");
+            }
+        }
+    }
+    let path = root().join("tests/it/api/permissions.txt");
+    if std::env::var_os("CAPONIER_WRITE_SNAPSHOT").is_some() {
+        std::fs::write(&path, &got).unwrap();
+    }
+    let held = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = got.lines().zip(held.lines()).find(|(got, held)| got != held);
+    assert!(got == held, "the table has changed, first here (now, before): {differs:#?}\n{got}");
+}
