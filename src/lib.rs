@@ -39,7 +39,7 @@
 //! | [`gateway`], [`web`], [`jobs`] | doors: SSH, HTTP, the clock |
 //! | [`flow`] (with [`app`], [`config`]) | recipes: the only place that judges and writes; `ls src/flow` lists what the product does |
 //! | [`store`] | rows; all SQL |
-//! | [`identity`], [`policy`], [`inspect`], [`ca`], [`recording`], [`audit`] | subjects: pure files, a few named I/O files |
+//! | [`identity`], [`policy`], [`inspect`], [`ca`], [`recording`], [`audit`], [`alerts`] | subjects: pure files, a few named I/O files |
 //! | [`names`], [`mod@pattern`], [`place`], [`ids`], [`net`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
 //!
 //! # What is not there
@@ -59,6 +59,7 @@
 //! - *Why is memory bounded when one side does not read?* `gateway/pressure.rs`.
 //! - *What is in the audit log?* [`audit::AuditEvent`].
 
+pub mod alerts;
 pub mod app;
 pub mod audit;
 pub mod ca;

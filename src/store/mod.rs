@@ -12,6 +12,7 @@ mod audit;
 mod column;
 mod credentials;
 mod open;
+mod outbox;
 mod pending;
 mod sessions;
 mod sign_ins;
