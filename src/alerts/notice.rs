@@ -167,6 +167,7 @@ mod tests {
                 "alert.raised",
             ]
         );
+        assert_eq!(words, crate::config::NOTICE_KINDS);
         for kind in NoticeKind::ALL {
             assert_eq!(NoticeKind::of(kind.word()), Some(kind));
         }

@@ -3,10 +3,13 @@
 //! are `store`'s.
 
 mod fields;
+mod telling;
 
 use crate::identity::Identity;
 use crate::ids::{SessionId, SignInId};
 use crate::policy::RefusalCode;
+
+pub use telling::{Raised, TellingEvent};
 
 /// One thing that happened. `kind()` and `fields()` are what is stored; names of both are stable.
 #[derive(Clone, Debug)]
@@ -265,4 +268,6 @@ pub enum AuditEvent {
         /// Seconds since the epoch.
         valid_before: u64,
     },
+    /// A notice or an alert, see there.
+    Telling(TellingEvent),
 }

@@ -4,12 +4,14 @@
 //! `document` and `section` read TOML with positions (the policy uses them too), `defaults` is the one table of
 //! defaults and ranges, `load` and the files beside it read one table of the file each, `view` shows what holds.
 
+mod alerts;
 mod ca;
 mod defaults;
 mod document;
 mod doors;
 mod files;
 mod load;
+mod notify;
 mod provider;
 mod section;
 mod store_url;
@@ -27,10 +29,14 @@ use url::Url;
 use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
+pub use alerts::{AlertRule, Alerts, OfficeHours, RuleSetting};
 pub(crate) use defaults::{CERTIFICATE_LIFE, SESSION_ENV, SESSION_IDLE, SESSION_MAX};
 pub use document::Spot;
 pub(crate) use document::{At, Document, hint, read_text};
 pub(crate) use doors::is_host_name;
+#[cfg(test)]
+pub(crate) use notify::NOTICE_KINDS;
+pub use notify::{Mail, MailRule, MailTls, Notify, Webhook, WebhookFormat};
 pub(crate) use section::Section;
 pub use units::{show_duration, show_size};
 
@@ -82,6 +88,10 @@ pub struct Config {
     pub sessions: Sessions,
     /// `[recording]`
     pub recording: Recording,
+    /// `[notify]`
+    pub notify: Notify,
+    /// `[alerts]`
+    pub alerts: Alerts,
     /// `[policy] file`
     pub policy_file: PathBuf,
     /// `[log]`: `text` or `json`.

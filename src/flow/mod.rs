@@ -16,6 +16,7 @@ pub mod reload;
 pub mod session;
 pub mod sign_in;
 pub mod sweep;
+pub mod tell;
 
 pub use caller::Caller;
 pub use desk::Desk;

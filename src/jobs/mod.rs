@@ -1,6 +1,7 @@
 //! The clock's door: what happens because time has passed, or because somebody changed a file meanwhile.
 
 mod policy;
+mod telling;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// Runs until `stop`.
 pub async fn run(app: App, stop: CancellationToken) {
-    tokio::join!(sweeping(&app, &stop), policy::watch(app.clone(), stop.clone()));
+    tokio::join!(sweeping(&app, &stop), policy::watch(app.clone(), stop.clone()), telling::run(&app, &stop));
 }
 
 async fn sweeping(app: &App, stop: &CancellationToken) {

@@ -2,8 +2,8 @@
 //! (`sqlx::Any`, `$1` placeholders, columns TEXT and BIGINT only).
 //!
 //! Reads are methods of [`Store`]. Changes are methods of [`Tx`], and the only way to commit one is
-//! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in, and the sweep of what time
-//! has made void, change nothing anybody may do and are not audited.)
+//! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in and of a delivery, and the
+//! sweep of what time has made void, change nothing anybody may do and are not audited.)
 //!
 //! A [`Tx`] that is dropped leaves nothing. While one is held no other method of [`Store`] that writes may be awaited by
 //! the same task: SQLite has one writer at a time, and it would wait for itself until [`StoreError::Busy`].
@@ -29,6 +29,7 @@ use crate::time::Timestamp;
 
 pub use audit::AuditRow;
 pub use credentials::CertificateRow;
+pub use outbox::{Delivery, QueuedNotice};
 pub use pending::{PendingCounts, PendingSignIn};
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
@@ -137,7 +138,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Commits what needs no entry: pending sign-ins and the sweep.
+    /// Commits what needs no entry: pending sign-ins, deliveries, how far alerts have read, and the sweep.
     async fn commit_unaudited(self) -> Result<(), StoreError> {
         self.inner.commit().await?;
         Ok(())
