@@ -39,8 +39,8 @@
 //! | [`gateway`], [`web`], [`jobs`] | doors: SSH, HTTP, the clock |
 //! | [`flow`] (with [`app`], [`config`]) | recipes: the only place that judges and writes; `ls src/flow` lists what the product does |
 //! | [`store`] | rows; all SQL |
-//! | [`identity`], [`policy`], [`inspect`], [`ca`], [`recording`], [`audit`] | subjects: pure files, a few named I/O files |
-//! | [`names`], [`mod@pattern`], [`place`], [`ids`], [`net`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
+//! | [`identity`], [`policy`], [`inspect`], [`ca`], [`recording`], [`audit`], [`alerts`] | subjects: pure files, a few named I/O files |
+//! | [`names`], [`mod@pattern`], [`place`], [`plain`], [`ids`], [`net`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
 //!
 //! # What is not there
 //!
@@ -60,6 +60,7 @@
 //! - *What is in the audit log?* [`audit::AuditEvent`].
 
 pub mod access;
+pub mod alerts;
 pub mod app;
 pub mod audit;
 pub mod ca;
@@ -76,6 +77,7 @@ pub mod names;
 pub mod net;
 pub mod pattern;
 pub mod place;
+pub mod plain;
 pub mod policy;
 pub mod random;
 pub mod recording;

@@ -31,6 +31,7 @@ impl AuditEvent {
             Self::FileOperation { .. } => "file_operation",
             Self::FileTransferred { .. } => "file_transferred",
             Self::HostCertificateIssued { .. } => "host_certificate_issued",
+            Self::Telling(event) => event.kind(),
         }
     }
 
@@ -153,6 +154,7 @@ impl AuditEvent {
             Self::HostCertificateIssued { principals, serial, valid_before } => {
                 json!({ "principals": principals, "serial": serial.to_string(), "valid_before": valid_before })
             }
+            Self::Telling(event) => event.fields(),
         }
     }
 }

@@ -4,12 +4,15 @@
 
 mod access;
 mod fields;
+mod telling;
 
 pub use access::AccessEvent;
 
 use crate::identity::Identity;
 use crate::ids::{GrantId, SessionId, SignInId};
 use crate::policy::RefusalCode;
+
+pub use telling::{Raised, TellingEvent};
 
 /// One thing that happened. `kind()` and `fields()` are what is stored; names of both are stable.
 #[derive(Clone, Debug)]
@@ -272,4 +275,6 @@ pub enum AuditEvent {
         /// Seconds since the epoch.
         valid_before: u64,
     },
+    /// A notice or an alert, see there.
+    Telling(TellingEvent),
 }

@@ -1,5 +1,7 @@
 //! Tables for people: aligned columns, and text of others made harmless.
 
+use crate::plain;
+
 /// Rows of the same length under a head, columns aligned, two blanks apart.
 pub fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let lines: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
@@ -18,14 +20,15 @@ pub fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [St
     text
 }
 
-/// Text that other people chose must not steer the reader's terminal: no control characters, and none that reorder or
-/// hide what stands beside them.
+/// Text that other people chose must not steer the reader's terminal: see [`plain::shown`].
 pub fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+    plain::shown(text)
+}
+
+/// The same as CSV (RFC 4180), for spreadsheets: every cell quoted, and none that they take for a formula.
+pub fn csv<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let lines = std::iter::once(head.map(str::to_owned)).chain(rows);
+    lines.map(|line| line.map(|cell| plain::csv(&cell)).join(",") + "\r\n").collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
+use crate::plain::is_hidden;
+
 /// A line for the person: progress, warnings, errors. Goes to standard error.
 pub fn say(text: impl Display) {
     // When standard error is closed there is nobody left to tell.
@@ -19,14 +21,9 @@ pub fn print(text: impl Display) -> io::Result<()> {
     }
 }
 
-/// Text that came from elsewhere, fit for a terminal: control characters gone, at most `max` characters.
+/// Text that came from elsewhere, fit for a terminal: what must not be shown is gone, at most `max` characters.
 pub fn plain(text: &str, max: usize) -> String {
-    text.chars().filter(|c| !c.is_control() && !is_reordering(*c)).take(max).collect()
-}
-
-/// Characters that make a terminal show text in another order than it is stored.
-fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    text.chars().filter(|c| !is_hidden(*c)).take(max).collect()
 }
 
 /// A length of time for people: `2 d 3 h`, `9 h 59 min`, `4 min 5 s`, `12 s`.

@@ -77,6 +77,26 @@ pub(crate) const RECORDING_INPUT: bool = false;
 /// `recording.exec_output_max`, in bytes.
 pub(crate) const RECORDING_EXEC_OUTPUT_MAX: Bounds<u64> = Bounds { default: 1 << 20, min: 0, max: 1 << 30 };
 
+/// `notify.give_up`.
+pub(crate) const NOTIFY_GIVE_UP: Bounds<Duration> = secs(DAY, MINUTE, 7 * DAY);
+/// `notify.keep`.
+pub(crate) const NOTIFY_KEEP: Bounds<Duration> = secs(30 * DAY, HOUR, 366 * DAY);
+/// `notify.webhook.timeout` and `notify.mail.timeout`. Well below the time for which a delivery is claimed.
+pub(crate) const NOTIFY_TIMEOUT: Bounds<Duration> = secs(10, 1, 30);
+
+/// `alerts.RULE.count`; the default is the rule's.
+pub(crate) const ALERT_COUNT: Bounds<u64> = Bounds { default: 1, min: 1, max: 1000 };
+/// `alerts.RULE.window`; the default is the rule's.
+pub(crate) const ALERT_WINDOW: Bounds<Duration> = secs(HOUR, 10, DAY);
+/// `alerts.odd_hours.zone`.
+pub(crate) const ALERT_ZONE: &str = "UTC";
+/// `alerts.odd_hours.days`.
+pub(crate) const ALERT_DAYS: [&str; 5] = ["mon", "tue", "wed", "thu", "fri"];
+/// `alerts.odd_hours.from`.
+pub(crate) const ALERT_FROM: &str = "07:00";
+/// `alerts.odd_hours.to`.
+pub(crate) const ALERT_TO: &str = "20:00";
+
 /// `policy.file`, beside the configuration.
 pub(crate) const POLICY_FILE: &str = "policy.toml";
 /// `log.format`.

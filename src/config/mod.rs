@@ -4,12 +4,14 @@
 //! `document` and `section` read TOML with positions (the policy uses them too), `defaults` is the one table of
 //! defaults and ranges, `load` and the files beside it read one table of the file each, `view` shows what holds.
 
+mod alerts;
 mod ca;
 mod defaults;
 mod document;
 mod doors;
 mod files;
 mod load;
+mod notify;
 mod provider;
 mod section;
 mod store_url;
@@ -27,6 +29,7 @@ use url::Url;
 use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
+pub use alerts::{AlertRule, Alerts, OfficeHours, RuleSetting};
 pub(crate) use defaults::{
     CERTIFICATE_LIFE, REQUEST_MAX, REQUEST_PENDING, REQUEST_REASON_MIN, REQUEST_SPAN, SESSION_ENV,
     SESSION_IDLE, SESSION_MAX,
@@ -34,6 +37,9 @@ pub(crate) use defaults::{
 pub use document::Spot;
 pub(crate) use document::{At, Document, hint, read_text};
 pub(crate) use doors::is_host_name;
+#[cfg(test)]
+pub(crate) use notify::NOTICE_KINDS;
+pub use notify::{Mail, MailRule, MailTls, Notify, Webhook, WebhookFormat};
 pub(crate) use section::Section;
 pub(crate) use units::Bounds;
 pub use units::{show_duration, show_size};
@@ -88,6 +94,10 @@ pub struct Config {
     pub sessions: Sessions,
     /// `[recording]`
     pub recording: Recording,
+    /// `[notify]`
+    pub notify: Notify,
+    /// `[alerts]`
+    pub alerts: Alerts,
     /// `[policy] file`
     pub policy_file: PathBuf,
     /// `[log]`: `text` or `json`.

@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Ca, CaSource, Config, Passphrase, People, Provider, show_duration, show_size, store_url};
+use super::alerts::{DAYS, show_minute};
+use super::{
+    AlertRule, Alerts, Ca, CaSource, Config, Mail, Notify, Passphrase, People, Provider, Webhook,
+    show_duration, show_size, store_url,
+};
 
 /// What stands where a secret is.
 const HIDDEN: &str = "(secret)";
@@ -52,6 +56,8 @@ pub(super) fn view(config: &Config) -> Value {
             "input": config.recording.input,
             "exec_output_max": show_size(config.recording.exec_output_max),
         },
+        "notify": notify(&config.notify),
+        "alerts": alerts(&config.alerts),
         "policy": { "file": config.policy_file },
         "log": { "format": if config.log_json { "json" } else { "text" } },
     })
@@ -87,6 +93,65 @@ fn provider(provider: &Provider) -> Value {
         "claim_display": provider.claim_display,
         "claim_groups": provider.claim_groups,
     }))
+}
+
+fn notify(notify: &Notify) -> Value {
+    without_nulls(json!({
+        "give_up": show_duration(notify.give_up),
+        "keep": show_duration(notify.keep),
+        "webhook": notify.webhooks.iter().map(webhook).collect::<Vec<_>>(),
+        "mail": notify.mail.as_ref().map(mail),
+    }))
+}
+
+/// Of the URL only where it leads: with many chats, who knows it whole may post there.
+fn webhook(webhook: &Webhook) -> Value {
+    let url = url::Url::parse(webhook.url.expose()).ok();
+    let host = url.map(|url| url.origin().ascii_serialization());
+    json!({
+        "name": webhook.name,
+        "url": format!("{}/{HIDDEN}", host.unwrap_or_default()),
+        "format": webhook.format.word(),
+        "secrets": webhook.secrets.len(),
+        "kinds": webhook.kinds,
+        "timeout": show_duration(webhook.timeout),
+    })
+}
+
+fn mail(mail: &Mail) -> Value {
+    let rules = mail.rules.iter().map(|rule| json!({ "kinds": rule.kinds, "addresses": rule.addresses }));
+    without_nulls(json!({
+        "server": format!("{}:{}", mail.host, mail.port),
+        "tls": mail.tls.word(),
+        "ca_file": mail.ca_file,
+        "from": mail.from,
+        "user": mail.account.as_ref().map(|(user, _)| user),
+        "password": mail.account.as_ref().map(|_| HIDDEN),
+        "timeout": show_duration(mail.timeout),
+        "to": rules.collect::<Vec<_>>(),
+        "people": mail.people.iter().map(|(name, to)| (name.clone(), json!(to.join(", ")))).collect::<Map<_, _>>(),
+    }))
+}
+
+fn alerts(alerts: &Alerts) -> Value {
+    let rule = |rule: AlertRule| {
+        let setting = alerts.setting(rule);
+        let mut shown = json!({
+            "on": setting.on,
+            "count": rule.counts().then_some(setting.count),
+            "window": rule.spans().then(|| show_duration(setting.window)),
+        });
+        if let (AlertRule::OddHours, Value::Object(shown)) = (rule, &mut shown) {
+            let hours = &alerts.hours;
+            let days = DAYS.iter().filter(|(_, day)| hours.days.contains(day)).map(|(name, _)| *name);
+            shown.insert("zone".into(), json!(hours.zone_name));
+            shown.insert("days".into(), days.collect());
+            shown.insert("from".into(), json!(show_minute(hours.from)));
+            shown.insert("to".into(), json!(show_minute(hours.to)));
+        }
+        (rule.word().to_owned(), without_nulls(shown))
+    };
+    AlertRule::ALL.into_iter().map(rule).collect::<Map<_, _>>().into()
 }
 
 /// Leaves out what is not set: TOML has no null.

@@ -5,7 +5,7 @@
 use super::change::Change;
 use super::end_sign_in::is_admin;
 use super::recognise::{RequestRefused, SignedBy, begin_once, sign_in_of};
-use super::{Caller, denials, tell};
+use super::{Caller, denials, notices};
 use crate::access::{
     Approval, Case, Close, Denied, Effect, Event, Grant, Narrowing, Party, State, Step, step,
 };
@@ -301,7 +301,7 @@ pub(super) async fn apply(
         return Ok(case);
     }
     tx.write_case(&case, now).await?;
-    tell::about(&mut tx, &case, filed, &effects, now).await?;
+    notices::about(&mut tx, &app.random, &case, filed, &effects, now).await?;
     tx.commit_all(now, entries).await?;
     if effects.iter().any(|effect| matches!(effect, Effect::End(_))) {
         let Party { issuer, subject, .. } = case.who.clone();

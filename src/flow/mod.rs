@@ -15,6 +15,7 @@ pub mod forward;
 mod held;
 pub mod issue;
 pub mod locks;
+mod notices;
 pub mod permission;
 pub mod recognise;
 mod refusals;
@@ -22,7 +23,7 @@ pub mod reload;
 pub mod session;
 pub mod sign_in;
 pub mod sweep;
-mod tell;
+pub mod tell;
 
 pub use caller::Caller;
 pub use desk::Desk;

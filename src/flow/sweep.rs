@@ -7,7 +7,8 @@ use crate::store::StoreError;
 pub async fn sweep(app: &App) -> Result<u64, StoreError> {
     super::refusals::tell_of_more(app, app.clock.now()).await?;
     let abandoned = super::sign_in::give_up_abandoned(app).await?;
-    Ok(abandoned + app.store.sweep(app.clock.now()).await?)
+    let told = super::tell::forget(app).await?;
+    Ok(abandoned + told + app.store.sweep(app.clock.now()).await?)
 }
 
 /// The last time, before the process ends: what it only remembers is written down.

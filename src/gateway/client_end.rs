@@ -68,7 +68,7 @@ impl ClientEnd {
     /// One line for the user on stderr, an exit status, and the end of the channel. Never waits long.
     pub(super) async fn farewell(&self, text: &str, exit_status: u32) {
         // Parts of the text can come from a target or from the client itself.
-        let plain: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let plain = crate::plain::shown(text);
         let line = Bytes::from(format!("\r\ncaponier: {plain}\r\n"));
         let say = async {
             self.write.extended_data_bytes(STDERR, line).await?;

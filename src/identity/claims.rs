@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::{Identity, Kind};
 use crate::config;
 use crate::names::GroupName;
+use crate::plain::is_hidden;
 use crate::time::Timestamp;
 
 /// Longest ID token that is looked at, in bytes; checked before anything parses it.
@@ -185,15 +186,6 @@ pub fn label(said: &str, bytes_max: usize) -> String {
     }
     shown.truncate(shown.trim_end().len());
     shown
-}
-
-/// Characters that change how their neighbours look or do not show at all (Unicode Cc, Cf, tags, surrogates' kin).
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn text<'a>(claims: &'a Map<String, Value>, name: &str, code: &'static str) -> Result<&'a str, TokenRefused> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod policy;
+mod telling;
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ pub async fn run(app: App, stop: CancellationToken) {
     tokio::join!(
         sweeping(&app, &stop),
         policy::watch(app.clone(), stop.clone()),
-        access::watch(app.clone(), stop.clone())
+        access::watch(app.clone(), stop.clone()),
+        telling::run(&app, &stop)
     );
 }
 

@@ -2,8 +2,8 @@
 //! (`sqlx::Any`, `$1` placeholders, columns TEXT and BIGINT only).
 //!
 //! Reads are methods of [`Store`]. Changes are methods of [`Tx`], and the only way to commit one is
-//! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in, and the sweep of what time
-//! has made void, change nothing anybody may do and are not audited.)
+//! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in and of a delivery, and the
+//! sweep of what time has made void, change nothing anybody may do and are not audited.)
 //!
 //! A [`Tx`] that is dropped leaves nothing. While one is held no other method of [`Store`] that writes may be awaited by
 //! the same task: SQLite has one writer at a time, and it would wait for itself until [`StoreError::Busy`].
@@ -13,6 +13,7 @@ mod audit;
 mod column;
 mod credentials;
 mod open;
+mod outbox;
 mod pending;
 mod sessions;
 mod sign_ins;
@@ -30,6 +31,7 @@ use crate::time::Timestamp;
 pub use access::{CaseFilter, GrantRow};
 pub use audit::{AuditLook, AuditRow};
 pub use credentials::CertificateRow;
+pub use outbox::{Delivery, QueuedNotice};
 pub use pending::{PendingCounts, PendingSignIn};
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
@@ -145,7 +147,7 @@ impl Tx {
         self.commit(now, last).await
     }
 
-    /// Commits what needs no entry: pending sign-ins and the sweep.
+    /// Commits what needs no entry: pending sign-ins, deliveries, how far alerts have read, and the sweep.
     async fn commit_unaudited(self) -> Result<(), StoreError> {
         self.inner.commit().await?;
         Ok(())

@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::plain;
+
 /// HTML in the making. Only literals of this program go in unescaped; everything else goes through [`Html::text`].
 #[derive(Debug, Default)]
 pub(super) struct Html(String);
@@ -18,18 +20,9 @@ impl Html {
         self
     }
 
-    /// Text or a quoted attribute's value, escaped.
+    /// Text or a quoted attribute's value, escaped, without what steers or hides.
     pub(super) fn text(mut self, text: &str) -> Self {
-        for c in text.chars() {
-            match c {
-                '&' => self.0.push_str("&amp;"),
-                '<' => self.0.push_str("&lt;"),
-                '>' => self.0.push_str("&gt;"),
-                '"' => self.0.push_str("&quot;"),
-                '\'' => self.0.push_str("&#39;"),
-                c => self.0.push(c),
-            }
-        }
+        self.0.push_str(&plain::html(text));
         self
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::document::{self, At, Document, Place, hint};
 use super::section::Section;
 use super::{Config, People, Problem, Recording, Sessions, defaults};
-use super::{ca, doors, provider, store_url};
+use super::{alerts, ca, doors, notify, provider, store_url};
 use crate::names::{GroupName, SubjectName};
 
 /// The surroundings that a configuration refers to.
@@ -129,6 +129,8 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     let (sign_in_life, admins, auditors) = sign_in(top, &names);
     let sessions = sessions(top);
     let recording = recording(top, here, &state_dir);
+    let notify = notify::read(top, here);
+    let alerts = alerts::read(top);
     let policy_file = policy_file(top, here);
     let log_json = log(top);
     Some(Config {
@@ -144,6 +146,8 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         auditors,
         sessions,
         recording,
+        notify,
+        alerts: alerts?,
         policy_file,
         log_json,
     })

@@ -92,7 +92,7 @@ impl Failure {
             Self::Limit(_) | Self::Broken(_) | Self::Ended(_) => 4,
         };
         // Parts of the text can come from the client itself.
-        let plain: String = self.to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let plain = crate::plain::shown(&self.to_string());
         ChannelOpenFailure::Other { code, reason: format!("caponier: {plain}") }
     }
 

@@ -21,6 +21,7 @@ mod special;
 use std::net::IpAddr;
 
 pub(super) use read::read;
+pub(crate) use special::why_special;
 
 pub use host::Host;
 use rule::Rule;

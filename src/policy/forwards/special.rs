@@ -66,6 +66,11 @@ pub(super) fn special(address: IpAddr, own: &[IpAddr]) -> Option<Special> {
     special(IpAddr::V4(v4), own).map(|inner| Special { word: inner.word, range: None })
 }
 
+/// Why nobody should be made to send anything to `address`, if there is a reason: see [`special`].
+pub(crate) fn why_special(address: IpAddr) -> Option<&'static str> {
+    special(address, &[]).map(|special| special.word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
