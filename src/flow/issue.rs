@@ -7,7 +7,7 @@ use std::time::Duration;
 use russh::keys::ssh_key::Certificate;
 
 use super::Caller;
-use super::permission::SignedIn;
+use super::permission::{SignedIn, is_locked};
 use super::recognise::{SignedBy, begin_once};
 use crate::app::App;
 use crate::audit::AuditEvent;
@@ -71,7 +71,12 @@ pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, Issue
     let tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
     // Only now, as it may have taken a while to get a turn to write: the certificate's life begins here.
     let now = app.clock.now();
-    let draft = match draft_for(app, signed, caller, &wish, now) {
+    let drafted = if is_locked(app, caller).await? {
+        Err(IssueRefused::Policy(locked()))
+    } else {
+        draft_for(app, signed, caller, &wish, now)
+    };
+    let draft = match drafted {
         Ok(draft) => draft,
         Err(refused) => {
             drop(tx);
@@ -95,6 +100,15 @@ pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, Issue
         principals: draft.principals().to_vec(),
         valid_before: draft.valid_before(),
     })
+}
+
+fn locked() -> Refusal {
+    Refusal {
+        code: RefusalCode::Locked,
+        rule: None,
+        text: "your access is locked; ask an administrator".to_owned(),
+        reason: "there is a lock on the person".to_owned(),
+    }
 }
 
 /// What policy, configuration and wish come to.

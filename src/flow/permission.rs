@@ -164,7 +164,7 @@ impl Proof for Auditor {
     const PERMISSION: Permission = Permission::Auditor;
     async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
         let person = SignedIn::of(app, request).await?;
-        if is_auditor(app, person.caller()) {
+        if is_auditor(app, person.caller()) && !is_locked(app, person.caller()).await? {
             return Ok(Self(person));
         }
         Err(refused(app, &person, request, Self::PERMISSION).await?)
@@ -176,11 +176,18 @@ impl Proof for Admin {
     const PERMISSION: Permission = Permission::Admin;
     async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
         let person = SignedIn::of(app, request).await?;
-        if is_admin(app, person.caller()) {
+        if is_admin(app, person.caller()) && !is_locked(app, person.caller()).await? {
             return Ok(Self(person));
         }
         Err(refused(app, &person, request, Self::PERMISSION).await?)
     }
+}
+
+/// Whether a lock is on this person. Somebody locked is nobody's admin, so they cannot lift the lock either.
+pub(super) async fn is_locked(app: &App, caller: &Caller) -> Result<bool, StoreError> {
+    let now = app.clock.now();
+    let locks = app.store.locks(now).await?;
+    Ok(locks.iter().any(|lock| lock.holds(now) && lock.is_on(caller.identity())))
 }
 
 /// Whether the configuration names this person, or a group of theirs, as admin.
@@ -210,7 +217,7 @@ async fn refused(
     let (now, caller) = (app.clock.now(), person.caller());
     let more = lock(&app.desk.denials).take(caller.sign_in(), now);
     if let Some(more) = more {
-        let reason = format!("{} is no {}", caller.identity().reference(), wanted.as_str());
+        let reason = format!("{} is no {}, or is locked", caller.identity().reference(), wanted.as_str());
         let path = request.path_and_query.split('?').next().unwrap_or_default();
         let event = AuditEvent::AccessRefused {
             who: caller.identity().clone(),
