@@ -10,9 +10,10 @@ use caponier::store::SignIn;
 use caponier::web::endpoint::Endpoint;
 use caponier::web::openapi;
 use caponier::web::table::endpoints;
+use russh::keys::ssh_key::{HashAlg, PrivateKey};
 use serde_json::Value;
 
-use crate::sign_in::site::{Client, Site};
+use crate::sign_in::site::Site;
 use crate::world::root;
 
 /// Who asks, from the weakest to the strongest, with what they have.
@@ -25,33 +26,38 @@ const COLUMNS: [(&str, Option<Permission>); 6] = [
     ("admin", Some(Permission::Admin)),
 ];
 
-const EXTRA: &str =
+pub(super) const EXTRA: &str =
     "[sign_in]\nadmins = { subjects = [\"corp:admin\"] }\nauditors = { subjects = [\"corp:auditor\"] }\n";
 
-/// A sign-in of this person for the client's key, as if they had come by the browser.
-async fn sign_in(site: &Site, client: &Client<'_>, person: &str) {
+/// Sign-ins of this person, one for each key, as if they had come by the browser; their ids.
+pub(super) async fn people(site: &Site, person: &str, keys: &[PrivateKey]) -> Vec<String> {
     let now = site.app.clock.now();
-    let sign_in = SignIn {
-        id: SignInId::random(&site.app.random),
-        who: Identity {
-            kind: Kind::Person,
-            provider: "corp".parse().unwrap(),
-            issuer: site.provider.issuer.clone(),
-            subject: person.into(),
-            display: person.into(),
-            groups: ["corp:engineers".parse().unwrap()].into(),
-        },
-        key_fingerprint: Some(client.fingerprint()),
-        method: "loopback".into(),
-        from: "127.0.0.1".into(),
-        client: "laptop".into(),
-        created: now,
-        expires: now.plus(site.app.config.sign_in_life),
-        ended: None,
-    };
     let mut tx = site.app.store.begin().await.unwrap();
-    tx.insert_sign_in(&sign_in).await.unwrap();
+    let mut ids = Vec::new();
+    for key in keys {
+        let sign_in = SignIn {
+            id: SignInId::random(&site.app.random),
+            who: Identity {
+                kind: Kind::Person,
+                provider: "corp".parse().unwrap(),
+                issuer: site.provider.issuer.clone(),
+                subject: person.into(),
+                display: person.into(),
+                groups: ["corp:engineers".parse().unwrap()].into(),
+            },
+            key_fingerprint: Some(key.fingerprint(HashAlg::Sha256).to_string()),
+            method: "loopback".into(),
+            from: "127.0.0.1".into(),
+            client: "laptop".into(),
+            created: now,
+            expires: now.plus(site.app.config.sign_in_life),
+            ended: None,
+        };
+        tx.insert_sign_in(&sign_in).await.unwrap();
+        ids.push(sign_in.id.to_string());
+    }
     tx.commit(now, AuditEvent::ServerStarted { version: "test".into(), interrupted: 0 }).await.unwrap();
+    ids
 }
 
 /// The path and body of a request that is in order, out of the description's examples.
@@ -105,7 +111,7 @@ async fn cell(site: &Site, description: &Value, endpoint: &Endpoint, column: &st
         other => Some(other),
     };
     if let Some(person) = person {
-        sign_in(site, &client, person).await;
+        people(site, person, std::slice::from_ref(&client.key)).await;
     }
     let headers = match column {
         "nobody" => Vec::new(),
