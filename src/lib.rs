@@ -48,6 +48,7 @@
 //! - No clock and no randomness below [`app::App`]: `now` and `random` are arguments (clippy's `disallowed_methods`).
 //! - No transaction that commits without an audit event ([`store::Tx::commit`]).
 //! - No unbounded queue: the gateway's backlogs have a cap in bytes (`gateway::limits`).
+//! - No endpoint of the API beside [`web::table`], and none without a permission (`tests/it/api`).
 //! - No outside crate at home in two places (`tests/it/tidy.rs`).
 //!
 //! # When somebody asks
@@ -57,6 +58,7 @@
 //! - *What may be done to a file?* [`policy::files`] says, [`inspect::sftp`] asks; what remains open stands there too.
 //! - *Where do a session's bytes go?* `gateway/relay.rs`, from top to bottom.
 //! - *Why is memory bounded when one side does not read?* `gateway/pressure.rs`.
+//! - *What does the API serve, and to whom?* [`web::table`], judged by [`flow::permission`]. Its first lines say how to add to it.
 //! - *What is in the audit log?* [`audit::AuditEvent`].
 
 pub mod access;

@@ -31,9 +31,6 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// All of them, the weakest first.
-    pub const ALL: [Self; 5] = [Self::Public, Self::SignedKey, Self::SignedIn, Self::Auditor, Self::Admin];
-
     /// The word in the API's description.
     pub fn as_str(self) -> &'static str {
         match self {

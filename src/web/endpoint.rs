@@ -260,6 +260,11 @@ impl Endpoint {
         errors
     }
 
+    /// Whether the description has this status for it.
+    pub(super) fn may_answer(&self, status: StatusCode) -> bool {
+        self.statuses.contains(&status)
+    }
+
     /// Answers one request.
     pub(super) async fn answer(&self, app: App, request: axum::extract::Request) -> Response {
         let answer = match read(&app, request).await {
@@ -267,7 +272,7 @@ impl Endpoint {
             Err(refused) => Err(refused),
         };
         let response = answer.unwrap_or_else(|error| error.into_response());
-        if self.statuses.contains(&response.status()) {
+        if self.may_answer(response.status()) {
             return response;
         }
         // Clients are told of every answer that there is: another one is a mistake of ours.

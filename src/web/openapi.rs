@@ -39,7 +39,7 @@ impl Schemas {
         Self { asked: settings.for_deserialize().into_generator(), given }
     }
 
-    /// All of them by name. A type that goes both ways must have one form: `tests/it/api` holds that.
+    /// All of them by name. A type that goes both ways must have one form (see the test).
     fn into_components(mut self) -> Map<String, Value> {
         let mut all = self.given.take_definitions(true);
         all.extend(self.asked.take_definitions(true));
@@ -75,7 +75,8 @@ fn document(endpoints: &[Endpoint]) -> Value {
 const ABOUT: &str = "Requests are signed with an SSH key (see the security schemes); there are no tokens. \
     `x-caponier-permission` says who may call an operation: `public`, `signed-key` (any acceptable SSH key), `signed-in` \
     (the key has a live sign-in), `auditor` (the setting `sign_in.auditors`, and admins), `admin` (`sign_in.admins`). \
-    Each request that changes something works once; sending its bytes again is answered with 409. Nothing is served \
+    Each signed request that changes something works once; sending its bytes again is answered with 409 (`beginSignIn` begins \
+    another sign-in, which is nobody else's). Nothing is served \
     beside what is described here: another path answers 404, another method 405, another query parameter or field 400, \
     each with an `ErrorBody`.";
 
@@ -212,4 +213,38 @@ fn security_schemes() -> Map<String, Value> {
     };
     let scheme = |header: &str| json!({ "type": "apiKey", "in": "header", "name": header, "description": about(header) });
     SCHEMES.iter().map(|(name, header)| ((*name).to_owned(), scheme(header))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_type_that_goes_both_ways_has_one_form() {
+        let mut schemas = Schemas::new();
+        for endpoint in table::endpoints() {
+            (endpoint.takes)(&mut Takes::default(), &mut schemas.asked);
+            (endpoint.gives)(&mut schemas.given);
+        }
+        let given = schemas.given.take_definitions(true);
+        let asked = schemas.asked.take_definitions(true);
+        assert!(given.len() >= 3 && asked.len() >= 3, "{given:?} {asked:?}");
+        for (name, form) in &asked {
+            assert!(given.get(name).is_none_or(|other| other == form), "{name} has two forms: split it");
+        }
+    }
+
+    #[test]
+    fn what_may_be_answered_is_what_is_described() {
+        let whole = document(table::endpoints());
+        for endpoint in table::endpoints() {
+            let method = endpoint.method.as_str().to_ascii_lowercase();
+            let described = whole["paths"][endpoint.path][&method]["responses"].as_object().unwrap();
+            let described: BTreeSet<u16> = described.keys().map(|status| status.parse().unwrap()).collect();
+            let answered = (100..600).filter(|status| endpoint.may_answer((*status).try_into().unwrap()));
+            assert_eq!(answered.collect::<BTreeSet<u16>>(), described, "{endpoint:?}");
+        }
+    }
 }

@@ -24,10 +24,38 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Input for Json<T> {
         if incoming.body.trim_ascii_start().first() != Some(&b'{') {
             return Err(ApiError::bad("the request's body is not a JSON object"));
         }
-        serde_json::from_slice(&incoming.body).map(Self).map_err(|error| {
+        serde_json::from_slice(&without_zero_fractions(&incoming.body)).map(Self).map_err(|error| {
             ApiError::bad(format!("the request's body: {error}; the client may be too new or too old"))
         })
     }
+}
+
+/// JSON with `60.0` written as `60`: both are the same integer to JSON Schema (and the same number to JavaScript), and
+/// serde takes the second only. Strings stay as they are, and what is no JSON stays none.
+fn without_zero_fractions(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len());
+    let (mut in_string, mut escaped) = (false, false);
+    let mut rest = json;
+    while let Some((&byte, after)) = rest.split_first() {
+        if !in_string && byte == b'.' && out.last().is_some_and(u8::is_ascii_digit) {
+            let zeros = after.iter().take_while(|b| **b == b'0').count();
+            let beyond = after.get(zeros..).unwrap_or_default();
+            if zeros > 0 && !matches!(beyond.first(), Some(b'0'..=b'9' | b'e' | b'E')) {
+                rest = beyond;
+                continue;
+            }
+        }
+        (in_string, escaped) = match (in_string, escaped, byte) {
+            (true, true, _) => (true, false),
+            (true, false, b'\\') => (true, true),
+            (true, false, b'"') => (false, false),
+            (false, _, b'"') => (true, false),
+            (in_string, _, _) => (in_string, false),
+        };
+        out.push(byte);
+        rest = after;
+    }
+    out
 }
 
 /// A body as HTML forms send it.
@@ -170,7 +198,7 @@ impl Input for IfNoneMatch {
         takes.parameters.push(of_header(
             "If-None-Match",
             description,
-            json_schema!({ "type": "string", "maxLength": 1024, "examples": ["\"7\""] }),
+            json_schema!({ "type": "string", "examples": ["\"7\""] }),
         ));
     }
 
@@ -222,4 +250,121 @@ impl Input for IdempotencyKey {
 fn of_header(name: &str, description: &str, schema: Schema) -> Parameter {
     let (name, description) = (name.to_owned(), description.to_owned());
     Parameter { place: Place::Header, name, required: false, description, schema }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderMap;
+    use serde::Deserialize;
+
+    use super::super::{Page, Paging};
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Wish {
+        /// A number.
+        number: u8,
+        /// A text.
+        text: Option<String>,
+    }
+
+    fn incoming(query: &str, body: &str, headers: &[(&'static str, &str)]) -> Incoming {
+        let headers = headers.iter().map(|(name, value)| {
+            (HeaderName::from_static(name), value.parse::<axum::http::HeaderValue>().unwrap())
+        });
+        Incoming {
+            path: vec![("id".into(), "sgn_0123456789abcdefghjkmnpqrs".into())],
+            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            headers: headers.collect::<HeaderMap>(),
+            body: body.as_bytes().to_vec().into(),
+        }
+    }
+
+    #[test]
+    fn bodies() {
+        let wish = |number, text: Option<&str>| Wish { number, text: text.map(str::to_owned) };
+        let rows = [
+            (r#"{"number":1}"#, Some(wish(1, None))),
+            (r#" {"number":1.0,"text":"2.0\"3.0"}"#, Some(wish(1, Some("2.0\"3.0")))),
+            (r#"{"number":1.5}"#, None),
+            (r#"{"number":10.05}"#, None),
+            (r#"{"number":1.0e1}"#, None),
+            (r#"{"number":1.}"#, None),
+            (r#"{"number":.0}"#, None),
+            (r#"{"number":256.0}"#, None),
+            (r#"{"number":1,"number":1}"#, None),
+            (r#"{"number":1,"more":1}"#, None),
+            (r#"[1,"x"]"#, None),
+            ("", None),
+        ];
+        for (body, expect) in rows {
+            let read = Json::<Wish>::read(&incoming("", body, &[])).ok().map(|Json(wish)| wish);
+            assert_eq!(read, expect, "{body}");
+        }
+        for (body, expect) in [
+            ("number=7&text=a+%26b", Some(wish(7, Some("a &b")))),
+            ("number=7&number=8", None),
+            ("number=x", None),
+            ("number=7&more=1", None),
+            ("", None),
+        ] {
+            let read = Form::<Wish>::read(&incoming("", body, &[])).ok().map(|Form(wish)| wish);
+            assert_eq!(read, expect, "{body}");
+        }
+    }
+
+    #[test]
+    fn queries_are_read_beside_each_other() {
+        type Both = (Query<Wish>, Paging);
+        let mut takes = Takes::default();
+        Both::describe(&mut takes, &mut SchemaGenerator::default());
+        assert_eq!(takes.query_names(), ["number", "text", "after", "limit"]);
+        let required: Vec<bool> = takes.parameters.iter().map(|one| one.required).collect();
+        assert_eq!(required, [true, false, false, false]);
+        assert!(takes.parameters.iter().all(|one| !one.description.is_empty()));
+        let text = takes.parameters.iter().find(|one| one.name == "text").unwrap();
+        assert_eq!(text.schema.get("type"), Some(&"string".into()), "no null in a query");
+
+        let read = |query: &str| Both::read(&incoming(query, "", &[])).map_err(|error| format!("{error:?}"));
+        let (Query(wish), first) = read("limit=2&number=3").unwrap();
+        assert_eq!((wish.number, first.rows(), first.after.clone()), (3, 3, None));
+        let page: Page<u8> = first.page(vec![10, 11, 12], ToString::to_string, |row| row);
+        assert_eq!(page.items, [10, 11]);
+        let next = page.next.unwrap();
+        let (_, second) = read(&format!("number=3&after={next}")).unwrap();
+        assert_eq!((second.after.as_deref(), second.rows()), (Some("11"), 51));
+        let last: Page<u8> = second.page(vec![12], ToString::to_string, |row| row);
+        assert_eq!((last.items, last.next), (vec![12], None));
+        for bad in [
+            "",
+            "number=3&number=4",
+            "number=300",
+            "number=3&limit=0",
+            "number=3&limit=201",
+            "number=3&limit=x",
+            "number=3&after=!",
+            "number=3&after=_w",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn headers_and_ids() {
+        let key = "k".repeat(16);
+        for (headers, expect) in [
+            (vec![], Some(None)),
+            (vec![("idempotency-key", key.as_str())], Some(Some(key.clone()))),
+            (vec![("idempotency-key", "short")], None),
+            (vec![("idempotency-key", "spaces are no word")], None),
+        ] {
+            let read = IdempotencyKey::read(&incoming("", "", &headers)).ok().map(|IdempotencyKey(key)| key);
+            assert_eq!(read, expect, "{headers:?}");
+        }
+        let known = IfNoneMatch::read(&incoming("", "", &[("if-none-match", "\"a\", W/\"b\"")])).unwrap();
+        assert!(known.has("\"a\"") && known.has("\"b\"") && !known.has("\"c\"") && !known.has("a"));
+        assert!(Id::<SignInId>::read(&incoming("", "", &[])).is_ok());
+        assert!(Id::<CaseId>::read(&incoming("", "", &[])).is_err(), "another kind of thing");
+    }
 }

@@ -5,4 +5,6 @@
 //! commit it.
 
 mod beside;
+mod description;
 mod permissions;
+mod schemathesis;

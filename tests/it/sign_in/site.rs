@@ -65,6 +65,11 @@ impl Site {
 
     /// `extra` is more of the configuration; with `https` the door ends TLS itself, with `tls.pem` and `tls.key`.
     pub(crate) async fn start_with(extra: &str, scheme: &str) -> Self {
+        Self::start_web(extra, scheme, "").await
+    }
+
+    /// `web` is more of `[web]`.
+    pub(crate) async fn start_web(extra: &str, scheme: &str, web: &str) -> Self {
         // Clients of reqwest need one; another test of this process may have been first.
         drop(rustls::crypto::ring::default_provider().install_default());
         let dir = scratch();
@@ -74,7 +79,7 @@ impl Site {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{scheme}://127.0.0.1:{}", listener.local_addr().unwrap().port());
         let tls = if scheme == "https" { make_tls(dir.path()) } else { "" };
-        let config = load(dir.path(), &url, &provider, tls, extra);
+        let config = load(dir.path(), &url, &provider, &format!("{web}\n{tls}"), extra);
         init::init(&config.ca.dir, None, &random).unwrap();
         let app = App {
             policy: Arc::new(watch::Sender::new(Arc::new(policy::file::load(&config.policy_file).unwrap()))),
