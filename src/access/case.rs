@@ -1,4 +1,4 @@
-//! One access request with its history. What may happen to it is [`super::step`]'s.
+//! One access request with its history. What may happen to it is [`super::step()`]'s.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -88,16 +88,7 @@ pub(super) fn read<'d>(
     let logins = section.names::<LoginName>("logins");
     not_empty(&section, "logins", logins.as_ref());
     let channels = channels(&mut section);
-    let commands = section.text("commands").and_then(|text| {
-        let set = sets.read.get(text.value).cloned();
-        if set.is_none() && !sets.named.contains(text.value) {
-            let known: Vec<&str> = sets.read.keys().map(String::as_str).collect();
-            let message =
-                format!("there are no [[commands]] called {:?}{}", text.value, hint(text.value, &known));
-            section.problem(text.place, message);
-        }
-        Some(At { value: set?, place: text.place })
-    });
+    let commands = commands(&mut section, sets);
     let files = section.place_of("files").map(|place| {
         if section.is_empty_array("files") {
             section.problem(
@@ -146,6 +137,20 @@ pub(super) fn read<'d>(
         standing,
         request,
         limits,
+    })
+}
+
+/// `commands = "NAME"`: a set of the files.
+fn commands(section: &mut Section<'_>, sets: &Sets) -> Option<At<Arc<CommandSet>>> {
+    section.text("commands").and_then(|text| {
+        let set = sets.read.get(text.value).cloned();
+        if set.is_none() && !sets.named.contains(text.value) {
+            let known: Vec<&str> = sets.read.keys().map(String::as_str).collect();
+            let message =
+                format!("there are no [[commands]] called {:?}{}", text.value, hint(text.value, &known));
+            section.problem(text.place, message);
+        }
+        Some(At { value: set?, place: text.place })
     })
 }
 
