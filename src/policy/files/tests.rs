@@ -180,10 +180,75 @@ fn transfers_by_their_commands() {
         judge_transfer(&reading, &recognise(&argv).unwrap().unwrap()).allowed
     };
     assert!(judge("rsync --server -re.L . /a/b"));
-    assert!(!judge("rsync --server -re.L --delete . /a/b"), "removing needs remove");
+    for (line, needs) in [
+        ("rsync --server -re.L --delete . /a/b", "remove"),
+        ("rsync --server -rte.L . /a/b", "setattr"),
+        ("rsync --server -rpe.L . /a/b", "setattr"),
+        ("rsync --server --sender -re.L . /a/b", "list"),
+        ("rsync --server --sender -e.L --list-only . /a/b", "list"),
+        ("scp -p -t /a/b", "setattr"),
+        ("scp -r -f /a/b", "list"),
+    ] {
+        assert!(!judge(line), "{line}: needs {needs}");
+        let ops = format!("allow = [\"read\", \"write\", \"create\", \"mkdir\", \"{needs}\"]");
+        let more = [rules(&format!("files = [{{ {ops}, paths = [\"/a/**\"] }}]"))];
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let verdict = judge_transfer(&more, &recognise(&argv).unwrap().unwrap());
+        assert!(verdict.allowed, "{line} with {needs}: {}", verdict.rule);
+    }
+    let blind = [rules(r#"files = [{ allow = ["write", "create", "mkdir"], paths = ["/a/**"] }]"#)];
+    for (line, allowed) in [
+        // Checksums of pieces as small as the client likes tell what is there.
+        ("rsync --server -re.L . /a/b", false),
+        ("rsync --server -rWe.L . /a/b", true),
+        ("scp -t /a/b", true),
+        ("scp -p -f /a/b", false),
+    ] {
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let verdict = judge_transfer(&blind, &recognise(&argv).unwrap().unwrap());
+        assert_eq!(verdict.allowed, allowed, "{line}: {}", verdict.rule);
+    }
     let transfer = recognise(&["scp".into(), "-t".into(), "/etc".into()]).unwrap().unwrap();
     assert!(judge_transfer(&[FileRules::unrestricted()], &transfer).allowed);
     assert!(!judge_transfer(&[], &transfer).allowed);
+}
+
+/// What a link or device could lead to, nobody asks the target: who may not do everything everywhere makes none.
+#[test]
+fn no_upload_brings_links_along() {
+    let all = r#"{ allow = ["*"], paths = ["/**"] }"#;
+    let up = r#"{ allow = ["*"], paths = ["/up/**"] }"#;
+    let not_keys = r#"{ deny = ["*"], paths = ["/**/.ssh/**"] }"#;
+    let not_kept = r#"{ deny = ["remove"], paths = ["/kept"] }"#;
+    for (role, beside, allowed) in [
+        (all, None, true),
+        (up, None, false),
+        (up, Some(FileRules::unrestricted()), true),
+        (&format!("{all}, {not_keys}"), None, false),
+        (&format!("{all}, {not_kept}"), Some(FileRules::unrestricted()), false),
+        (
+            r#"{ allow = ["read", "write", "create", "mkdir", "symlink", "setattr"], paths = ["/**"] }"#,
+            None,
+            false,
+        ),
+    ] {
+        let roles: Vec<FileRules> =
+            [Some(rules(&format!("files = [{role}]"))), beside].into_iter().flatten().collect();
+        for letters in ["-logDtpre.iLsfxCIvu", "-rle.L", "-rDe.L", "-rlte.L --safe-links"] {
+            let line = format!("rsync --server {letters} . /up/box");
+            let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let verdict = judge_transfer(&roles, &recognise(&argv).unwrap().unwrap());
+            assert_eq!(verdict.allowed, allowed, "{role} {line}: {}", verdict.rule);
+        }
+    }
+    // `rsync -a` without them goes on working, and so does fetching them.
+    for line in
+        ["rsync --server -ogtpre.iLsfxCIvu . /up/box", "rsync --server --sender -logDtpre.i . /up/box"]
+    {
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let roles = [rules(&format!("files = [{up}]"))];
+        assert!(judge_transfer(&roles, &recognise(&argv).unwrap().unwrap()).allowed, "{line}");
+    }
 }
 
 #[test]

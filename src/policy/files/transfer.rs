@@ -8,7 +8,7 @@
 use super::path::CanonicalPath;
 use super::rule::Rule;
 use super::{FileOp, FileRules, FileVerdict, NO_RULES};
-use crate::inspect::transfer::{Direction, Transfer};
+use crate::inspect::transfer::{Also, Direction, Transfer};
 
 /// A path of a command.
 struct Place {
@@ -19,40 +19,68 @@ struct Place {
 
 /// Judges it by the rules of every role that opens the channel, as `judge_all` does: some role must allow all of it on
 /// each path (and on everything below, where it reaches that), and no rule of any role may possibly deny any of it.
-/// A download needs `read`, an upload `write`, `create` and `mkdir`, removing `remove`.
+/// A download needs `read`, an upload `write`, `create` and `mkdir`, and each what else it does; links and devices, that
+/// everything is allowed everywhere, for that is where they may lead.
 pub fn judge_transfer(roles: &[FileRules], transfer: &Transfer) -> FileVerdict {
     if !roles.is_empty() && roles.iter().all(FileRules::is_unrestricted) {
         return FileVerdict { allowed: true, rule: NO_RULES.into() };
     }
-    let mut ops = match (transfer.direction, transfer.deep) {
-        (Direction::FromTarget, _) => vec![FileOp::Read],
-        (Direction::ToTarget, true) => vec![FileOp::Write, FileOp::Create, FileOp::Mkdir],
-        (Direction::ToTarget, false) => vec![FileOp::Write, FileOp::Create],
-    };
-    if transfer.removes {
-        ops.push(FileOp::Remove);
+    let everything = Place { path: CanonicalPath::root(), at_home: false };
+    let free = |op: &FileOp| all_of(roles, *op, &everything, true).is_ok();
+    if transfer.also.contains(&Also::MakesLinks) && !FileOp::ALL.iter().all(free) {
+        return no(
+            "links and devices could lead past the path rules; leave them out (rsync: --no-links --no-D)"
+                .into(),
+        );
     }
+    let ops = ops(transfer);
     let mut spoke = None;
     for text in &transfer.paths {
         let Some(place) = place(text) else {
             return no(format!("{text:?} is no path that can be judged without asking the target"));
         };
         for op in &ops {
-            let denying =
-                roles.iter().flat_map(FileRules::rules).filter(|rule| !rule.allow && rule.says(*op));
-            if let Some(rule) = denying.into_iter().find(|rule| might(rule, &place, transfer.deep)) {
-                return no(rule.name.clone());
+            match all_of(roles, *op, &place, transfer.deep) {
+                Ok(rule) => spoke = spoke.or(Some(rule)),
+                Err(Some(rule)) => return no(rule.to_owned()),
+                Err(None) => return no(format!("no rule allows {} for all of {text:?}", op.as_str())),
             }
-            let Some(rule) = roles.iter().find_map(|role| allowing(role, *op, &place, transfer.deep)) else {
-                return no(format!("no rule allows {} for all of {text:?}", op.as_str()));
-            };
-            spoke = spoke.or(Some(rule));
         }
     }
     match spoke {
         Some(rule) => FileVerdict { allowed: true, rule: rule.to_owned() },
         None => no("it names no path".into()),
     }
+}
+
+fn ops(transfer: &Transfer) -> Vec<FileOp> {
+    let mut ops = match (transfer.direction, transfer.deep) {
+        (Direction::FromTarget, _) => vec![FileOp::Read],
+        (Direction::ToTarget, true) => vec![FileOp::Write, FileOp::Create, FileOp::Mkdir],
+        (Direction::ToTarget, false) => vec![FileOp::Write, FileOp::Create],
+    };
+    ops.extend(transfer.also.iter().map(|also| match also {
+        Also::Removes => FileOp::Remove,
+        Also::SetsAttributes => FileOp::SetAttr,
+        Also::Lists => FileOp::List,
+        Also::Compares => FileOp::Read,
+        Also::MakesLinks => FileOp::Symlink,
+    }));
+    ops
+}
+
+/// The rule that allows it; otherwise the one that may deny it, or none when no role allows it.
+fn all_of<'r>(
+    roles: &'r [FileRules],
+    op: FileOp,
+    place: &Place,
+    deep: bool,
+) -> Result<&'r str, Option<&'r str>> {
+    let mut denying = roles.iter().flat_map(FileRules::rules).filter(|rule| !rule.allow && rule.says(op));
+    if let Some(rule) = denying.find(|rule| might(rule, place, deep)) {
+        return Err(Some(&rule.name));
+    }
+    roles.iter().find_map(|role| allowing(role, op, place, deep)).ok_or(None)
 }
 
 fn no(rule: String) -> FileVerdict {
