@@ -16,9 +16,9 @@ use crate::world::{PATIENCE, me, part, wait_for};
 
 /// A stage whose only role opens file transfers under rules, and a tree to try them on: `up` may be changed, `log`
 /// read, `secret` not touched; links lead from each to the others.
-struct Tree {
-    stage: Stage,
-    top: PathBuf,
+pub(crate) struct Tree {
+    pub(crate) stage: Stage,
+    pub(crate) top: PathBuf,
 }
 
 fn rules(top: &Path) -> String {
@@ -41,7 +41,7 @@ fn policy(port: u16, role: &str) -> String {
 
 impl Tree {
     #[track_caller]
-    fn grow() -> Self {
+    pub(crate) fn grow() -> Self {
         let stage = Stage::set_to(Plan::default());
         let top = std::fs::canonicalize(stage.dir()).unwrap();
         for folder in ["up/folder", "up/.ssh", "log", "secret", "here"] {
@@ -65,7 +65,7 @@ impl Tree {
 
     /// Puts other rules in force.
     #[track_caller]
-    fn rule(&self, role: &str) {
+    pub(crate) fn rule(&self, role: &str) {
         let loaded = || {
             let audit = self.stage.audit();
             assert!(!audit.iter().any(|(kind, _)| kind == "policy_refused"), "{audit:#?}");
@@ -76,7 +76,7 @@ impl Tree {
         wait_for("the new policy", PATIENCE, || (loaded() > before).then_some(()));
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.top.join(path)
     }
 
@@ -84,7 +84,7 @@ impl Tree {
         self.at(path).display().to_string()
     }
 
-    fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.at(path)).unwrap()
     }
 

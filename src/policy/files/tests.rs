@@ -251,6 +251,73 @@ fn no_upload_brings_links_along() {
     }
 }
 
+/// `git-upload-pack x` opens `x.git` where there is no `x`.
+#[test]
+fn every_repository_that_git_may_open_is_judged() {
+    let most = r#"{ allow = ["*"], paths = ["/git/**", "~/**"] }"#;
+    let not = |path: &str| format!("{most}, {{ deny = [\"read\"], paths = [\"{path}\"] }}");
+    for (role, path, allowed) in [
+        (not("/git/secret.git/**"), "/git/secret", false),
+        (not("/git/secret.git/**"), "/git/secret/", false),
+        (not("/git/secret.git/**"), "/git/./secret//", false),
+        (not("/git/secret.git/**"), "/git/secret.git", false),
+        (not("/git/secret.git/**"), "/git/open", true),
+        (not("/git/secret/.git/**"), "/git/secret", false),
+        (not("/git/secret.git/.git/**"), "/git/secret", false),
+        (not("/git/secret.git.git/**"), "/git/secret.git", false),
+        (not("~/secret.git/**"), "secret", false),
+        (not("~/secret.git/**"), "~/secret", false),
+        (not("~/secret.git/**"), "~/open", true),
+        (most.to_owned(), "~", false),
+        (most.to_owned(), "/git/x", true),
+        (most.to_owned(), "/git", false),
+        (r#"{ allow = ["read"], paths = ["/git/x.git/**"] }"#.to_owned(), "/git/x.git", true),
+        (r#"{ allow = ["read"], paths = ["/git/x.git/**"] }"#.to_owned(), "/git/x", false),
+        (r#"{ allow = ["read"], paths = ["/git/x/**"] }"#.to_owned(), "/git/x", false),
+        (r#"{ allow = ["read"], paths = ["/git/x/**"] }"#.to_owned(), "/git/x/.git", true),
+        (r#"{ allow = ["read"], paths = ["/git/x/**", "/git/x.git/**"] }"#.to_owned(), "/git/x", true),
+        (r#"{ allow = ["read"], paths = ["/**"] }"#.to_owned(), "/", true),
+    ] {
+        let roles = [rules(&format!("files = [{role}]"))];
+        let argv = ["git-upload-pack".to_owned(), path.to_owned()];
+        let verdict = judge_transfer(&roles, &recognise(&argv).unwrap().unwrap());
+        assert_eq!(verdict.allowed, allowed, "{role} {path}: {}", verdict.rule);
+    }
+}
+
+/// `/proc/self/root/etc/shadow` is `/etc/shadow`.
+#[test]
+fn other_names_of_everything_are_not_below_a_wide_rule() {
+    let wide = r#"{ allow = ["*"], paths = ["/**", "~/**"] }, { deny = ["*"], paths = ["/etc/shadow"] }"#;
+    for (more, line, allowed) in [
+        ("", "scp -f /proc/self/root/etc/shadow", false),
+        ("", "scp -f /proc/self/cwd/etc/shadow", false),
+        ("", "scp -f //./proc/1/root/etc/shadow", false),
+        ("", "scp -f /dev/fd/0", false),
+        ("", "rsync --server --sender -We.L . /proc/self/root/etc/shadow", false),
+        ("", "git-upload-pack /proc/self/root/git/x.git", false),
+        ("", "git-upload-pack proc/self/root/git/x.git", false),
+        ("", "scp -f proc/self/root/etc/shadow", false),
+        ("", "scp -f ~/proc/x", false),
+        ("", "scp -f dev/x", true),
+        ("", "scp -f /etc/hosts", true),
+        ("", "scp -f /srv/proc/x", true),
+        ("", "scp -f /process/x", true),
+        (r#", { allow = ["read"], paths = ["/proc/cpuinfo"] }"#, "scp -f /proc/cpuinfo", true),
+        (r#", { allow = ["read"], paths = ["/proc/cpuinfo"] }"#, "scp -f /proc/self/root/etc/shadow", false),
+        (r#", { allow = ["read"], paths = ["/dev/shm/**"] }"#, "scp -f /dev/shm/x", true),
+        (r#", { allow = ["read"], paths = ["/dev/shm/**"] }"#, "scp -f /proc/self/root/x", false),
+        (r#", { allow = ["read"], paths = ["~/proc/**"] }"#, "scp -f proc/x", true),
+        (r#", { allow = ["read"], paths = ["/p*/cpuinfo"] }"#, "scp -f /proc/cpuinfo", false),
+        (r#", { deny = ["read"], paths = ["/proc/cpuinfo"] }"#, "scp -f /proc/version", false),
+    ] {
+        let roles = [rules(&format!("files = [{wide}{more}]"))];
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let verdict = judge_transfer(&roles, &recognise(&argv).unwrap().unwrap());
+        assert_eq!(verdict.allowed, allowed, "{more} {line}: {}", verdict.rule);
+    }
+}
+
 #[test]
 fn wrong_rules_do_not_load() {
     for (text, expect) in [

@@ -8,7 +8,7 @@
 use super::path::CanonicalPath;
 use super::rule::Rule;
 use super::{FileOp, FileRules, FileVerdict, NO_RULES};
-use crate::inspect::transfer::{Also, Direction, Transfer};
+use crate::inspect::transfer::{Also, Direction, Tool, Transfer};
 
 /// A path of a command.
 struct Place {
@@ -39,6 +39,11 @@ pub fn judge_transfer(roles: &[FileRules], transfer: &Transfer) -> FileVerdict {
         let Some(place) = place(text) else {
             return no(format!("{text:?} is no path that can be judged without asking the target"));
         };
+        if let Some(name) = side_door(roles, &place) {
+            return no(format!(
+                "{text:?}: what is below {name} has other names too, and no rule spells {name} out"
+            ));
+        }
         for op in &ops {
             match all_of(roles, *op, &place, transfer.deep) {
                 Ok(rule) => spoke = spoke.or(Some(rule)),
@@ -46,11 +51,54 @@ pub fn judge_transfer(roles: &[FileRules], transfer: &Transfer) -> FileVerdict {
                 Err(None) => return no(format!("no rule allows {} for all of {text:?}", op.as_str())),
             }
         }
+        if transfer.tool == Tool::Git
+            && let Some(rule) = instead(roles, &ops, text)
+        {
+            return no(rule);
+        }
     }
     match spoke {
         Some(rule) => FileVerdict { allowed: true, rule: rule.to_owned() },
         None => no("it names no path".into()),
     }
+}
+
+/// Where `x` is no repository, git opens `x/.git`, `x.git/.git` or `x.git` in its place, so those are judged too; why not,
+/// if so. Behind a name that ends in `.git` already nobody puts another one: there it is enough that no rule denies it,
+/// or a rule for one repository would not suffice to open it.
+fn instead(roles: &[FileRules], ops: &[FileOp], text: &str) -> Option<String> {
+    let whole = text.trim_end_matches('/');
+    let other = format!("{whole}.git");
+    let Some(place) = place(&other) else {
+        return Some(format!("git may open {other:?} for {text:?}, which cannot be judged"));
+    };
+    ops.iter().find_map(|op| match all_of(roles, *op, &place, true) {
+        Ok(_) => None,
+        Err(Some(rule)) => Some(rule.to_owned()),
+        Err(None) if whole.ends_with(".git") => None,
+        Err(None) => Some(format!(
+            "git may open {other:?} for {text:?}, and no rule allows {} for all of it; name the repository with .git, or \
+             allow both",
+            op.as_str()
+        )),
+    })
+}
+
+/// What stands in these folders leads to everything else by another name (`/proc/self/root`), without a link that anybody
+/// made: only rules that spell them out open them. For accounts whose home is `/` the first one may stand there too.
+fn side_door(roles: &[FileRules], place: &Place) -> Option<&'static str> {
+    let first = place.path.components().next()?;
+    let name = match (first, place.at_home) {
+        (b"proc", false) => "/proc",
+        (b"dev", false) => "/dev",
+        (b"proc", true) => "~/proc",
+        _ => return None,
+    };
+    let spells = |rule: &Rule| {
+        let mut paths = rule.paths.iter().filter(|path| path.begins_with(first, place.at_home));
+        rule.allow && paths.any(|path| path.might_match(&place.path, place.at_home, false))
+    };
+    (!roles.iter().flat_map(FileRules::rules).any(spells)).then_some(name)
 }
 
 fn ops(transfer: &Transfer) -> Vec<FileOp> {
