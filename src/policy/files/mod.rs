@@ -129,6 +129,17 @@ impl FileRules {
         judge_all(std::slice::from_ref(self), op, path, home)
     }
 
+    /// Whether some rule denies something.
+    pub fn denies(&self) -> bool {
+        self.rules().any(|rule| !rule.allow)
+    }
+
+    /// Whether rules allow the operation somewhere; false for a role without rules.
+    pub fn may_allow(&self, op: FileOp) -> bool {
+        let allows = |layer: &Vec<Rule>| layer.iter().any(|rule| rule.allow && rule.says(op));
+        !self.layers.is_empty() && self.layers.iter().all(allows)
+    }
+
     /// What is legal in these rules, and hardly meant.
     pub fn lints(&self) -> Vec<String> {
         self.layers.iter().flatten().filter_map(Rule::lint).collect()
