@@ -237,7 +237,11 @@ fn what_they_do_not_allow_does_not_happen() {
         ("ln -s @/secret @/up/mine", "symlink @/up/mine @/secret no where it leads: no rule allows read"),
         (
             "ln -s ../../secret/file @/up/folder/mine",
-            "symlink @/up/folder/mine @/secret/file no where it leads: no rule allows read",
+            "symlink @/up/folder/mine @/secret/file no a link with .. would lead elsewhere once it is moved: write the whole path",
+        ),
+        (
+            "rename @/up/in @/up/folder/in2",
+            "rename @/up/in @/up/folder/in2 no a link would lead elsewhere from there: make it anew",
         ),
         ("ln @/secret/file @/up/mine", "create @/up/mine @/secret/file no no rule allows read"),
         ("ln @/log/log @/up/mine", "create @/up/mine @/log/log no no rule allows write"),

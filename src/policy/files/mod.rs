@@ -215,6 +215,25 @@ pub fn moves_protected<'r>(
     denying.find(|rule| touched(rule) && !rule.covers_both(from, to, home)).map(|rule| rule.name.as_str())
 }
 
+/// What of everything below `from` could be open to more if it stood below `to`, if anything could: allowed somewhere
+/// below `to`, and not certainly below the whole of `from`. (Rules that deny are [`moves_protected`]'s.)
+pub fn gains_below(
+    roles: &[FileRules],
+    from: &CanonicalPath,
+    to: &CanonicalPath,
+    home: Option<&CanonicalPath>,
+) -> Option<FileOp> {
+    let every_layer = |role: &FileRules, op: FileOp, fits: &dyn Fn(&Rule) -> bool| {
+        role.layers.iter().all(|layer| layer.iter().any(|rule| rule.allow && rule.says(op) && fits(rule)))
+    };
+    FileOp::ALL.into_iter().find(|op| {
+        let open_there =
+            roles.iter().any(|role| every_layer(role, *op, &|rule| rule.reaches_below(to, home)));
+        let open_here = roles.iter().any(|role| every_layer(role, *op, &|rule| rule.covers(from, home)));
+        open_there && !open_here
+    })
+}
+
 /// Whether somebody may know what `path` is (its attributes, where it leads), which file programs ask all the time:
 /// when something is allowed at `path`, somewhere below it, or in the folder it stands in; and no rule denies everything
 /// at it.
