@@ -459,6 +459,25 @@ fn packets_by_hand() {
 }
 
 #[test]
+fn a_flood_of_refused_operations_is_a_few_entries_that_say_how_many_there_were() {
+    let tree = Tree::grow();
+    let wishes: Vec<Raw<'_>> = (0..500).map(|_| Raw::Open("@/secret/file", 1, 0)).collect();
+    let answers = tree.raw(&wishes);
+    assert_eq!(answers.len(), 501);
+    assert!(answers.iter().skip(1).all(|answer| answer[0] == 101), "all are refused");
+    let first = tree.operations();
+    assert!((60..300).contains(&first.len()), "{}", first.len());
+    // What may be done is noted all the same, and the next refusal tells of those before.
+    tree.does("get @/log/log @/here/log");
+    assert!(tree.operations().contains(&"read @/log/log - yes logs".to_owned()));
+    wait_for("a refusal that tells of the others", PATIENCE, || {
+        tree.refuses("get @/secret/file @/here/stolen");
+        tree.raw(&[Raw::Open("@/secret/file", 1, 0)]);
+        tree.operations().iter().any(|line| line.contains(" more were refused before)")).then_some(())
+    });
+}
+
+#[test]
 fn other_rules_hold_for_an_open_session() {
     let tree = Tree::grow();
     let sftp = Ssh::sftp(&tree.stage.through()).args(["web1"]);

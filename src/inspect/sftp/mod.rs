@@ -35,7 +35,7 @@ mod tests;
 mod wire;
 mod wish;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -136,6 +136,8 @@ pub struct Guard {
     asked: HashMap<u32, Asked>,
     next_id: u32,
     files: Files,
+    /// Names of extensions that were asked for and do not pass.
+    unknown: BTreeSet<Vec<u8>>,
     out: Out,
 }
 
@@ -199,6 +201,7 @@ impl Guard {
             asked: HashMap::new(),
             next_id: 0,
             files: Files::default(),
+            unknown: BTreeSet::new(),
             out: Out::default(),
         }
     }
