@@ -34,6 +34,8 @@ pub struct Desk {
     guesses: Mutex<Guesses>,
     pub(super) refusals: Mutex<Refusals>,
     pub(super) denials: Mutex<Denials>,
+    /// Counted by themselves, so that refused files hide no other refusal.
+    pub(super) file_denials: Mutex<Denials>,
 }
 
 impl Default for Desk {
@@ -49,6 +51,7 @@ impl Default for Desk {
             guesses: Mutex::default(),
             refusals: Mutex::default(),
             denials: Mutex::default(),
+            file_denials: Mutex::default(),
         }
     }
 }

@@ -1,18 +1,34 @@
-//! Writes down what happens to files in an sftp session, before it happens.
+//! Writes down what happens to files in an sftp session, before it happens. What is refused is written down like other
+//! refusals: of a flood a few, and how many more there were.
 
+use super::desk::lock;
 use crate::app::App;
 use crate::audit::AuditEvent;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, SignInId};
 use crate::inspect::sftp::Note;
 use crate::store::StoreError;
 
 /// All of `notes` in their order, in one transaction; nothing for none.
-pub async fn write_down(app: &App, session: &SessionId, notes: Vec<Note>) -> Result<(), StoreError> {
-    if notes.is_empty() {
+pub async fn write_down(
+    app: &App,
+    session: &SessionId,
+    sign_in: &SignInId,
+    notes: Vec<Note>,
+) -> Result<(), StoreError> {
+    let now = app.clock.now();
+    let kept = notes.into_iter().filter_map(|note| match note {
+        Note::Operation { allowed: false, op, path, second, rule } => {
+            let more = lock(&app.desk.file_denials).take(sign_in, now)?;
+            let rule = if more > 0 { format!("{rule} ({more} more were refused before)") } else { rule };
+            Some(Note::Operation { allowed: false, op, path, second, rule })
+        }
+        note @ (Note::Operation { .. } | Note::Transferred { .. }) => Some(note),
+    });
+    let events: Vec<AuditEvent> = kept.map(|note| event(session, note)).collect();
+    if events.is_empty() {
         return Ok(());
     }
-    let events = notes.into_iter().map(|note| event(session, note)).collect();
-    app.store.note_all(app.clock.now(), events).await
+    app.store.note_all(now, events).await
 }
 
 fn event(session: &SessionId, note: Note) -> AuditEvent {

@@ -19,7 +19,8 @@ use super::pressure::Gauge;
 use super::relay::{ClientEnd, Ending, FromClient, FromTarget};
 use crate::app::App;
 use crate::flow::files;
-use crate::ids::SessionId;
+use crate::flow::session::OpenSession;
+use crate::ids::{SessionId, SignInId};
 use crate::inspect::sftp::{Guard, Out};
 use crate::policy::files::LiveRules;
 
@@ -27,6 +28,7 @@ use crate::policy::files::LiveRules;
 pub(super) struct FileGuard {
     app: App,
     session: SessionId,
+    sign_in: SignInId,
     /// Held until what came out is written down and queued, so that both keep the order in which they were judged.
     guard: Mutex<Guard>,
     to_target: Outbox,
@@ -66,10 +68,11 @@ impl Outbox {
 
 impl FileGuard {
     /// `live`: the rules of the session, which may be replaced.
-    pub(super) fn new(app: App, session: SessionId, live: LiveRules) -> Self {
+    pub(super) fn new(app: App, session: &OpenSession, live: LiveRules) -> Self {
         Self {
             app,
-            session,
+            session: session.id().clone(),
+            sign_in: session.permit().caller().sign_in().clone(),
             guard: Mutex::new(Guard::new(live)),
             to_target: Outbox::default(),
             to_client: Outbox::default(),
@@ -155,14 +158,14 @@ impl FileGuard {
     /// The session is over: what there is to say of open files is written down.
     pub(super) async fn end(&self) {
         let notes = self.guard.lock().await.end();
-        if let Err(error) = files::write_down(&self.app, &self.session, notes).await {
+        if let Err(error) = files::write_down(&self.app, &self.session, &self.sign_in, notes).await {
             tracing::error!(%error, session.id = %self.session, "files that were open at the end are missing in the audit log");
         }
     }
 
     /// First the audit, then the bytes.
     async fn deliver(&self, out: Out) -> Result<(), Ending> {
-        if let Err(error) = files::write_down(&self.app, &self.session, out.notes).await {
+        if let Err(error) = files::write_down(&self.app, &self.session, &self.sign_in, out.notes).await {
             tracing::error!(%error, session.id = %self.session, "file operations cannot be audited; their session ends");
             return Err(Ending::Recorder);
         }

@@ -94,7 +94,7 @@ pub(super) const AUTH_ATTEMPTS_MAX: usize = 16;
 pub(super) const UNAUTHENTICATED_OF_ONE_MAX: usize = 24;
 /// Host certificates kept for the next connection to the same name.
 pub(super) const CERTIFICATES_KEPT: usize = 256;
-/// Connections of one sign-in at once (Ansible opens one for each of its forks).
+/// Connections of one identity at once (Ansible opens one for each of its forks), at most half of all.
 pub(super) const CONNECTIONS_OF_ONE_MAX: usize = 128;
 /// How long a connection outlives its sign-in: its sessions tell their clients.
 pub(super) const SIGN_IN_FAREWELL: Duration = Duration::from_secs(2);

@@ -23,6 +23,7 @@ mod pressure;
 mod relay;
 mod session;
 mod shared;
+mod shares;
 mod upstream;
 mod wire;
 

@@ -20,7 +20,8 @@ use super::desk::{Desk, Program, Route};
 use super::limits::{CHANNELS_MAX, JUMPS_MAX, PAIRING_ASKS, PAIRING_LOOKS, PAIRING_PAUSE};
 use super::overheard::Overheard;
 use super::pressure::Pressure;
-use super::shared::{ConnectionPlace, Shared};
+use super::shared::Shared;
+use super::shares::Share;
 use super::{assist, inner};
 use crate::flow::{Caller, recognise, sign_in};
 use crate::ids::{PendingId, SignInId};
@@ -60,7 +61,7 @@ pub(super) struct Outer {
     /// The person has been told why the pairing is over; nothing more is asked on this connection.
     parting: bool,
     caller: Option<Caller>,
-    place: Option<ConnectionPlace>,
+    place: Option<Share>,
     desk: Option<Desk>,
     jumps: TaskTracker,
     /// Channels to the bastion itself that wait for their question.
@@ -140,8 +141,8 @@ impl Outer {
                 _ => return Auth::reject(),
             },
         };
-        let Some(place) = self.shared.connection_of(caller.sign_in()) else {
-            tracing::warn!(from = %self.from, who = %caller.identity().reference(), "too many connections of one sign-in");
+        let Some(place) = self.shared.shares.take(caller.identity()) else {
+            tracing::warn!(from = %self.from, who = %caller.identity().reference(), "too many connections of one identity");
             return Auth::reject();
         };
         self.place = Some(place);

@@ -215,7 +215,7 @@ async fn passage(
     }
     // The policy lets no other subsystem than sftp through.
     let files = matches!(request.program, Program::Subsystem(_))
-        .then(|| FileGuard::new(app.clone(), session.id().clone(), live.clone()));
+        .then(|| FileGuard::new(app.clone(), session, live.clone()));
     let pty = request.pty.is_some();
     let relay = Relay::new(client, write, session.recorder(), files.as_ref(), pty, download);
     let outcome = relay.run(read, early, watch).await;

@@ -7,7 +7,8 @@ use russh::keys::ssh_key::{Certificate, PrivateKey};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::limits::{CERTIFICATES_KEPT, CONNECTIONS_OF_ONE_MAX};
+use super::limits::CERTIFICATES_KEPT;
+use super::shares::Shares;
 use crate::app::App;
 use crate::ca::draft::JUMP_HOST_LIFE;
 use crate::ca::{Draft, DraftError, SignerError};
@@ -35,12 +36,13 @@ pub(super) struct Shared {
     live: Mutex<HashMap<SignInId, (CancellationToken, usize)>>,
     /// Host certificates by their names, and when they were made.
     certificates: Mutex<HashMap<Vec<String>, (Certificate, Timestamp)>>,
-    /// Connections of each sign-in.
-    connections: Mutex<HashMap<SignInId, usize>>,
+    /// Connections of each identity.
+    pub(super) shares: Arc<Shares>,
 }
 
 impl Shared {
     pub(super) fn new(app: App, host_key: PrivateKey, drain: CancellationToken) -> Self {
+        let shares = Arc::new(Shares::of(app.config.ssh.connections_max));
         Self {
             app,
             host_key,
@@ -48,7 +50,7 @@ impl Shared {
             drain,
             live: Mutex::default(),
             certificates: Mutex::default(),
-            connections: Mutex::default(),
+            shares,
         }
     }
 
@@ -91,17 +93,6 @@ impl Shared {
         SignInWatch { shared: self, id: id.clone(), ended: entry.0.clone() }
     }
 
-    /// A place for one more connection of this sign-in, free again when dropped; none when it has too many.
-    pub(super) fn connection_of(self: &Arc<Self>, id: &SignInId) -> Option<ConnectionPlace> {
-        let mut connections = lock(&self.connections);
-        let open = connections.entry(id.clone()).or_insert(0);
-        if *open >= CONNECTIONS_OF_ONE_MAX {
-            return None;
-        }
-        *open += 1;
-        Some(ConnectionPlace { shared: Arc::clone(self), id: id.clone() })
-    }
-
     /// Ends every session of this sign-in here.
     pub(super) fn sign_in_ended(&self, id: &SignInId) {
         let live = lock(&self.live);
@@ -118,24 +109,6 @@ impl Shared {
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One connection of a sign-in.
-pub(super) struct ConnectionPlace {
-    shared: Arc<Shared>,
-    id: SignInId,
-}
-
-impl Drop for ConnectionPlace {
-    fn drop(&mut self) {
-        let mut connections = lock(&self.shared.connections);
-        if let Some(open) = connections.get_mut(&self.id) {
-            *open -= 1;
-            if *open == 0 {
-                connections.remove(&self.id);
-            }
-        }
-    }
 }
 
 /// One session's interest in its sign-in.

@@ -3,8 +3,9 @@
 //! whether that may be is the policy's.
 //!
 //! Only words that are known to name nothing else pass: an option that could name another path or start another
-//! program makes the command [`Unclear`], and so does a program that is not called by its plain name. The paths are
-//! the words of the command: nobody asks the target where a symbolic link leads, and these programs follow links.
+//! program makes the command [`Unclear`], and so does a program that is not called by its plain name, or a path that
+//! the program could read as an option. The paths are the words of the command: nobody asks the target where a symbolic
+//! link leads, and these programs follow links. What a client then says in the program's own protocol is not read.
 
 use std::fmt;
 
@@ -21,8 +22,23 @@ pub struct Transfer {
     pub paths: Vec<String>,
     /// It also reaches what is below the paths.
     pub deep: bool,
-    /// It may remove files there too.
-    pub removes: bool,
+    /// What else it does there, each once.
+    pub also: Vec<Also>,
+}
+
+/// What a transfer does besides moving content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Also {
+    /// It may remove files.
+    Removes,
+    /// It sets permissions, owners, times or their like.
+    SetsAttributes,
+    /// It tells what is in folders.
+    Lists,
+    /// It tells, by checksums of small pieces, what is in the files that it would replace.
+    Compares,
+    /// It makes symbolic links that lead anywhere, or devices.
+    MakesLinks,
 }
 
 impl fmt::Display for Transfer {
@@ -105,11 +121,13 @@ fn tail<'a, 'w>(words: &'a [&'w str]) -> &'a [&'w str] {
 
 /// `scp [-v] [-r] [-p] [-d] [-q] -t|-f [--] PATH...`, as OpenSSH's client writes it.
 fn scp(words: &[&str]) -> Result<Transfer, Unclear> {
-    let (mut to, mut from, mut recursive) = (false, false, false);
+    let (mut to, mut from, mut recursive, mut preserves) = (false, false, false, false);
     let mut paths = words;
+    let mut ended = false;
     while let Some((word, rest)) = paths.split_first() {
         if *word == "--" {
             paths = rest;
+            ended = true;
             break;
         }
         let Some(letters) = word.strip_prefix('-') else { break };
@@ -118,7 +136,8 @@ fn scp(words: &[&str]) -> Result<Transfer, Unclear> {
                 't' => to = true,
                 'f' => from = true,
                 'r' => recursive = true,
-                'v' | 'p' | 'd' | 'q' => {}
+                'p' => preserves = true,
+                'v' | 'd' | 'q' => {}
                 other => return Err(unclear(format!("scp: the option -{other} is not known"))),
             }
         }
@@ -137,14 +156,33 @@ fn scp(words: &[&str]) -> Result<Transfer, Unclear> {
     if paths.is_empty() || (to && paths.len() != 1) {
         return Err(unclear("scp: it must name one path to upload to, or what to download"));
     }
+    // Not every scp stops looking for options at the first path.
+    if !ended {
+        no_option("scp", paths)?;
+    }
+    let mut also = Vec::new();
+    if to && preserves {
+        also.push(Also::SetsAttributes);
+    }
+    if from && recursive {
+        also.push(Also::Lists);
+    }
     Ok(Transfer {
         tool: Tool::Scp,
         direction,
         paths: owned(paths)?,
         // What is uploaded goes into the path when a folder is there.
         deep: to || recursive,
-        removes: false,
+        also,
     })
+}
+
+/// No path may look like an option to a program that takes its options between the paths, too.
+fn no_option(program: &str, paths: &[&str]) -> Result<(), Unclear> {
+    match paths.iter().find(|path| path.starts_with('-')) {
+        Some(path) => Err(unclear(format!("{program}: {path:?} could be an option; write ./{path}"))),
+        None => Ok(()),
+    }
 }
 
 /// Letters that may stand together behind one dash. Not among them: `s` (the paths follow on the connection), `L`,
@@ -203,9 +241,14 @@ const RSYNC_NUMBERS: &[&str] = &[
     "--timeout=",
 ];
 
+/// Letters by which an upload sets attributes: times, permissions, owner, group, ACLs, extended attributes, the right to
+/// execute, times of access and of making.
+const RSYNC_ATTRIBUTES: &str = "tpogAXEUN";
+
 /// `rsync --server [--sender] OPTIONS . PATH...`.
 fn rsync(words: &[&str]) -> Result<Transfer, Unclear> {
-    let (mut server, mut sender, mut removes) = (false, false, false);
+    let (mut server, mut sender) = (false, false);
+    let mut options: Vec<&str> = Vec::new();
     let mut paths = words;
     loop {
         let Some((word, rest)) = paths.split_first() else {
@@ -218,12 +261,12 @@ fn rsync(words: &[&str]) -> Result<Transfer, Unclear> {
             "--sender" => sender = true,
             "--daemon" => return Err(unclear("rsync: a daemon is not a transfer")),
             long if long.starts_with("--") => {
-                removes |= RSYNC_REMOVING.contains(&long);
                 if !is_known_long(long) {
                     return Err(unclear(format!("rsync: the option {long} could name other files")));
                 }
+                options.push(long);
             }
-            short if short.starts_with('-') => letters(short.trim_start_matches('-'))?,
+            short if short.starts_with('-') => options.push(letters(short)?),
             other => return Err(unclear(format!("rsync: {other:?} where options are expected"))),
         }
     }
@@ -233,8 +276,42 @@ fn rsync(words: &[&str]) -> Result<Transfer, Unclear> {
     if paths.is_empty() || (!sender && paths.len() != 1) {
         return Err(unclear("rsync: it must name one path to upload to, or what to download"));
     }
+    // It takes options behind the paths as well.
+    no_option("rsync", paths)?;
     let direction = if sender { Direction::FromTarget } else { Direction::ToTarget };
-    Ok(Transfer { tool: Tool::Rsync, direction, paths: owned(paths)?, deep: true, removes })
+    let also = rsync_also(direction, &options);
+    Ok(Transfer { tool: Tool::Rsync, direction, paths: owned(paths)?, deep: true, also })
+}
+
+/// What these options do besides moving content; clusters of letters without their dash.
+fn rsync_also(direction: Direction, options: &[&str]) -> Vec<Also> {
+    let (long, short): (Vec<&str>, Vec<&str>) = options.iter().partition(|option| option.starts_with("--"));
+    let given = |letters: &str| short.iter().any(|cluster| cluster.contains(|c| letters.contains(c)));
+    let mut also = Vec::new();
+    if long.iter().any(|option| RSYNC_REMOVING.contains(option)) {
+        also.push(Also::Removes);
+    }
+    match direction {
+        Direction::FromTarget => {
+            if given("rd") || long.contains(&"--list-only") {
+                also.push(Also::Lists);
+            }
+        }
+        Direction::ToTarget => {
+            if given(RSYNC_ATTRIBUTES) {
+                also.push(Also::SetsAttributes);
+            }
+            if !given("W") {
+                also.push(Also::Compares);
+            }
+            // Even with --safe-links: older ones can be talked into links that lead out (CVE-2024-12088), and links that
+            // stay inside lead out when they are moved.
+            if given("lD") {
+                also.push(Also::MakesLinks);
+            }
+        }
+    }
+    also
 }
 
 fn is_known_long(option: &str) -> bool {
@@ -255,8 +332,9 @@ fn is_known_long(option: &str) -> bool {
         || ["--log-format=", "--out-format="].iter().any(|prefix| format(prefix))
 }
 
-/// A cluster such as `logDtpre.iLsfxCIvu`: options, then what the client's version can do.
-fn letters(cluster: &str) -> Result<(), Unclear> {
+/// A cluster such as `-logDtpre.iLsfxCIvu`: options, which are answered, then what the client's version can do.
+fn letters(word: &str) -> Result<&str, Unclear> {
+    let cluster = word.strip_prefix('-').unwrap_or(word);
     let (options, able) = cluster.split_once('e').unwrap_or((cluster, "."));
     if let Some(letter) = options.chars().find(|letter| !RSYNC_LETTERS.contains(*letter)) {
         return Err(unclear(format!("rsync: the option -{letter} could name other files")));
@@ -267,14 +345,14 @@ fn letters(cluster: &str) -> Result<(), Unclear> {
     if cluster.is_empty() || !plain {
         return Err(unclear(format!("rsync: {cluster:?} is not known")));
     }
-    Ok(())
+    Ok(options)
 }
 
 /// One path, no option.
 fn git(direction: Direction, words: &[&str]) -> Result<Transfer, Unclear> {
     match words {
         [path] if !path.starts_with('-') => {
-            Ok(Transfer { tool: Tool::Git, direction, paths: owned(&[*path])?, deep: true, removes: false })
+            Ok(Transfer { tool: Tool::Git, direction, paths: owned(&[*path])?, deep: true, also: Vec::new() })
         }
         _ => Err(unclear("git: it must name one repository and no option")),
     }
@@ -293,7 +371,7 @@ fn owned(paths: &[&str]) -> Result<Vec<String>, Unclear> {
 mod tests {
     use super::*;
 
-    /// `up`/`down`, then `deep`, `removes`, then the paths; `?` for unclear, `-` for no transfer.
+    /// `up`/`down`, then `deep` and what it also does, then the paths; `?` for unclear, `-` for no transfer.
     fn read(line: &str) -> String {
         let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
         match recognise(&argv) {
@@ -305,8 +383,9 @@ mod tests {
                     Direction::ToTarget => "up",
                 };
                 let deep = if found.deep { " deep" } else { "" };
-                let removes = if found.removes { " removes" } else { "" };
-                format!("{} {way}{deep}{removes} {}", found.tool.as_str(), found.paths.join(" "))
+                let also: String = found.also.iter().map(|also| format!(" {also:?}")).collect();
+                let also = also.to_lowercase();
+                format!("{} {way}{deep}{also} {}", found.tool.as_str(), found.paths.join(" "))
             }
         }
     }
@@ -315,16 +394,38 @@ mod tests {
     fn what_stock_clients_send_is_understood() {
         for (line, expect) in [
             ("scp -t /srv/up", "scp up deep /srv/up"),
-            ("scp -v -r -p -d -t up", "scp up deep up"),
-            ("scp -rpt -- -odd", "scp up deep -odd"),
+            ("scp -v -r -p -d -t up", "scp up deep setsattributes up"),
+            ("scp -rpt -- -odd", "scp up deep setsattributes -odd"),
             ("scp -f /a /b", "scp down /a /b"),
-            ("scp -r -f .", "scp down deep ."),
-            ("rsync --server -logDtpre.iLsfxCIvu . /srv/up", "rsync up deep /srv/up"),
-            ("rsync --server --sender -vlogDtprze.iLsfxCIvu . /a /b", "rsync down deep /a /b"),
-            ("rsync --server -logDtpre.31.iLsfxCIvu . up", "rsync up deep up"),
-            ("rsync --server -vn --delete --partial --timeout=30 . up", "rsync up deep removes up"),
-            ("rsync --server --sender -re.LsfxCIvu --remove-source-files . a", "rsync down deep removes a"),
-            ("rsync --server --log-format=%i -tre.iLsfxCIvu . up", "rsync up deep up"),
+            ("scp -r -f .", "scp down deep lists ."),
+            ("scp -p -f a", "scp down a"),
+            ("scp -f -- -a -b", "scp down -a -b"),
+            (
+                "rsync --server -logDtpre.iLsfxCIvu . /srv/up",
+                "rsync up deep setsattributes compares makeslinks /srv/up",
+            ),
+            ("rsync --server -ogtpre.iLsfxCIvu . up", "rsync up deep setsattributes compares up"),
+            ("rsync --server -re.iLsfxCIvu . up", "rsync up deep compares up"),
+            ("rsync --server -rWe.iLsfxCIvu . up", "rsync up deep up"),
+            ("rsync --server -rWDe.iLsfxCIvu . up", "rsync up deep makeslinks up"),
+            ("rsync --server -rWle.iLsfxCIvu --safe-links . up", "rsync up deep makeslinks up"),
+            ("rsync --server -rWUe.iLsfxCIvu . up", "rsync up deep setsattributes up"),
+            ("rsync --server -rWEe.iLsfxCIvu . up", "rsync up deep setsattributes up"),
+            ("rsync --server -r -W -l . up", "rsync up deep makeslinks up"),
+            ("rsync --server --sender -e.LsfxCIvu . ./-x", "rsync down deep ./-x"),
+            ("rsync --server --sender -de.LsfxCIvu . a", "rsync down deep lists a"),
+            ("rsync --server --sender -e.LsfxCIvu --list-only . a", "rsync down deep lists a"),
+            ("rsync --server --sender -vlogDtprze.iLsfxCIvu . /a /b", "rsync down deep lists /a /b"),
+            ("rsync --server -ogtpre.31.iLsfxCIvu . up", "rsync up deep setsattributes compares up"),
+            ("rsync --server -vn --delete --partial --timeout=30 . up", "rsync up deep removes compares up"),
+            (
+                "rsync --server --sender -re.LsfxCIvu --remove-source-files . a",
+                "rsync down deep removes lists a",
+            ),
+            (
+                "rsync --server --log-format=%i -tre.iLsfxCIvu . up",
+                "rsync up deep setsattributes compares up",
+            ),
             ("git-upload-pack /srv/git/x.git", "git down deep /srv/git/x.git"),
             ("git upload-pack x", "git down deep x"),
             ("git-receive-pack x", "git up deep x"),
@@ -347,6 +448,9 @@ mod tests {
             "scp -S prog -t a",
             "scp -oProxyCommand=x -t a",
             "scp -t - a",
+            "scp -f a -b",
+            "scp -f a --",
+            "scp -t -v -",
             "/usr/bin/scp -t a",
             "./rsync --server . a",
             "rsync a b",
@@ -364,6 +468,16 @@ mod tests {
             "rsync --server -re.Ls/x . a",
             "rsync --server -rex . a",
             "rsync --server - . a",
+            "rsync --server --- . a",
+            "rsync --server --sender -re.L . up --log-file=/home/deploy/.bashrc",
+            "rsync --server --sender -re.L . up --copy-links",
+            "rsync --server --sender -re.L . up --files-from=/etc/shadow",
+            "rsync --server --sender -re.L . up --remove-source-files",
+            "rsync --server --sender -re.L . -L up",
+            "rsync --server --sender -re.L . -- up",
+            "rsync --server --sender -re.L . up -",
+            "rsync --server -re.L . --log-file=/x",
+            "rsync --server -re.L . -L",
             "rsync --server --secluded-args .",
             "rsync --server --protect-args .",
             "rsync --server --log-file=/etc/x . a",

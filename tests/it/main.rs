@@ -37,6 +37,7 @@ mod sign_in;
 mod stall;
 mod store;
 mod tidy;
+mod transfers;
 mod vscode;
 mod whole;
 mod world;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::world::stage::{Multiplexed, Stage};
+use crate::world::stage::{Multiplexed, Plan, Stage, policy};
 use crate::world::{PATIENCE, wait_for};
 
 /// Whether the long versions are wanted (`contrib/test --long`).
@@ -50,6 +50,41 @@ fn every_recorded_download_ends_in_full() {
         });
         (closed.count() == usize::try_from(count).unwrap()).then_some(())
     });
+}
+
+#[test]
+fn one_person_does_not_hold_all_connections_with_many_sign_ins() {
+    let stage = Stage::set_to(Plan {
+        edits: &[("[ssh]\n", "[ssh]\nconnections_max = 4\nunauthenticated_max = 4\n")],
+        ..Plan::default()
+    });
+    let both =
+        policy(stage.web1.port, "").replace("\"corp:engineers\"", "\"corp:engineers\", \"corp:reviewers\"");
+    stage.bastion.write_policy(&both);
+    stage.wait_for_audit("policy_loaded", "");
+    let master = |name: &str| {
+        let socket = stage.dir().join(name).display().to_string();
+        let args = ["-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-S", &socket, "web1", "true"];
+        (stage.ssh(&args).run(), socket)
+    };
+    let (first, one) = master("one");
+    first.ok();
+    stage.login("engineer");
+    let (second, two) = master("two");
+    second.ok();
+    stage.login("engineer");
+    let refused = stage.ssh(&["web1", "echo in"]).run();
+    assert_ne!(refused.status, Some(0), "a third connection, by a third sign-in");
+    assert_eq!(refused.text(), "");
+    // Somebody else comes in.
+    stage.login("reviewer");
+    assert_eq!(stage.ssh(&["web1", "echo in"]).run().ok(), "in\n");
+    stage.login("engineer");
+    stage.ssh(&["-S", &one, "-O", "exit", "web1"]).run().ok();
+    wait_for("a free place", PATIENCE, || {
+        (stage.ssh(&["web1", "echo in"]).run().text() == "in\n").then_some(())
+    });
+    stage.ssh(&["-S", &two, "-O", "exit", "web1"]).run().ok();
 }
 
 #[test]

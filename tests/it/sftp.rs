@@ -16,9 +16,9 @@ use crate::world::{PATIENCE, me, part, wait_for};
 
 /// A stage whose only role opens file transfers under rules, and a tree to try them on: `up` may be changed, `log`
 /// read, `secret` not touched; links lead from each to the others.
-struct Tree {
-    stage: Stage,
-    top: PathBuf,
+pub(crate) struct Tree {
+    pub(crate) stage: Stage,
+    pub(crate) top: PathBuf,
 }
 
 fn rules(top: &Path) -> String {
@@ -41,7 +41,7 @@ fn policy(port: u16, role: &str) -> String {
 
 impl Tree {
     #[track_caller]
-    fn grow() -> Self {
+    pub(crate) fn grow() -> Self {
         let stage = Stage::set_to(Plan::default());
         let top = std::fs::canonicalize(stage.dir()).unwrap();
         for folder in ["up/folder", "up/.ssh", "log", "secret", "here"] {
@@ -65,7 +65,7 @@ impl Tree {
 
     /// Puts other rules in force.
     #[track_caller]
-    fn rule(&self, role: &str) {
+    pub(crate) fn rule(&self, role: &str) {
         let loaded = || {
             let audit = self.stage.audit();
             assert!(!audit.iter().any(|(kind, _)| kind == "policy_refused"), "{audit:#?}");
@@ -76,7 +76,7 @@ impl Tree {
         wait_for("the new policy", PATIENCE, || (loaded() > before).then_some(()));
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.top.join(path)
     }
 
@@ -84,7 +84,7 @@ impl Tree {
         self.at(path).display().to_string()
     }
 
-    fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.at(path)).unwrap()
     }
 
@@ -237,7 +237,11 @@ fn what_they_do_not_allow_does_not_happen() {
         ("ln -s @/secret @/up/mine", "symlink @/up/mine @/secret no where it leads: no rule allows read"),
         (
             "ln -s ../../secret/file @/up/folder/mine",
-            "symlink @/up/folder/mine @/secret/file no where it leads: no rule allows read",
+            "symlink @/up/folder/mine @/secret/file no a link with .. would lead elsewhere once it is moved: write the whole path",
+        ),
+        (
+            "rename @/up/in @/up/folder/in2",
+            "rename @/up/in @/up/folder/in2 no a link would lead elsewhere from there: make it anew",
         ),
         ("ln @/secret/file @/up/mine", "create @/up/mine @/secret/file no no rule allows read"),
         ("ln @/log/log @/up/mine", "create @/up/mine @/log/log no no rule allows write"),
@@ -452,6 +456,25 @@ fn packets_by_hand() {
         assert!(last.contains("caponier: session closed: the client sent an SFTP packet"), "{last}");
     }
     tree.stage.wait_for_audit("session_closed", "\"protocol\"");
+}
+
+#[test]
+fn a_flood_of_refused_operations_is_a_few_entries_that_say_how_many_there_were() {
+    let tree = Tree::grow();
+    let wishes: Vec<Raw<'_>> = (0..500).map(|_| Raw::Open("@/secret/file", 1, 0)).collect();
+    let answers = tree.raw(&wishes);
+    assert_eq!(answers.len(), 501);
+    assert!(answers.iter().skip(1).all(|answer| answer[0] == 101), "all are refused");
+    let first = tree.operations();
+    assert!((60..300).contains(&first.len()), "{}", first.len());
+    // What may be done is noted all the same, and the next refusal tells of those before.
+    tree.does("get @/log/log @/here/log");
+    assert!(tree.operations().contains(&"read @/log/log - yes logs".to_owned()));
+    wait_for("a refusal that tells of the others", PATIENCE, || {
+        tree.refuses("get @/secret/file @/here/stolen");
+        tree.raw(&[Raw::Open("@/secret/file", 1, 0)]);
+        tree.operations().iter().any(|line| line.contains(" more were refused before)")).then_some(())
+    });
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::policy::files::{FileOp, judge_all};
 /// Longest content that may be asked for in one READ: so much fits into a packet whatever stands before it.
 pub(super) const READ_MAX: u32 = (PACKET_MAX - 1024) as u32;
 
+/// Most names of unknown extensions that are noted in one session.
+pub(super) const UNKNOWN_MAX: usize = 32;
+
 impl Guard {
     pub(super) fn client_packet(&mut self, packet: Rope) -> Result<(), Fault> {
         match (self.phase, packet.kind()) {
@@ -78,14 +81,23 @@ impl Guard {
         }
     }
 
+    /// Noted once for each name, as long as there are not too many names.
     fn unknown(&mut self, id: u32, name: &[u8]) {
-        self.out.notes.push(Note::Operation {
-            op: "extended",
-            path: shown(name.get(..name.len().min(256)).unwrap_or_default()),
-            second: None,
-            allowed: false,
-            rule: "unknown extension".into(),
-        });
+        let name = name.get(..name.len().min(256)).unwrap_or_default();
+        if self.unknown.len() < UNKNOWN_MAX && self.unknown.insert(name.to_vec()) {
+            let rule = if self.unknown.len() < UNKNOWN_MAX {
+                "unknown extension"
+            } else {
+                "unknown extension, and the last one of this session that is noted"
+            };
+            self.out.notes.push(Note::Operation {
+                op: "extended",
+                path: shown(name),
+                second: None,
+                allowed: false,
+                rule: rule.into(),
+            });
+        }
         self.answer(id, status::OP_UNSUPPORTED, "caponier: this extension does not pass [unknown-request]");
     }
 

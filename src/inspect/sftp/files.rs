@@ -97,16 +97,21 @@ impl Files {
         self.open.len() >= OPEN_MAX
     }
 
-    /// Takes what the target opened; `None` when this handle stands for something else already.
+    /// Takes what the target opened; `None` when this handle stands for something else already. Nobody can use it
+    /// before [`Self::hand_out`].
     pub(super) fn insert(&mut self, handle: &[u8], file: OpenFile) -> Option<u64> {
         if self.by_handle.contains_key(handle) {
             return None;
         }
         let number = self.next;
         self.next += 1;
-        self.by_handle.insert(handle.to_vec(), number);
         self.open.insert(number, file);
         Some(number)
+    }
+
+    /// From now on the handle stands for the file: the client gets it with this, or has guessed it before.
+    pub(super) fn hand_out(&mut self, handle: &[u8], number: u64) {
+        self.by_handle.insert(handle.to_vec(), number);
     }
 
     pub(super) fn number(&self, handle: &[u8]) -> Option<u64> {

@@ -3,9 +3,7 @@
 
 use super::request::{Look, PathWish};
 use super::wire::{Attrs, open};
-use crate::policy::files::{
-    CanonicalPath, FileOp, FileRules, FileVerdict, denied_by, judge_all, may_look, moves_protected,
-};
+use crate::policy::files::{CanonicalPath, FileOp, FileRules, FileVerdict, judge_all, may_look};
 
 /// What LSTAT said of a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,15 +86,8 @@ impl Case<'_> {
                 vec![0]
             }
             (PathWish::Hardlink { .. }, ..) if self.restricted => vec![0],
-            (PathWish::Rename { posix, .. }, Some(from), Some(to)) if self.restricted => {
-                let mut looks = Vec::new();
-                if moves_protected(self.rules, from, to, self.home).is_some() {
-                    looks.push(0);
-                }
-                if *posix && self.kept(to).is_some() {
-                    looks.push(1);
-                }
-                looks
+            (PathWish::Rename { .. }, Some(from), Some(to)) if self.restricted => {
+                self.looks_to_move(from, to)
             }
             _ => Vec::new(),
         }
@@ -140,7 +131,7 @@ impl Case<'_> {
         self.ask(FileOp::SetAttr, path).allowed
     }
 
-    fn ask(&self, op: FileOp, path: &CanonicalPath) -> FileVerdict {
+    pub(super) fn ask(&self, op: FileOp, path: &CanonicalPath) -> FileVerdict {
         judge_all(self.rules, op, path, self.home)
     }
 
@@ -174,49 +165,6 @@ impl Case<'_> {
         self.each(&ops, path)
     }
 
-    /// The rule that keeps what is at `path` from being replaced.
-    fn kept(&self, path: &CanonicalPath) -> Option<&str> {
-        [FileOp::Remove, FileOp::Write].iter().find_map(|op| denied_by(self.rules, *op, path, self.home))
-    }
-
-    /// `rename` at both ends; and nothing leaves or enters what a rule denies, since under another name that rule would
-    /// not speak of it.
-    fn rename(&self, from: &CanonicalPath, to: &CanonicalPath) -> Judgement {
-        let judged = |rule: &str| Judged {
-            op: FileOp::Rename,
-            path: from.to_string(),
-            second: Some(to.to_string()),
-            rule: rule.to_owned(),
-        };
-        let first = self.ask(FileOp::Rename, from);
-        for verdict in [&first, &self.ask(FileOp::Rename, to)] {
-            if !verdict.allowed {
-                return Judgement::Refused(judged(&verdict.rule));
-            }
-        }
-        for op in [FileOp::Read, FileOp::Write, FileOp::SetAttr, FileOp::Remove] {
-            let [here, there] = [from, to].map(|path| denied_by(self.rules, op, path, self.home));
-            if let (Some(rule), None) | (None, Some(rule)) = (here, there) {
-                return Judgement::Refused(judged(rule));
-            }
-        }
-        let [old, new] = self.seen;
-        let is_file = matches!(old, Seen::There(attrs) if attrs.is_surely_no_folder());
-        if let Some(rule) = moves_protected(self.rules, from, to, self.home)
-            && self.restricted
-            && !is_file
-            && *old != Seen::Missing
-        {
-            return Judgement::Refused(judged(rule));
-        }
-        if let (PathWish::Rename { posix: true, .. }, Some(rule)) = (self.wish, self.kept(to))
-            && *new != Seen::Missing
-        {
-            return Judgement::Refused(judged(rule));
-        }
-        Judgement::Allowed(vec![judged(&first.rule)])
-    }
-
     /// Under its new name the same file must not be open to more than under the old one.
     fn hardlink(&self, from: &CanonicalPath, to: &CanonicalPath) -> Judgement {
         let judged = |rule: &str| Judged {
@@ -244,7 +192,8 @@ impl Case<'_> {
         Judgement::Allowed(vec![judged(&create.rule)])
     }
 
-    /// A link may only lead where its maker may go.
+    /// A link may only lead where its maker may go, and not elsewhere once it stands elsewhere, or once a folder in its
+    /// text is another one: so without `..`.
     fn symlink(&self, link: &CanonicalPath, leads_to: &CanonicalPath) -> Judgement {
         let judged = |rule: &str| Judged {
             op: FileOp::Symlink,
@@ -255,6 +204,15 @@ impl Case<'_> {
         let make = self.ask(FileOp::Symlink, link);
         if !make.allowed {
             return Judgement::Refused(judged(&make.rule));
+        }
+        let climbs = |target: &[u8]| target.split(|b| *b == b'/').any(|name| name == b"..");
+        if let PathWish::Symlink { target, .. } = self.wish
+            && self.restricted
+            && climbs(target)
+        {
+            return Judgement::Refused(judged(
+                "a link with .. would lead elsewhere once it is moved: write the whole path",
+            ));
         }
         let goes = [FileOp::Read, FileOp::Write, FileOp::List].map(|op| self.ask(op, leads_to));
         match goes.iter().find(|verdict| !verdict.allowed) {

@@ -7,6 +7,9 @@
 //! that follow a last link are judged where it leads; operations on a name are judged at the name, in the folder where
 //! it really is. Path operations are done one after the other; what goes through open handles passes meanwhile.
 //!
+//! Links that are made here lead where their maker may go, and go on leading there: they are made without `..`, and no
+//! link is moved to another folder. A folder takes links that others made in it along.
+//!
 //! What remains: between the question and the operation somebody else on the target can put a link in the way. After an
 //! OPEN the path is asked for again and the handle closed when it moved, and a file that was judged to be missing is
 //! opened so that it must be (EXCL), one that is there so that it is not made. A link swapped in and out again between
@@ -21,6 +24,7 @@ mod extension;
 mod files;
 mod frame;
 mod judge;
+mod moving;
 mod note;
 mod paths;
 mod reply;
@@ -31,7 +35,7 @@ mod tests;
 mod wire;
 mod wish;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -132,6 +136,8 @@ pub struct Guard {
     asked: HashMap<u32, Asked>,
     next_id: u32,
     files: Files,
+    /// Names of extensions that were asked for and do not pass.
+    unknown: BTreeSet<Vec<u8>>,
     out: Out,
 }
 
@@ -195,6 +201,7 @@ impl Guard {
             asked: HashMap::new(),
             next_id: 0,
             files: Files::default(),
+            unknown: BTreeSet::new(),
             out: Out::default(),
         }
     }

@@ -319,6 +319,7 @@ impl Guard {
             current.stage = Stage::Again { handle: handle.to_vec(), file };
             self.current = Some(current);
         } else {
+            self.files.hand_out(handle, file);
             self.pass(current.id, packet);
         }
         Ok(())
@@ -328,13 +329,13 @@ impl Guard {
     fn opened(&mut self, handle: &[u8], file: u64, same: bool) {
         let Some(current) = self.current.take() else { return };
         if same {
+            self.files.hand_out(handle, file);
             let id = current.id;
             return super::Packet::new(&mut self.out.to_client, kind::HANDLE, id).string(handle).end();
         }
         let rule = "the path changed while it was opened";
         let path = current.found.first().map(ToString::to_string).unwrap_or_default();
         let op = self.files.get(file).and_then(|file| file.ops.first().copied()).unwrap_or(FileOp::Read);
-        self.files.forget_handle(handle);
         drop(self.files.closed(file, false));
         self.ask(kind::CLOSE, Asked::Closing).string(handle).end();
         self.out.notes.push(operation(op, path, None, false, rule));

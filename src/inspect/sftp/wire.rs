@@ -188,6 +188,11 @@ impl Attrs {
         self.permissions.is_some_and(|bits| bits & FILE_TYPE != 0 && bits & FILE_TYPE != FOLDER)
     }
 
+    /// Whether it is known to be no link.
+    pub(super) fn is_surely_no_link(&self) -> bool {
+        self.permissions.is_some_and(|bits| bits & FILE_TYPE != 0 && bits & FILE_TYPE != LINK)
+    }
+
     pub(super) fn is_link(&self) -> bool {
         self.permissions.is_some_and(|bits| bits & FILE_TYPE == LINK)
     }

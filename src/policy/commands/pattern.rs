@@ -189,7 +189,15 @@ impl Alternative {
     }
 
     fn could_be(&self, word: &str) -> bool {
-        self.fits_plainly(word) || self.is_path() && (has_parent(word) || self.fits_plainly(&clean(word)))
+        let cleaned = clean(word);
+        // A closing slash names the same folder, in the word as in the pattern.
+        let open = cleaned.trim_end_matches('/');
+        let same = if open.is_empty() {
+            word.starts_with('/') && self.fits_plainly("/")
+        } else {
+            self.fits_plainly(open) || self.fits_plainly(&format!("{open}/"))
+        };
+        self.fits_plainly(word) || same || self.is_path() && has_parent(word)
     }
 
     /// The shape alone.

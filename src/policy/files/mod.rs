@@ -129,6 +129,17 @@ impl FileRules {
         judge_all(std::slice::from_ref(self), op, path, home)
     }
 
+    /// Whether some rule denies something.
+    pub fn denies(&self) -> bool {
+        self.rules().any(|rule| !rule.allow)
+    }
+
+    /// Whether rules allow the operation somewhere; false for a role without rules.
+    pub fn may_allow(&self, op: FileOp) -> bool {
+        let allows = |layer: &Vec<Rule>| layer.iter().any(|rule| rule.allow && rule.says(op));
+        !self.layers.is_empty() && self.layers.iter().all(allows)
+    }
+
     /// What is legal in these rules, and hardly meant.
     pub fn lints(&self) -> Vec<String> {
         self.layers.iter().flatten().filter_map(Rule::lint).collect()
@@ -202,6 +213,25 @@ pub fn moves_protected<'r>(
     let mut denying = roles.iter().flat_map(FileRules::rules).filter(|rule| !rule.allow);
     let touched = |rule: &Rule| rule.reaches_below(from, home) || rule.reaches_below(to, home);
     denying.find(|rule| touched(rule) && !rule.covers_both(from, to, home)).map(|rule| rule.name.as_str())
+}
+
+/// What of everything below `from` could be open to more if it stood below `to`, if anything could: allowed somewhere
+/// below `to`, and not certainly below the whole of `from`. (Rules that deny are [`moves_protected`]'s.)
+pub fn gains_below(
+    roles: &[FileRules],
+    from: &CanonicalPath,
+    to: &CanonicalPath,
+    home: Option<&CanonicalPath>,
+) -> Option<FileOp> {
+    let every_layer = |role: &FileRules, op: FileOp, fits: &dyn Fn(&Rule) -> bool| {
+        role.layers.iter().all(|layer| layer.iter().any(|rule| rule.allow && rule.says(op) && fits(rule)))
+    };
+    FileOp::ALL.into_iter().find(|op| {
+        let open_there =
+            roles.iter().any(|role| every_layer(role, *op, &|rule| rule.reaches_below(to, home)));
+        let open_here = roles.iter().any(|role| every_layer(role, *op, &|rule| rule.covers(from, home)));
+        open_there && !open_here
+    })
 }
 
 /// Whether somebody may know what `path` is (its attributes, where it leads), which file programs ask all the time:

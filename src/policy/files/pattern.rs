@@ -74,6 +74,12 @@ impl Pattern {
         self.home
     }
 
+    /// Whether it begins with exactly this name: below the login's home when `at_home`, or else below `/`.
+    pub(super) fn begins_with(&self, name: &[u8], at_home: bool) -> bool {
+        let spelt = matches!(self.parts.first(), Some(Part::Name(pieces)) if matches!(pieces.as_slice(), [only] if only == name));
+        self.home == at_home && spelt
+    }
+
     /// Whether it matches everything there is.
     pub(super) fn is_everything(&self) -> bool {
         !self.home && self.parts == [Part::Deep]

@@ -33,6 +33,11 @@ impl Rule {
         self.paths.iter().any(|pattern| pattern.reaches_below(path, home))
     }
 
+    /// Whether one pattern has the folder with everything below it.
+    pub(super) fn covers(&self, path: &CanonicalPath, home: Option<&CanonicalPath>) -> bool {
+        self.paths.iter().any(|pattern| pattern.covers(path, home))
+    }
+
     /// Whether one pattern has both folders with everything below them.
     pub(super) fn covers_both(
         &self,

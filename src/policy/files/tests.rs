@@ -180,10 +180,142 @@ fn transfers_by_their_commands() {
         judge_transfer(&reading, &recognise(&argv).unwrap().unwrap()).allowed
     };
     assert!(judge("rsync --server -re.L . /a/b"));
-    assert!(!judge("rsync --server -re.L --delete . /a/b"), "removing needs remove");
+    for (line, needs) in [
+        ("rsync --server -re.L --delete . /a/b", "remove"),
+        ("rsync --server -rte.L . /a/b", "setattr"),
+        ("rsync --server -rpe.L . /a/b", "setattr"),
+        ("rsync --server --sender -re.L . /a/b", "list"),
+        ("rsync --server --sender -e.L --list-only . /a/b", "list"),
+        ("scp -p -t /a/b", "setattr"),
+        ("scp -r -f /a/b", "list"),
+    ] {
+        assert!(!judge(line), "{line}: needs {needs}");
+        let ops = format!("allow = [\"read\", \"write\", \"create\", \"mkdir\", \"{needs}\"]");
+        let more = [rules(&format!("files = [{{ {ops}, paths = [\"/a/**\"] }}]"))];
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let verdict = judge_transfer(&more, &recognise(&argv).unwrap().unwrap());
+        assert!(verdict.allowed, "{line} with {needs}: {}", verdict.rule);
+    }
+    let blind = [rules(r#"files = [{ allow = ["write", "create", "mkdir"], paths = ["/a/**"] }]"#)];
+    for (line, allowed) in [
+        // Checksums of pieces as small as the client likes tell what is there.
+        ("rsync --server -re.L . /a/b", false),
+        ("rsync --server -rWe.L . /a/b", true),
+        ("scp -t /a/b", true),
+        ("scp -p -f /a/b", false),
+    ] {
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let verdict = judge_transfer(&blind, &recognise(&argv).unwrap().unwrap());
+        assert_eq!(verdict.allowed, allowed, "{line}: {}", verdict.rule);
+    }
     let transfer = recognise(&["scp".into(), "-t".into(), "/etc".into()]).unwrap().unwrap();
     assert!(judge_transfer(&[FileRules::unrestricted()], &transfer).allowed);
     assert!(!judge_transfer(&[], &transfer).allowed);
+}
+
+/// What a link or device could lead to, nobody asks the target: who may not do everything everywhere makes none.
+#[test]
+fn no_upload_brings_links_along() {
+    let all = r#"{ allow = ["*"], paths = ["/**"] }"#;
+    let up = r#"{ allow = ["*"], paths = ["/up/**"] }"#;
+    let not_keys = r#"{ deny = ["*"], paths = ["/**/.ssh/**"] }"#;
+    let not_kept = r#"{ deny = ["remove"], paths = ["/kept"] }"#;
+    for (role, beside, allowed) in [
+        (all, None, true),
+        (up, None, false),
+        (up, Some(FileRules::unrestricted()), true),
+        (&format!("{all}, {not_keys}"), None, false),
+        (&format!("{all}, {not_kept}"), Some(FileRules::unrestricted()), false),
+        (
+            r#"{ allow = ["read", "write", "create", "mkdir", "symlink", "setattr"], paths = ["/**"] }"#,
+            None,
+            false,
+        ),
+    ] {
+        let roles: Vec<FileRules> =
+            [Some(rules(&format!("files = [{role}]"))), beside].into_iter().flatten().collect();
+        for letters in ["-logDtpre.iLsfxCIvu", "-rle.L", "-rDe.L", "-rlte.L --safe-links"] {
+            let line = format!("rsync --server {letters} . /up/box");
+            let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let verdict = judge_transfer(&roles, &recognise(&argv).unwrap().unwrap());
+            assert_eq!(verdict.allowed, allowed, "{role} {line}: {}", verdict.rule);
+        }
+    }
+    // `rsync -a` without them goes on working, and so does fetching them.
+    for line in
+        ["rsync --server -ogtpre.iLsfxCIvu . /up/box", "rsync --server --sender -logDtpre.i . /up/box"]
+    {
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let roles = [rules(&format!("files = [{up}]"))];
+        assert!(judge_transfer(&roles, &recognise(&argv).unwrap().unwrap()).allowed, "{line}");
+    }
+}
+
+/// `git-upload-pack x` opens `x.git` where there is no `x`.
+#[test]
+fn every_repository_that_git_may_open_is_judged() {
+    let most = r#"{ allow = ["*"], paths = ["/git/**", "~/**"] }"#;
+    let not = |path: &str| format!("{most}, {{ deny = [\"read\"], paths = [\"{path}\"] }}");
+    for (role, path, allowed) in [
+        (not("/git/secret.git/**"), "/git/secret", false),
+        (not("/git/secret.git/**"), "/git/secret/", false),
+        (not("/git/secret.git/**"), "/git/./secret//", false),
+        (not("/git/secret.git/**"), "/git/secret.git", false),
+        (not("/git/secret.git/**"), "/git/open", true),
+        (not("/git/secret/.git/**"), "/git/secret", false),
+        (not("/git/secret.git/.git/**"), "/git/secret", false),
+        (not("/git/secret.git.git/**"), "/git/secret.git", false),
+        (not("~/secret.git/**"), "secret", false),
+        (not("~/secret.git/**"), "~/secret", false),
+        (not("~/secret.git/**"), "~/open", true),
+        (most.to_owned(), "~", false),
+        (most.to_owned(), "/git/x", true),
+        (most.to_owned(), "/git", false),
+        (r#"{ allow = ["read"], paths = ["/git/x.git/**"] }"#.to_owned(), "/git/x.git", true),
+        (r#"{ allow = ["read"], paths = ["/git/x.git/**"] }"#.to_owned(), "/git/x", false),
+        (r#"{ allow = ["read"], paths = ["/git/x/**"] }"#.to_owned(), "/git/x", false),
+        (r#"{ allow = ["read"], paths = ["/git/x/**"] }"#.to_owned(), "/git/x/.git", true),
+        (r#"{ allow = ["read"], paths = ["/git/x/**", "/git/x.git/**"] }"#.to_owned(), "/git/x", true),
+        (r#"{ allow = ["read"], paths = ["/**"] }"#.to_owned(), "/", true),
+    ] {
+        let roles = [rules(&format!("files = [{role}]"))];
+        let argv = ["git-upload-pack".to_owned(), path.to_owned()];
+        let verdict = judge_transfer(&roles, &recognise(&argv).unwrap().unwrap());
+        assert_eq!(verdict.allowed, allowed, "{role} {path}: {}", verdict.rule);
+    }
+}
+
+/// `/proc/self/root/etc/shadow` is `/etc/shadow`.
+#[test]
+fn other_names_of_everything_are_not_below_a_wide_rule() {
+    let wide = r#"{ allow = ["*"], paths = ["/**", "~/**"] }, { deny = ["*"], paths = ["/etc/shadow"] }"#;
+    for (more, line, allowed) in [
+        ("", "scp -f /proc/self/root/etc/shadow", false),
+        ("", "scp -f /proc/self/cwd/etc/shadow", false),
+        ("", "scp -f //./proc/1/root/etc/shadow", false),
+        ("", "scp -f /dev/fd/0", false),
+        ("", "rsync --server --sender -We.L . /proc/self/root/etc/shadow", false),
+        ("", "git-upload-pack /proc/self/root/git/x.git", false),
+        ("", "git-upload-pack proc/self/root/git/x.git", false),
+        ("", "scp -f proc/self/root/etc/shadow", false),
+        ("", "scp -f ~/proc/x", false),
+        ("", "scp -f dev/x", true),
+        ("", "scp -f /etc/hosts", true),
+        ("", "scp -f /srv/proc/x", true),
+        ("", "scp -f /process/x", true),
+        (r#", { allow = ["read"], paths = ["/proc/cpuinfo"] }"#, "scp -f /proc/cpuinfo", true),
+        (r#", { allow = ["read"], paths = ["/proc/cpuinfo"] }"#, "scp -f /proc/self/root/etc/shadow", false),
+        (r#", { allow = ["read"], paths = ["/dev/shm/**"] }"#, "scp -f /dev/shm/x", true),
+        (r#", { allow = ["read"], paths = ["/dev/shm/**"] }"#, "scp -f /proc/self/root/x", false),
+        (r#", { allow = ["read"], paths = ["~/proc/**"] }"#, "scp -f proc/x", true),
+        (r#", { allow = ["read"], paths = ["/p*/cpuinfo"] }"#, "scp -f /proc/cpuinfo", false),
+        (r#", { deny = ["read"], paths = ["/proc/cpuinfo"] }"#, "scp -f /proc/version", false),
+    ] {
+        let roles = [rules(&format!("files = [{wide}{more}]"))];
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let verdict = judge_transfer(&roles, &recognise(&argv).unwrap().unwrap());
+        assert_eq!(verdict.allowed, allowed, "{more} {line}: {}", verdict.rule);
+    }
 }
 
 #[test]

@@ -20,10 +20,13 @@ impl Special {
     }
 }
 
-/// Metadata services of clouds: AWS and most others, AWS on IPv6, Alibaba, Oracle, Azure's wire server.
+/// Metadata services of clouds: AWS and most others, AWS on IPv6 (instances, containers, name service), Google on IPv6,
+/// Alibaba, Oracle, Azure's wire server.
 const METADATA: &[IpAddr] = &[
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
@@ -42,6 +45,8 @@ const RANGES: &[(&str, &str)] = &[
     ("224.0.0.0/4", "multicast"),
     ("ff00::/8", "multicast"),
     ("240.0.0.0/4", "broadcast or reserved"),
+    // Which IPv4 address such a translator takes out, only who has set it up knows (RFC 8215).
+    ("64:ff9b:1::/48", "behind a translator to any IPv4 address"),
 ];
 
 /// Translators that carry an IPv4 address in an IPv6 one: NAT64 (RFC 6052, last 32 bits) and 6to4 (RFC 3056, bits 16 to 48).
@@ -96,6 +101,12 @@ mod tests {
             ("fe80::1", Some("link-local")),
             ("169.254.169.254", Some("a metadata service")),
             ("fd00:ec2::254", Some("a metadata service")),
+            ("fd00:ec2::23", Some("a metadata service")),
+            ("fd20:ce::254", Some("a metadata service")),
+            ("fd20:ce::255", None),
+            ("64:ff9b:1::a9fe:a9fe", Some("behind a translator to any IPv4 address")),
+            ("64:ff9b:1:a9fe:a9:fe00::", Some("behind a translator to any IPv4 address")),
+            ("64:ff9b:2::1", None),
             ("100.100.100.200", Some("a metadata service")),
             ("255.255.255.255", Some("broadcast or reserved")),
             ("224.0.0.1", Some("multicast")),

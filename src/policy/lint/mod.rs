@@ -8,6 +8,7 @@ mod roles;
 #[cfg(test)]
 mod tests;
 
+use super::files::FileOp;
 use super::outline::Outline;
 use super::{ChannelKind, Policy, Recording, Role, Selector};
 use crate::config::Spot;
@@ -27,11 +28,12 @@ pub struct Lint {
 }
 
 /// Every kind of hint, and what it is about.
-pub const CODES: [(&str, &str); 19] = [
+pub const CODES: [(&str, &str); 20] = [
     ("every-target", "a role that opens every target by pattern or label"),
     ("every-source", "a role whose networks are the whole internet"),
     ("every-forward", "forwards to everything"),
     ("every-file", "path rules that allow everything"),
+    ("followed-links", "path rules beside programs that follow links past them"),
     ("dangerous-env", "variables that make programs run something else"),
     ("not-recorded", "a shell or commands without a recording"),
     ("nobody", "a role that nobody could ever use"),
@@ -100,6 +102,7 @@ fn alone(policy: &Policy, role: &Role) -> Vec<Hint> {
     }
     hints.extend(role.forwards.lints().into_iter().map(|text| ("every-forward", text)));
     hints.extend(role.files.lints().into_iter().map(|text| ("every-file", text)));
+    hints.extend(followed_links(role).map(|text| ("followed-links", text)));
     hints.extend(env::dangerous(role.env.as_deref().unwrap_or_default()).map(|text| ("dangerous-env", text)));
     let has = |kind| role.channels.contains(&kind);
     if role.terms.recording == Recording::Nothing && (has(ChannelKind::Shell) || has(ChannelKind::Exec)) {
@@ -111,6 +114,25 @@ fn alone(policy: &Policy, role: &Role) -> Vec<Hint> {
         hints.push(("nobody", text));
     }
     hints
+}
+
+/// Old copying programs are judged by the words of their commands, and follow links.
+fn followed_links(role: &Role) -> Option<String> {
+    let kinds = [ChannelKind::Scp, ChannelKind::Rsync, ChannelKind::Git];
+    let open: Vec<&str> =
+        kinds.into_iter().filter(|kind| role.channels.contains(kind)).map(ChannelKind::as_str).collect();
+    let what = match (role.files.denies(), role.files.may_allow(FileOp::Symlink)) {
+        _ if open.is_empty() => return None,
+        (true, _) => "lead past its path rules that deny",
+        (false, true) => "it lets people make lead past its path rules",
+        (false, false) => return None,
+    };
+    let which = if role.files.denies() { "links on a target" } else { "links that" };
+    Some(format!(
+        "{which} {what} when {} follows them: leave these channels to a role of their own without such rules, and use \
+         sftp here (scp uses it too)",
+        open.join(" or ")
+    ))
 }
 
 /// Every target, and not because each is named.

@@ -83,6 +83,27 @@ fn rows() {
             ),
             &["every-file"],
         ),
+        (role("channels = [\"rsync\"]\nfiles = [{ allow = [\"read\"], paths = [\"/srv/**\"] }]"), &[]),
+        (
+            role(
+                "channels = [\"sftp\", \"rsync\", \"git\"]\nfiles = [{ allow = [\"*\"], paths = [\"/srv/**\"] }, { deny = [\"*\"], paths = [\"/srv/x\"] }]",
+            ),
+            &[
+                "followed-links role \"x\": links on a target lead past its path rules that deny when rsync or git",
+            ],
+        ),
+        (
+            role(
+                "channels = [\"sftp\", \"scp\"]\nfiles = [{ allow = [\"read\", \"symlink\"], paths = [\"/srv/**\"] }]",
+            ),
+            &["followed-links role \"x\": links that it lets people make lead past its path rules when scp"],
+        ),
+        (
+            role(
+                "channels = [\"sftp\"]\nfiles = [{ allow = [\"*\"], paths = [\"/srv/**\"] }, { deny = [\"*\"], paths = [\"/srv/x\"] }]",
+            ),
+            &[],
+        ),
         // Variables, recordings.
         (role("env = [\"LANG\", \"LC_*\"]"), &[]),
         (

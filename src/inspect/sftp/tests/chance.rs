@@ -80,7 +80,11 @@ fn request(dice: &mut Dice, play: &mut Play) {
         8 => drop(play.extended("posix-rename@openssh.com", &[&one, &two])),
         9 => drop(play.send(kind::RENAME, |p| p.string(one.as_bytes()).string(two.as_bytes()))),
         10 | 11 => {
-            let target = if dice.roll(2) == 0 { one } else { format!("../{}", one.trim_start_matches('/')) };
+            let target = match dice.roll(3) {
+                0 => one,
+                1 => format!("../{}", one.trim_start_matches('/')),
+                _ => dice.pick(&["/up/b", "/up/a", "/log/a", "b/c", "no/x", "/secret/new"]).to_owned(),
+            };
             play.send(kind::SYMLINK, |p| p.string(target.as_bytes()).string(two.as_bytes()));
         }
         12 => drop(play.extended("hardlink@openssh.com", &[&one, &two])),

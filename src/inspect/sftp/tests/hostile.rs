@@ -273,6 +273,23 @@ fn paths_that_are_none() {
 }
 
 #[test]
+fn a_flood_of_unknown_extensions_is_a_few_notes() {
+    let mut play = guarded();
+    for _ in 0..1000 {
+        let id = play.extended("evil@example.test", &[]);
+        assert_eq!(play.status(id).0, status::OP_UNSUPPORTED);
+    }
+    assert_eq!(play.noted(), ["extended evil@example.test no (unknown extension)"]);
+    for number in 0..1000 {
+        let id = play.extended(&format!("evil{number}@example.test"), &[]);
+        assert_eq!(play.status(id).0, status::OP_UNSUPPORTED);
+    }
+    let noted = play.noted();
+    assert_eq!(noted.len(), super::super::client::UNKNOWN_MAX - 1);
+    assert!(noted.last().is_some_and(|note| note.contains("the last one of this session")), "{noted:?}");
+}
+
+#[test]
 fn what_waits_is_bounded() {
     let live = LiveRules::new(vec![rules(r#"files = [{ allow = ["*"], paths = ["/up/**"] }]"#)]);
     let mut guard = Guard::new(live);

@@ -4,5 +4,6 @@
 mod chance;
 mod hostile;
 mod model;
+mod moves;
 mod play;
 mod rows;

@@ -22,6 +22,8 @@ pub(super) struct Play {
     pub(super) piece: usize,
     /// The target's answers wait.
     pub(super) hold: bool,
+    /// They wait from the next answer to an OPEN on.
+    pub(super) hold_after_open: bool,
     held: Vec<Vec<u8>>,
     next: u32,
 }
@@ -50,6 +52,7 @@ impl Play {
             fault: None,
             piece: usize::MAX,
             hold: false,
+            hold_after_open: false,
             held: Vec::new(),
             next: 100,
         }
@@ -114,7 +117,7 @@ impl Play {
 
     /// The target answers what it has not answered yet.
     pub(super) fn release(&mut self) {
-        self.hold = false;
+        (self.hold, self.hold_after_open) = (false, false);
         for packet in std::mem::take(&mut self.held) {
             let answer = self.model.answer(&packet);
             self.feed_target(&answer);
@@ -130,6 +133,7 @@ impl Play {
             if self.hold {
                 self.held.push(packet);
             } else {
+                self.hold = self.hold_after_open && packet.first() == Some(&kind::OPEN);
                 let answer = self.model.answer(&packet);
                 self.feed_target(&answer);
             }
