@@ -224,16 +224,24 @@ pub(super) async fn used(app: &App, session: &SessionId) -> Result<(), StoreErro
 pub async fn elapse(app: &App) -> Result<usize, StoreError> {
     let mut changed = 0;
     for id in app.store.cases_due(app.clock.now(), DUE_MAX).await? {
-        let mut tx = app.store.begin().await?;
-        let now = app.clock.now();
-        let Some(case) = tx.take_case(&id).await? else { continue };
-        match apply(app, tx, case, Event::Tick, Vec::new(), "", now).await {
-            Ok(_) => changed += 1,
+        match elapse_one(app, &id).await {
+            Ok(()) => changed += 1,
+            // One that cannot be read must not keep the others from ending.
+            Err(AnswerRefused::Store(error @ StoreError::BadRow { .. })) => {
+                tracing::error!(%error, case = %id, "time could not do its part");
+            }
             Err(AnswerRefused::Store(error)) => return Err(error),
             Err(other) => tracing::error!(error = %other, case = %id, "time could not do its part"),
         }
     }
     Ok(changed)
+}
+
+async fn elapse_one(app: &App, id: &CaseId) -> Result<(), AnswerRefused> {
+    let mut tx = app.store.begin().await?;
+    let now = app.clock.now();
+    let Some(case) = tx.take_case(id).await? else { return Ok(()) };
+    apply(app, tx, case, Event::Tick, Vec::new(), "", now).await.map(|_| ())
 }
 
 /// What waits for this person: requests to decide, and break-glass to look at. Oldest first.
