@@ -35,7 +35,7 @@ pub use document::Spot;
 pub(crate) use document::{At, Document, hint, read_text};
 pub(crate) use doors::is_host_name;
 pub(crate) use section::Section;
-pub(crate) use units::Bounds;
+pub(crate) use units::{Bounds, parse_duration};
 pub use units::{show_duration, show_size};
 
 /// One thing wrong with a file, for people: `caponier.toml:12:3: unknown key "lisen"; did you mean "listen"?`
