@@ -223,18 +223,27 @@ pub async fn overruled(
             () = changes.concerning(&held) => {}
             () = closing => {}
         }
-        let answer = match again(app, permit).await {
-            Ok(answer) => answer,
+        let answer = again(app, permit).await;
+        let unclear = match &answer {
+            Ok(Ok(_)) => false,
+            // Others are being judged: that alone ends nobody's session.
+            Ok(Err(refusal)) => refusal.code == RefusalCode::Limit,
             Err(error) => {
-                let now = app.clock.now();
-                let since = *unseen.get_or_insert(now);
                 tracing::error!(%error, "cannot see what is granted");
-                // What is over by its own time is over, and what cannot be seen for long is taken as gone.
-                if held.ends().is_none_or(|end| now < end) && now.since(since) < UNSEEN_MAX {
-                    continue;
-                }
-                again_with(app, permit, Held::default()).await
+                true
             }
+        };
+        if unclear {
+            let now = app.clock.now();
+            let since = *unseen.get_or_insert(now);
+            // What is over by its own time is over, and what cannot be seen for long is taken as gone.
+            if held.ends().is_none_or(|end| now < end) && now.since(since) < UNSEEN_MAX {
+                continue;
+            }
+        }
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(_) => again_with(app, permit, Held::default()).await,
         };
         unseen = None;
         match answer {
