@@ -1,5 +1,6 @@
 //! May this caller do this? The one place where doors get a yes.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -264,6 +265,22 @@ pub async fn overruled(
                 }
                 return refusal;
             }
+        }
+    }
+}
+
+/// Tells `renewed` of every new permit, for as long as it is asked. A no is told to nobody: this is for what only bears
+/// things that have permits of their own.
+pub async fn renewals(
+    app: &App,
+    permit: &Permit,
+    mut changes: Changes,
+    renewed: impl Fn(&Permit),
+) -> Infallible {
+    loop {
+        changes.concerning(permit).await;
+        if let Ok(Ok(new)) = again(app, permit).await {
+            renewed(&new);
         }
     }
 }
