@@ -1,6 +1,7 @@
 //! Whether a command may run. Roles without command rules allow every command. Rules of several roles meet like this:
 //! a deny rule that matches denies, a review rule that matches holds, whatever other roles say; beyond that it is
-//! enough that one role allows. A default alone ("no rule matches") takes nothing away from another role.
+//! enough that one role allows. A default alone ("no rule matches") takes nothing away from another role; but a set with
+//! deny or review rules stops what it cannot understand, unless a rule or a pin of another role means just that.
 //!
 //! Old copying programs (`scp -t`, `rsync --server`, `git-upload-pack`) are commands; a role that does not open them as
 //! such can open them by name, and then its path rules judge them.

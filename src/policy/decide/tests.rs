@@ -518,3 +518,47 @@ standing = true
     let line = ask("web1", "deploy", Act::Exec { command: b"$x y".to_vec(), pty: false });
     assert!(matches!(judged(&pinned, &both, &line), Verdict::Allow(_)));
 }
+
+/// While somebody's own lines keep the parser busy, that is what they are told, and nobody else notices.
+#[test]
+fn a_busy_parser_is_no_verdict_on_a_line() {
+    let policy = policy(
+        r#"
+[[target]]
+name = "web1"
+address = "10.0.0.1"
+host_key = { ca = true }
+[[commands]]
+name = "care"
+default = "allow"
+opaque = "allow"
+deny = [{ argv = ["rm", "**"] }]
+[[role]]
+name = "ruled"
+members = { groups = ["corp:ops"] }
+targets = { names = ["web1"] }
+logins = ["deploy"]
+channels = ["exec"]
+standing = true
+commands = "care"
+[[role]]
+name = "more"
+members = { groups = ["corp:ops"] }
+targets = { names = ["web1"] }
+logins = ["deploy"]
+channels = ["exec", "shell"]
+[role.request]
+[[role.request.stage]]
+groups = ["corp:leads"]
+"#,
+    );
+    let line = ask("web1", "deploy", Act::Exec { command: b"ls $HOME".to_vec(), pty: false });
+    let (slow, other) = (somebody("corp", "mallory", &["corp:ops"]), somebody("corp", "ann", &["corp:ops"]));
+    let turn = crate::inspect::command::classify::hold_turn(&slow.reference());
+    let told = refusal(&policy, &slow, &line);
+    assert_eq!((told.code, told.exit_status()), (RefusalCode::Limit, 255), "{told:?}");
+    assert!(told.text.contains("try again in a moment"), "{told:?}");
+    assert!(matches!(judged(&policy, &other, &line), Verdict::Allow(_)));
+    drop(turn);
+    assert!(matches!(judged(&policy, &slow, &line), Verdict::Allow(_)));
+}

@@ -22,9 +22,11 @@ const OPEN_MAX: usize = 8;
 const OPENERS_MAX: usize = 64;
 /// Stack of the thread that parses, in bytes.
 const STACK_BYTES: usize = 16 << 20;
-/// How long a parse may take, and how long one waits for its turn before. A parse takes a hundredth of a millisecond;
-/// tests, which share the machine with others, are given more.
+/// How long a parse may take. One takes a hundredth of a millisecond; tests, which share the machine with others, are
+/// given more.
 const DEADLINE: Duration = Duration::from_millis(if cfg!(test) { 20_000 } else { 50 });
+/// How long one waits for its turn before.
+const TURN_WAIT: Duration = Duration::from_millis(if cfg!(test) { 2_000 } else { 50 });
 /// Most parses at once, those included that are past their deadline and cannot be stopped.
 const PARSES_MAX: usize = 4;
 /// Most of them for one party, so that nobody's lines keep those of others from being understood.
@@ -51,8 +53,8 @@ pub enum Classified {
     Busy(String),
 }
 
-/// Looks for commands in a line, for `party`, whoever that is: each has its own turns. Takes up to twice `DEADLINE`
-/// (50 ms each): not for a thread that must not wait.
+/// Looks for commands in a line, for `party`, whoever that is: each has its own turns. Takes up to
+/// `TURN_WAIT` and `DEADLINE` (50 ms each): not for a thread that must not wait.
 pub fn classify(command: &[u8], party: &str) -> Classified {
     match prepare(command) {
         Ok(text) => parse_elsewhere(text, party),
@@ -148,7 +150,13 @@ fn parse_elsewhere(text: String, party: &str) -> Classified {
 }
 
 /// The turns of this process.
-static TURNS: Turns = Turns { taken: Mutex::new(Vec::new()), freed: Condvar::new(), patience: DEADLINE };
+static TURNS: Turns = Turns { taken: Mutex::new(Vec::new()), freed: Condvar::new(), patience: TURN_WAIT };
+
+/// Takes a turn, as a line does that is slow to parse.
+#[cfg(test)]
+pub(crate) fn hold_turn(party: &str) -> impl Drop + use<> {
+    TURNS.take(party).unwrap()
+}
 
 /// Who parses now: [`PARSES_MAX`] in all, [`PARSES_OF_ONE_MAX`] of one party.
 struct Turns {
