@@ -1,5 +1,6 @@
 //! May this caller do this? The one place where doors get a yes.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,18 +224,27 @@ pub async fn overruled(
             () = changes.concerning(&held) => {}
             () = closing => {}
         }
-        let answer = match again(app, permit).await {
-            Ok(answer) => answer,
+        let answer = again(app, permit).await;
+        let unclear = match &answer {
+            Ok(Ok(_)) => false,
+            // Others are being judged: that alone ends nobody's session.
+            Ok(Err(refusal)) => refusal.code == RefusalCode::Limit,
             Err(error) => {
-                let now = app.clock.now();
-                let since = *unseen.get_or_insert(now);
                 tracing::error!(%error, "cannot see what is granted");
-                // What is over by its own time is over, and what cannot be seen for long is taken as gone.
-                if held.ends().is_none_or(|end| now < end) && now.since(since) < UNSEEN_MAX {
-                    continue;
-                }
-                again_with(app, permit, Held::default()).await
+                true
             }
+        };
+        if unclear {
+            let now = app.clock.now();
+            let since = *unseen.get_or_insert(now);
+            // What is over by its own time is over, and what cannot be seen for long is taken as gone.
+            if held.ends().is_none_or(|end| now < end) && now.since(since) < UNSEEN_MAX {
+                continue;
+            }
+        }
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(_) => again_with(app, permit, Held::default()).await,
         };
         unseen = None;
         match answer {
@@ -255,6 +265,22 @@ pub async fn overruled(
                 }
                 return refusal;
             }
+        }
+    }
+}
+
+/// Tells `renewed` of every new permit, for as long as it is asked. A no is told to nobody: this is for what only bears
+/// things that have permits of their own.
+pub async fn renewals(
+    app: &App,
+    permit: &Permit,
+    mut changes: Changes,
+    renewed: impl Fn(&Permit),
+) -> Infallible {
+    loop {
+        changes.concerning(permit).await;
+        if let Ok(Ok(new)) = again(app, permit).await {
+            renewed(&new);
         }
     }
 }

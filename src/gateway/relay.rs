@@ -141,7 +141,7 @@ impl Watch {
 }
 
 /// Ready when there are other limits; never, when nobody is left to set any.
-async fn changed(limits: &mut watch::Receiver<Limits>) {
+pub(super) async fn changed(limits: &mut watch::Receiver<Limits>) {
     if limits.changed().await.is_err() {
         std::future::pending().await
     }

@@ -125,7 +125,7 @@ async fn judged(
 }
 
 /// What ends the session by itself, as this permit has it.
-fn limits_of(app: &App, permit: &Permit, started: Instant, sign_in_ends: Instant) -> Limits {
+pub(super) fn limits_of(app: &App, permit: &Permit, started: Instant, sign_in_ends: Instant) -> Limits {
     let longest = permit
         .session_max_of_policy()
         .map_or(app.config.sessions.max, |max| max.min(app.config.sessions.max));

@@ -236,7 +236,7 @@ pub enum RefusalCode {
     Principal,
     /// The sign-in has ended.
     SignInEnded,
-    /// A limit of the server is reached.
+    /// A limit of the server is reached. Of a command: it could not be judged for the moment.
     Limit,
     /// A request that this server does not know.
     Unknown,

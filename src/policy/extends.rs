@@ -150,10 +150,17 @@ fn narrow(joined: &mut Joined, draft: &Draft<'_>) {
         kind.as_str().to_owned()
     });
     if let Some(env) = &draft.env {
-        if let Some(wide) = &joined.env {
-            for pattern in env.value.iter().filter(|pattern| !covered(wide, pattern)) {
-                widens(draft, env, base.as_ref(), &format!("variable {pattern}"));
+        match &joined.env {
+            Some(wide) => {
+                for pattern in env.value.iter().filter(|pattern| !covered(wide, pattern)) {
+                    widens(draft, env, base.as_ref(), &format!("variable {pattern}"));
+                }
             }
+            // The base passes what the configuration says, which is not known here.
+            None if joined.usable && !env.value.is_empty() => {
+                widens(draft, env, base.as_ref(), "variables, since it says no \"env\"");
+            }
+            None => {}
         }
         joined.env = Some(env.value.clone());
     }

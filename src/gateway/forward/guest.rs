@@ -123,9 +123,10 @@ impl Forwards {
                 return Passed::nothing(failure.word());
             }
         };
-        let overruled = overruled(app, &permit, changes, |_| {}, |_| {});
+        let (renewed, limits) = self.limits(&permit);
+        let overruled = overruled(app, &permit, changes, renewed, |_| {});
         tokio::pin!(overruled);
-        let watch = self.watch(&permit, sign_in.ended.clone(), road.end);
+        let watch = self.watch(limits, sign_in.ended.clone(), road.end);
         let connected = tokio::select! {
             connected = self.towards_client(&knock, asked) => connected.map_err(|_| "refused"),
             _refusal = &mut overruled => Err("policy"),

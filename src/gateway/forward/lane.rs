@@ -4,24 +4,25 @@
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use russh::client::{self, Handle};
 use russh::{Channel, ChannelOpenFailure};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pump::ended;
 use super::{End, Failure, Forwards};
-use crate::flow::authorize::Permit;
+use crate::flow::authorize::{Permit, renewals};
+use crate::flow::change::Changes;
 use crate::flow::forward::Passed;
 use crate::flow::session::{self as flow, OpenSession, Outcome};
 use crate::gateway::limits::{
     DRAIN, FORWARD_CONNECT, GUESTS_MAX, LANE_CHANNELS_MAX, LANE_FAILURE_LIFE, LANE_LINGER, LANES_MAX,
 };
 use crate::gateway::pressure::Gauge;
+use crate::gateway::relay::{Limits, changed};
 use crate::gateway::upstream::{self, Guest, Trust, Way};
 use crate::ids::SessionId;
 use crate::policy::{Act, Target};
@@ -117,6 +118,7 @@ async fn open(forwards: &Arc<Forwards>, permit: Permit) -> Result<Arc<Lane>, Fai
 impl Forwards {
     async fn dial(self: Arc<Self>, permit: Permit) -> Result<Arc<Lane>, Failure> {
         let app = &self.shared.app;
+        let changes = app.changes();
         let session = flow::open(app, permit, None, &[], CancellationToken::new())
             .await
             .map_err(|error| self.broken(&error))?;
@@ -165,7 +167,7 @@ impl Forwards {
         tracing::info!(session.id = %session.id(), target = %self.route.target, "connection for forwards opened");
         let this = Arc::clone(&self);
         let kept = Arc::clone(&lane);
-        self.shared.sessions.spawn(async move { this.keep(kept, session, guests, kill).await });
+        self.shared.sessions.spawn(async move { this.keep(kept, session, changes, guests, kill).await });
         Ok(lane)
     }
 
@@ -174,21 +176,27 @@ impl Forwards {
         self: Arc<Self>,
         lane: Arc<Lane>,
         session: OpenSession,
+        changes: Changes,
         mut guests: mpsc::Receiver<Guest>,
         kill: CancellationToken,
     ) {
         let sign_in = self.shared.watch_sign_in(self.route.caller.sign_in());
-        let idle = session.permit().idle_max();
+        let permit = session.permit().clone();
+        let (renewed, limits) = self.limits(&permit);
+        // What is forwarded over it has permits of its own; of this one only the limits are of interest.
+        let renewing = renewals(&self.shared.app, &permit, changes, renewed);
+        tokio::pin!(renewing);
         let watch =
-            self.watch(session.permit(), sign_in.ended.clone(), (lane.over.clone(), Arc::clone(&lane.why)));
+            self.watch(limits.clone(), sign_in.ended.clone(), (lane.over.clone(), Arc::clone(&lane.why)));
         let reason = loop {
             tokio::select! {
+                never = &mut renewing => match never {},
                 reason = ended(&watch) => break reason,
                 guest = guests.recv() => match guest {
                     Some(guest) => self.receive(&lane, guest),
                     None => break "target-gone",
                 },
-                () = lane.unused(idle) => {
+                () = lane.unused(limits.clone()) => {
                     let mut pool = self.pool.lock().await;
                     if lane.uses.load(Ordering::Relaxed) == 0 {
                         pool.lanes.retain(|other| !Arc::ptr_eq(other, &lane));
@@ -231,16 +239,18 @@ impl Lane {
     }
 
     /// Ready when nobody has used it for a while. With a listener, that is the longest silence; without, not long.
-    async fn unused(&self, idle: Duration) {
+    async fn unused(&self, mut limits: watch::Receiver<Limits>) {
         loop {
-            let changed = self.changed.notified();
+            let used = self.changed.notified();
             if self.uses.load(Ordering::Relaxed) > 0 {
-                changed.await;
+                used.await;
                 continue;
             }
+            let idle = limits.borrow_and_update().idle;
             let listens = self.listeners.load(Ordering::Relaxed) > 0;
             tokio::select! {
-                () = changed => {}
+                () = used => {}
+                () = changed(&mut limits) => {}
                 () = sleep(if listens { idle } else { idle.min(LANE_LINGER) }) => return,
             }
         }

@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use russh::server::{self, Msg};
 use russh::{Channel, ChannelOpenFailure};
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,8 @@ use super::desk::Route;
 use super::limits::{DESTINATION_MAX, FORWARDS_MAX, LISTENERS_MAX};
 use super::overheard::Overheard;
 use super::pressure::Pressure;
+use super::relay::Limits;
+use super::session::limits_of;
 use super::shared::Shared;
 use crate::flow::authorize::{Permit, authorize, overruled};
 use crate::flow::destination::resolved;
@@ -260,9 +262,10 @@ impl Forwards {
             Ok(begun) => begun,
             Err(failure) => return reply.reject(Failure::answer(&failure)).await,
         };
-        let overruled = overruled(app, &permit, changes, |_| {}, |_| {});
+        let (renewed, limits) = self.limits(&permit);
+        let overruled = overruled(app, &permit, changes, renewed, |_| {});
         tokio::pin!(overruled);
-        let watch = self.watch(&permit, sign_in.ended.clone(), lane.end());
+        let watch = self.watch(limits, sign_in.ended.clone(), lane.end());
         let connected = tokio::select! {
             connected = lane.connect(&permit, origin) => connected,
             _refusal = &mut overruled => Err(Failure::Ended("policy")),
@@ -309,15 +312,27 @@ impl Forwards {
         Failure::Broken(reference)
     }
 
+    /// What ends by itself what is begun now under this permit, and what tells of a new permit.
+    fn limits(&self, permit: &Permit) -> (impl Fn(&Permit), watch::Receiver<Limits>) {
+        let app = &self.shared.app;
+        let started = Instant::now();
+        let sign_in_ends = started + self.route.caller.sign_in_expires().since(app.clock.now());
+        let of = move |permit: &Permit| limits_of(app, permit, started, sign_in_ends);
+        let (renew, limits) = watch::channel(of(permit));
+        let renewed = move |new: &Permit| {
+            renew.send_replace(of(new));
+        };
+        (renewed, limits)
+    }
+
     fn watch(
         &self,
-        permit: &Permit,
+        limits: watch::Receiver<Limits>,
         sign_in_ended: CancellationToken,
         (target_over, target_end): End,
     ) -> Watch {
         Watch {
-            deadline: Instant::now() + permit.session_max(),
-            idle: permit.idle_max(),
+            limits,
             sign_in_ended,
             drain: self.shared.drain.clone(),
             over: self.over.clone(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client, server};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use crate::flow::forward::Passed;
 use crate::gateway::backlog::{Backlog, Overflow};
 use crate::gateway::limits::{FAREWELL, FORWARD_CLOSE, ITEM_WEIGHT, TARGET_FAREWELL};
 use crate::gateway::pressure::{Gauge, Pressure};
+use crate::gateway::relay::{Limits, changed};
 use crate::policy::Refusal;
 
 /// Where to pump, and what is known about the pressure there.
@@ -30,8 +32,8 @@ pub(super) struct Ends {
 
 /// What ends a forward from outside.
 pub(super) struct Watch {
-    pub(super) deadline: Instant,
-    pub(super) idle: Duration,
+    /// As the permit has them, also when it becomes another one.
+    pub(super) limits: watch::Receiver<Limits>,
     pub(super) sign_in_ended: CancellationToken,
     pub(super) drain: CancellationToken,
     /// The client's connection is over.
@@ -148,14 +150,18 @@ impl Silence {
         self.last_ms.store(now, Ordering::Relaxed);
     }
 
-    /// Ready when nothing has passed for `limit`.
-    async fn lasts(&self, limit: Duration) {
+    /// Ready when nothing has passed for as long as may be.
+    async fn lasts(&self, mut limits: watch::Receiver<Limits>) {
         loop {
-            let end = self.started + Duration::from_millis(self.last_ms.load(Ordering::Relaxed)) + limit;
+            let last = self.started + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+            let end = last + limits.borrow_and_update().idle;
             if Instant::now() >= end {
                 return;
             }
-            sleep_until(end).await;
+            tokio::select! {
+                () = sleep_until(end) => {}
+                () = changed(&mut limits) => {}
+            }
         }
     }
 }
@@ -228,7 +234,7 @@ async fn outside(watch: &Watch, overruled: impl Future<Output = Refusal>, silenc
     tokio::select! {
         reason = ended(watch) => reason,
         _refusal = overruled => "policy",
-        () = silence.lasts(watch.idle) => "idle",
+        () = silence.lasts(watch.limits.clone()) => "idle",
     }
 }
 
@@ -239,6 +245,17 @@ pub(super) async fn ended(watch: &Watch) -> &'static str {
         () = watch.drain.cancelled() => "drain",
         () = watch.over.cancelled() => "client-gone",
         () = watch.target_over.cancelled() => watch.target_end.get().copied().unwrap_or("target-gone"),
-        () = sleep_until(watch.deadline) => "session-max",
+        () = too_long(watch.limits.clone()) => "session-max",
+    }
+}
+
+/// Ready when it has lasted for as long as may be.
+async fn too_long(mut limits: watch::Receiver<Limits>) {
+    loop {
+        let deadline = limits.borrow_and_update().deadline;
+        tokio::select! {
+            () = sleep_until(deadline) => return,
+            () = changed(&mut limits) => {}
+        }
     }
 }

@@ -37,6 +37,8 @@ pub enum Dialect {
 pub struct Reading {
     raw: Vec<u8>,
     read: Result<Line, Opaque>,
+    /// For whom an opaque line is looked into.
+    party: String,
 }
 
 /// What the grammar made of a line.
@@ -80,7 +82,18 @@ impl Reading {
             let text = quote::text(&argvs, &joins);
             Line { argvs, joins, text }
         });
-        Self { raw: command.to_vec(), read }
+        Self { raw: command.to_vec(), read, party: String::new() }
+    }
+
+    /// The same, for somebody: whose lines are looked into is counted by this name.
+    #[must_use]
+    pub fn of_party(self, party: String) -> Self {
+        Self { party, ..self }
+    }
+
+    /// Who that is; nobody in particular when nobody was named.
+    pub fn party(&self) -> &str {
+        &self.party
     }
 
     /// The words of every command of the line, in its order, the program first; `None` when the line is opaque.

@@ -18,8 +18,8 @@ impl CommandSet {
             };
         }
         match (reading.argvs(), reading.opaque()) {
-            (Some(argvs), _) => self.judge_commands(argvs),
-            (None, Some(opaque)) => self.judge_opaque(reading.raw(), opaque),
+            (Some(argvs), _) => self.judge_commands(argvs, reading.party()),
+            (None, Some(opaque)) => self.judge_opaque(reading, opaque),
             // A reading is one of the two.
             (None, None) => self.finding(Verdict::Deny, false, "opaque"),
         }
@@ -32,11 +32,11 @@ impl CommandSet {
                 || self.pinned.contains(&Pin::Sha256(reading.sha256())))
     }
 
-    fn judge_commands(&self, argvs: &[Vec<String>]) -> Finding {
+    fn judge_commands(&self, argvs: &[Vec<String>], party: &str) -> Finding {
         let mut worst: Option<Finding> = None;
         let mut all_explicit = true;
         for argv in argvs {
-            let found = self.judge_command(argv);
+            let found = self.judge_command(argv, party);
             all_explicit &= found.explicit;
             let rank = |finding: &Finding| (finding.verdict, finding.explicit);
             if worst.as_ref().is_none_or(|worst| rank(&found) > rank(worst)) {
@@ -50,7 +50,7 @@ impl CommandSet {
         worst
     }
 
-    fn judge_command(&self, argv: &[String]) -> Finding {
+    fn judge_command(&self, argv: &[String], party: &str) -> Finding {
         let words: Vec<Option<&str>> = argv.iter().map(|word| Some(word.as_str())).collect();
         if let Some(rule) = self.deny.iter().find(|rule| rule.catches(&words)) {
             return self.by_rule(Verdict::Deny, rule, argv);
@@ -69,8 +69,8 @@ impl CommandSet {
             },
         };
         // An author who allows `sudo` by name has said so; otherwise what it runs is looked at as well.
-        if allow.is_none() && argv.first().is_some_and(|program| runs_others(program)) {
-            return self.detect(line(argv).as_bytes(), found);
+        if allow.is_none() && is_looked_into(argv) {
+            return self.detect(line(argv).as_bytes(), party, found);
         }
         found
     }
@@ -86,7 +86,27 @@ impl CommandSet {
         }
     }
 
-    fn judge_opaque(&self, raw: &[u8], opaque: &Opaque) -> Finding {
+    /// Of a line that another role lets through: what stops it here all the same, because it cannot be told what it
+    /// runs. None where it is certain that no deny or review rule means it, and where it is pinned.
+    pub fn objection(&self, reading: &Reading) -> Option<Finding> {
+        if self.is_pinned(reading) {
+            return None;
+        }
+        let passing = || Finding { verbatim: true, ..self.finding(Verdict::Allow, false, "default") };
+        let looked_into =
+            |argv: &&Vec<String>| is_looked_into(argv) && !self.allow.iter().any(|rule| rule.grants(argv));
+        let findings: Vec<Finding> = match reading.argvs() {
+            None => vec![self.detect(reading.raw(), reading.party(), passing())],
+            Some(argvs) => {
+                let argvs = argvs.iter().filter(looked_into);
+                argvs.map(|argv| self.detect(line(argv).as_bytes(), reading.party(), passing())).collect()
+            }
+        };
+        let against = findings.into_iter().filter(|finding| finding.verdict != Verdict::Allow);
+        against.max_by_key(|finding| finding.verdict)
+    }
+
+    fn judge_opaque(&self, reading: &Reading, opaque: &Opaque) -> Finding {
         let setting = Finding {
             verbatim: self.opaque != Verdict::Deny,
             // What is refused is refused; what passes was not judged by its words.
@@ -94,17 +114,18 @@ impl CommandSet {
             why: format!("the line cannot be read word for word: {opaque}"),
             ..self.finding(self.opaque, false, "opaque")
         };
-        self.detect(raw, setting)
+        self.detect(reading.raw(), reading.party(), setting)
     }
 
     /// Looks for commands inside the line that a deny or review rule could mean, and makes `otherwise` stricter when
     /// there are some. Where the line would pass otherwise, one that cannot be understood does not.
-    fn detect(&self, line: &[u8], otherwise: Finding) -> Finding {
+    fn detect(&self, line: &[u8], party: &str, otherwise: Finding) -> Finding {
         if self.deny.is_empty() && self.review.is_empty() {
             return otherwise;
         }
-        let commands = match classify(line) {
+        let commands = match classify(line, party) {
             Classified::Commands(commands) => commands,
+            Classified::Busy(reason) => return Finding { busy: true, ..self.not_known(&reason, otherwise) },
             Classified::Unknown(reason) => return self.not_known(&reason, otherwise),
         };
         // What is not known could be what a rule names. Where the line is refused anyway, that is no reason to blame
@@ -170,8 +191,14 @@ impl CommandSet {
             assurance: Assurance::Enforced,
             verbatim: false,
             why: String::new(),
+            busy: false,
         }
     }
+}
+
+/// Whether what a command runs is looked at, besides its own words.
+fn is_looked_into(argv: &[String]) -> bool {
+    argv.first().is_some_and(|program| runs_others(program))
 }
 
 /// The command as it would be sent.

@@ -100,6 +100,8 @@ pub struct Finding {
     pub verbatim: bool,
     /// Why, on one line, for people and the audit.
     pub why: String,
+    /// Nothing was found out, because others are being judged: asked again, the answer may be another one.
+    pub busy: bool,
 }
 
 /// A line that is allowed byte for byte.

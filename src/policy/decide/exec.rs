@@ -1,12 +1,14 @@
 //! Whether a command may run. Roles without command rules allow every command. Rules of several roles meet like this:
 //! a deny rule that matches denies, a review rule that matches holds, whatever other roles say; beyond that it is
-//! enough that one role allows. A default alone ("no rule matches") takes nothing away from another role.
+//! enough that one role allows. A default alone ("no rule matches") takes nothing away from another role; but a set with
+//! deny or review rules stops what it cannot understand, unless a rule or a pin of another role means just that.
 //!
 //! Old copying programs (`scp -t`, `rsync --server`, `git-upload-pack`) are commands; a role that does not open them as
 //! such can open them by name, and then its path rules judge them.
 
 use super::open::Open;
 use super::{CommandPass, Verdict, allow, refuse, wrong_kind};
+use crate::identity::Identity;
 use crate::inspect::command::Reading;
 use crate::inspect::transfer::{self, Tool, Transfer, Unclear};
 use crate::policy::commands::{self, Assurance, Finding};
@@ -20,13 +22,14 @@ struct Said<'p> {
 }
 
 pub(super) fn judge(
+    who: &Identity,
     ask: &Ask,
     target: &Target,
     command: &[u8],
     opening: &[&Open<'_>],
     at: &Circumstances,
 ) -> Verdict {
-    let reading = Reading::of(command, target.dialect);
+    let reading = Reading::of(command, target.dialect).of_party(who.reference());
     let roles = opening.iter().filter(|role| role.opens(ChannelKind::Exec));
     let said: Vec<Said<'_>> = roles.map(|role| Said { role, finding: strictest(role, &reading) }).collect();
     let findings = || said.iter().filter_map(|said| said.finding.as_ref());
@@ -38,6 +41,9 @@ pub(super) fn judge(
         said.finding.as_ref().is_none_or(|finding| finding.verdict == commands::Verdict::Allow)
     };
     let allowing: Vec<&Open<'_>> = said.iter().filter(allows).map(|said| said.role).collect();
+    if let Some(against) = objection(&said, &allowing, &reading) {
+        return refused(ask, &reading, &against);
+    }
     let moved = moved(&reading);
     if let Some(verdict) = allow(target, &allowing, at) {
         return with(verdict, pass(&reading, &said, moved.ok().flatten()));
@@ -49,6 +55,17 @@ pub(super) fn judge(
         Some(against) => refused(ask, &reading, against),
         None => wrong_kind(ask, ChannelKind::Exec, opening),
     }
+}
+
+/// A set that refuses a line by default says nothing of what it cannot understand in it. Where another role lets the line
+/// through, and by no rule or pin, it is asked whether its deny and review rules are certain not to mean it.
+fn objection(said: &[Said<'_>], allowing: &[&Open<'_>], reading: &Reading) -> Option<Finding> {
+    let allowed = |finding: &Finding| finding.verdict == commands::Verdict::Allow && finding.explicit;
+    if allowing.is_empty() || said.iter().filter_map(|said| said.finding.as_ref()).any(allowed) {
+        return None;
+    }
+    let sets = said.iter().flat_map(|said| said.role.command_sets());
+    sets.filter_map(|set| set.objection(reading)).max_by_key(|finding| finding.verdict)
 }
 
 fn with(verdict: Verdict, pass: CommandPass) -> Verdict {
@@ -139,6 +156,10 @@ fn refused(ask: &Ask, reading: &Reading, against: &Finding) -> Verdict {
     let rule = &against.rule;
     let why = against.message.as_deref().unwrap_or(&against.why);
     let (code, text) = match (against.verdict, reading.opaque()) {
+        _ if against.busy => (
+            RefusalCode::Limit,
+            format!("command refused for now by \"{rule}\": {why}; try again in a moment"),
+        ),
         (commands::Verdict::Review, _) => (
             RefusalCode::Review,
             format!(

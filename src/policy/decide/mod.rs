@@ -105,13 +105,15 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) ->
         Ok(eligible) => eligible,
         Err(refusal) => return Verdict::Refuse(refusal),
     };
-    let verdict = among(ask, target, &open::open(&eligible, who, ask, at), at);
+    let verdict = among(who, ask, target, &open::open(&eligible, who, ask, at), at);
     // What a grant would open is told only to those who could ask for it, and what it would not open is no reason to ask.
     match &verdict {
+        // Nothing was found out, so nothing is said of it.
+        Verdict::Refuse(refusal) if refusal.code == RefusalCode::Limit => verdict,
         Verdict::Refuse(_) if eligible.iter().any(|role| role.access.rules().is_some()) => {
             let held = Held { granted: Granted::Assumed, ..at.held.clone() };
             let assumed = Circumstances { held, ..at.clone() };
-            match among(ask, target, &open::open(&eligible, who, ask, &assumed), &assumed) {
+            match among(who, ask, target, &open::open(&eligible, who, ask, &assumed), &assumed) {
                 Verdict::Allow(allowance) => by_request(ask, &allowance.roles, &eligible),
                 refused @ Verdict::Refuse(_) => refused,
             }
@@ -121,7 +123,7 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) ->
 }
 
 /// The verdict of roles that are open, at this time and place.
-fn among(ask: &Ask, target: &Target, open: &[Open<'_>], at: &Circumstances) -> Verdict {
+fn among(who: &Identity, ask: &Ask, target: &Target, open: &[Open<'_>], at: &Circumstances) -> Verdict {
     if open.is_empty() {
         return refuse(ask, RefusalCode::ByRequest, String::new(), "nothing is granted".into());
     }
@@ -131,7 +133,7 @@ fn among(ask: &Ask, target: &Target, open: &[Open<'_>], at: &Circumstances) -> V
     };
     match &ask.act {
         Act::Shell { .. } => by_kind(ask, target, ChannelKind::Shell, &opening, at),
-        Act::Exec { command, .. } => exec::judge(ask, target, command, &opening, at),
+        Act::Exec { command, .. } => exec::judge(who, ask, target, command, &opening, at),
         Act::Subsystem { name } if name == "sftp" => by_kind(ask, target, ChannelKind::Sftp, &opening, at),
         Act::Env { name } => {
             // What a role leaves to the configuration, the flow above judges: the policy does not know it.

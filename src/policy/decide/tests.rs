@@ -447,3 +447,118 @@ fn narrowing_is_a_meet() {
         }
     }
 }
+
+/// Whoever has rules in one role and none in another is still stopped by what the first one denies: also where it cannot
+/// be told whether a line means it.
+#[test]
+fn a_role_without_rules_does_not_help_what_another_denies() {
+    let text = |rules: &str, more: &str| {
+        policy(&format!(
+            r#"
+[[target]]
+name = "web1"
+address = "10.0.0.1"
+host_key = {{ ca = true }}
+[[commands]]
+name = "care"
+allow = [{{ argv = ["uptime"] }}]
+{rules}
+{more}
+[[role]]
+name = "ruled"
+members = {{ groups = ["corp:ops"] }}
+targets = {{ names = ["web1"] }}
+logins = ["deploy"]
+channels = ["exec"]
+standing = true
+commands = "care"
+[[role]]
+name = "free"
+members = {{ groups = ["corp:dev"] }}
+targets = {{ names = ["web1"] }}
+logins = ["deploy"]
+channels = ["exec"]
+standing = true
+"#
+        ))
+    };
+    let deny = r#"deny = [{ argv = ["rm", "**"] }]"#;
+    let review = r#"review = [{ argv = ["rm", "**"] }]"#;
+    let both = somebody("corp", "ann", &["corp:ops", "corp:dev"]);
+    let free = somebody("corp", "bob", &["corp:dev"]);
+    for (rules, line, passes) in [
+        (deny, "rm x", false),
+        (deny, "ls x", true),
+        (deny, "ls $HOME", true),
+        (deny, "ls; rm $HOME", false),
+        // Not understood is denied.
+        (deny, "$x y", false),
+        (deny, "ls `$x`", false),
+        (deny, "eval \"$x\"", false),
+        (deny, "ls $(((((((((((((", false),
+        (deny, "sh -c 'eval \"$x\"'", false),
+        (deny, "sh -c '$x y'", false),
+        (deny, "sh -c 'ls y'", true),
+        (deny, "sudo ls", true),
+        (deny, "sudo rm x", false),
+        (review, "$x y", false),
+        (review, "ls $HOME", true),
+        // Without a rule that stops something there is nothing to ask for.
+        ("", "$x y", true),
+        ("", "rm x", true),
+    ] {
+        let policy = text(rules, "");
+        let ask = ask("web1", "deploy", Act::Exec { command: line.as_bytes().to_vec(), pty: false });
+        let verdict = judged(&policy, &both, &ask);
+        assert_eq!(matches!(verdict, Verdict::Allow(_)), passes, "{rules} {line}: {verdict:?}");
+        assert!(matches!(judged(&policy, &free, &ask), Verdict::Allow(_)), "{line}");
+    }
+    // What somebody has pinned is understood.
+    let pinned = text(deny, "pinned = [\"$x y\"]");
+    let line = ask("web1", "deploy", Act::Exec { command: b"$x y".to_vec(), pty: false });
+    assert!(matches!(judged(&pinned, &both, &line), Verdict::Allow(_)));
+}
+
+/// While somebody's own lines keep the parser busy, that is what they are told, and nobody else notices.
+#[test]
+fn a_busy_parser_is_no_verdict_on_a_line() {
+    let policy = policy(
+        r#"
+[[target]]
+name = "web1"
+address = "10.0.0.1"
+host_key = { ca = true }
+[[commands]]
+name = "care"
+default = "allow"
+opaque = "allow"
+deny = [{ argv = ["rm", "**"] }]
+[[role]]
+name = "ruled"
+members = { groups = ["corp:ops"] }
+targets = { names = ["web1"] }
+logins = ["deploy"]
+channels = ["exec"]
+standing = true
+commands = "care"
+[[role]]
+name = "more"
+members = { groups = ["corp:ops"] }
+targets = { names = ["web1"] }
+logins = ["deploy"]
+channels = ["exec", "shell"]
+[role.request]
+[[role.request.stage]]
+groups = ["corp:leads"]
+"#,
+    );
+    let line = ask("web1", "deploy", Act::Exec { command: b"ls $HOME".to_vec(), pty: false });
+    let (slow, other) = (somebody("corp", "mallory", &["corp:ops"]), somebody("corp", "ann", &["corp:ops"]));
+    let turn = crate::inspect::command::classify::hold_turn(&slow.reference());
+    let told = refusal(&policy, &slow, &line);
+    assert_eq!((told.code, told.exit_status()), (RefusalCode::Limit, 255), "{told:?}");
+    assert!(told.text.contains("try again in a moment"), "{told:?}");
+    assert!(matches!(judged(&policy, &other, &line), Verdict::Allow(_)));
+    drop(turn);
+    assert!(matches!(judged(&policy, &slow, &line), Verdict::Allow(_)));
+}

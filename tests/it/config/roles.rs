@@ -200,6 +200,32 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Of a base that leaves variables to the configuration, nobody knows here what it passes.
+#[test]
+fn a_role_that_extends_one_without_env_passes_no_variables_of_its_own() {
+    let folder = Folder::new();
+    let head = HEAD.replace("env = [\"LC_*\", \"LANG\"]\n", "");
+    assert_ne!(head, HEAD);
+    for (template, env, passes) in [
+        (false, "[\"LD_*\"]", false),
+        (false, "[\"LANG\"]", false),
+        (false, "[]", true),
+        (true, "[\"LANG\"]", true),
+    ] {
+        let usable = if template { "template = true\n" } else { "" };
+        let text = format!(
+            "{head}[[role]]\nname = \"wide\"\n{usable}extends = \"base\"\nmembers = {{ groups = [\"corp:dev\"] }}\n[[role]]\n\
+             name = \"leaf\"\nextends = \"wide\"\nenv = {env}\n"
+        );
+        let loaded = policy::load(&folder.write("policy.toml", &text, 0o644));
+        let problems: Vec<String> =
+            loaded.err().unwrap_or_default().iter().map(ToString::to_string).collect();
+        assert_eq!(problems.is_empty(), passes, "{template} {env}: {problems:?}");
+        let said = "does not have the variables, since it says no \"env\": a role can only narrow";
+        assert!(passes || problems.iter().all(|problem| problem.contains(said)), "{problems:?}");
+    }
+}
+
 #[test]
 fn what_a_wrong_role_gets() {
     let folder = Folder::new();

@@ -123,6 +123,30 @@ fn silence_and_length_end_a_forward() {
 }
 
 #[test]
+fn shorter_limits_hold_for_what_is_open() {
+    for (limit, word) in [("idle_max = \"2s\"", "\"idle\""), ("session_max = \"2s\"", "\"session-max\"")] {
+        let stage = stage_of(ALL);
+        let echo = Echo::on_tcp();
+        let (near, far) = (free_port(), free_port());
+        let to = |port: u16| format!("{port}:127.0.0.1:{}", echo.port);
+        // To the target, from it, and a listener that nobody uses.
+        let ssh = forwarding(&stage, &["-L", &to(near), "-R", &to(far)]);
+        let (goes, comes) = (live(near), live(far));
+        stage.bastion.write_policy(&policy(stage.web1.port, &format!("{ALL}\n{limit}")));
+        let took = until_ended(goes).max(until_ended(comes));
+        assert!(took < 3 * SOON, "{limit}: {took:?}");
+        let ended = |row: &str| {
+            entries(&stage, "forward_closed").iter().filter(|entry| entry["reason"] == row).count()
+        };
+        wait_for("the end of both", PATIENCE, || (ended(word.trim_matches('"')) >= 2).then_some(()));
+        // And the connection to the target, with the listener that nobody uses any more.
+        stage.wait_for_audit("session_closed", word);
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, far)).is_err(), "{limit}");
+        drop(ssh);
+    }
+}
+
+#[test]
 fn a_target_that_refuses_and_one_that_is_down_are_told_apart() {
     let stage = Stage::set_to(Plan { role: ALL, sshd: &["AllowTcpForwarding no"], ..Plan::default() });
     let said = stage.ssh(&["-W", "127.0.0.1:2000", "web1"]).run();

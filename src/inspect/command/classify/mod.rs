@@ -22,11 +22,15 @@ const OPEN_MAX: usize = 8;
 const OPENERS_MAX: usize = 64;
 /// Stack of the thread that parses, in bytes.
 const STACK_BYTES: usize = 16 << 20;
-/// How long a parse may take, and how long one waits for its turn before. A parse takes a hundredth of a millisecond;
-/// tests, which share the machine with others, are given more.
+/// How long a parse may take. One takes a hundredth of a millisecond; tests, which share the machine with others, are
+/// given more.
 const DEADLINE: Duration = Duration::from_millis(if cfg!(test) { 20_000 } else { 50 });
+/// How long one waits for its turn before.
+const TURN_WAIT: Duration = Duration::from_millis(if cfg!(test) { 2_000 } else { 50 });
 /// Most parses at once, those included that are past their deadline and cannot be stopped.
-const PARSES_MAX: usize = 2;
+const PARSES_MAX: usize = 4;
+/// Most of them for one party, so that nobody's lines keep those of others from being understood.
+const PARSES_OF_ONE_MAX: usize = 1;
 
 /// A word of a command that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +49,15 @@ pub enum Classified {
     Commands(Vec<Vec<Word>>),
     /// It could not be found out, and why.
     Unknown(String),
+    /// It was not found out this time, and why: it may be at another time.
+    Busy(String),
 }
 
-/// Looks for commands in a line. Takes up to twice `DEADLINE` (50 ms each): not for a thread that must not wait.
-pub fn classify(command: &[u8]) -> Classified {
+/// Looks for commands in a line, for `party`, whoever that is: each has its own turns. Takes up to
+/// `TURN_WAIT` and `DEADLINE` (50 ms each): not for a thread that must not wait.
+pub fn classify(command: &[u8], party: &str) -> Classified {
     match prepare(command) {
-        Ok(text) => parse_elsewhere(text),
+        Ok(text) => parse_elsewhere(text, party),
         Err(reason) => Classified::Unknown(reason),
     }
 }
@@ -118,10 +125,10 @@ fn nesting(text: &str) -> Nesting {
 }
 
 /// Parses in a thread of its own, which has the stack for it and which nobody waits for too long.
-fn parse_elsewhere(text: String) -> Classified {
-    let unknown = |reason: &str| Classified::Unknown(reason.to_owned());
-    let Some(turn) = Turn::take() else {
-        return unknown("too many lines are being parsed at this moment; try again");
+fn parse_elsewhere(text: String, party: &str) -> Classified {
+    let busy = |reason: &str| Classified::Busy(reason.to_owned());
+    let Some(turn) = TURNS.take(party) else {
+        return busy("too many lines are being parsed at this moment");
     };
     let (sender, receiver) = mpsc::sync_channel(1);
     let work = move || {
@@ -132,42 +139,66 @@ fn parse_elsewhere(text: String) -> Classified {
     };
     let started = thread::Builder::new().name("classify".to_owned()).stack_size(STACK_BYTES).spawn(work);
     if started.is_err() {
-        return unknown("no thread could be started to parse it");
+        return busy("no thread could be started to parse it");
     }
     match receiver.recv_timeout(DEADLINE) {
         Ok(Ok(commands)) => Classified::Commands(commands),
         Ok(Err(reason)) => Classified::Unknown(reason),
-        Err(mpsc::RecvTimeoutError::Timeout) => unknown("parsing it takes too long"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => unknown("the parser failed"),
+        Err(mpsc::RecvTimeoutError::Timeout) => busy("parsing it takes too long"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Classified::Unknown("the parser failed".to_owned()),
     }
 }
 
-/// One of the [`PARSES_MAX`] places; given back when dropped.
-struct Turn;
+/// The turns of this process.
+static TURNS: Turns = Turns { taken: Mutex::new(Vec::new()), freed: Condvar::new(), patience: TURN_WAIT };
 
-static BUSY: Mutex<usize> = Mutex::new(0);
-static FREED: Condvar = Condvar::new();
+/// Takes a turn, as a line does that is slow to parse.
+#[cfg(test)]
+pub(crate) fn hold_turn(party: &str) -> impl Drop + use<> {
+    TURNS.take(party).unwrap()
+}
 
-impl Turn {
-    /// A place, waited for at most [`DEADLINE`].
-    fn take() -> Option<Self> {
-        // The number in the lock is right whatever else a panicking thread left behind.
-        let busy = BUSY.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut busy, _) = FREED
-            .wait_timeout_while(busy, DEADLINE, |busy| *busy >= PARSES_MAX)
+/// Who parses now: [`PARSES_MAX`] in all, [`PARSES_OF_ONE_MAX`] of one party.
+struct Turns {
+    taken: Mutex<Vec<String>>,
+    freed: Condvar,
+    /// How long one waits for a turn.
+    patience: Duration,
+}
+
+/// A turn; given back when dropped.
+struct Turn<'t> {
+    turns: &'t Turns,
+    party: String,
+}
+
+impl Turns {
+    fn take(&self, party: &str) -> Option<Turn<'_>> {
+        let full = |taken: &Vec<String>| {
+            let own = taken.iter().filter(|other| *other == party).count();
+            taken.len() >= PARSES_MAX || own >= PARSES_OF_ONE_MAX
+        };
+        // The list in the lock is right whatever else a panicking thread left behind.
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut taken, _) = self
+            .freed
+            .wait_timeout_while(taken, self.patience, |taken| full(taken))
             .unwrap_or_else(PoisonError::into_inner);
-        if *busy >= PARSES_MAX {
+        if full(&taken) {
             return None;
         }
-        *busy += 1;
-        Some(Self)
+        taken.push(party.to_owned());
+        Some(Turn { turns: self, party: party.to_owned() })
     }
 }
 
-impl Drop for Turn {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut busy = BUSY.lock().unwrap_or_else(PoisonError::into_inner);
-        *busy = busy.saturating_sub(1);
-        FREED.notify_one();
+        let mut taken = self.turns.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = taken.iter().position(|party| *party == self.party) {
+            taken.swap_remove(place);
+        }
+        // Those who wait do not all wait for the same.
+        self.turns.freed.notify_all();
     }
 }

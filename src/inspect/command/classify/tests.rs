@@ -1,7 +1,12 @@
 //! What is found where, what is not known, and that no line takes the process or the machine with it.
 
+use std::sync::{Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
 use super::{
-    Classified, OPEN_MAX, OPENERS_MAX, PARSED_BYTES_MAX, Word, classify, nesting, prepare, runs_others, walk,
+    Classified, OPEN_MAX, OPENERS_MAX, PARSED_BYTES_MAX, PARSES_MAX, TURNS, Turns, Word, classify, nesting,
+    prepare, runs_others, walk,
 };
 
 /// Commands, one a line, sorted; `?` for words that are not known.
@@ -257,7 +262,7 @@ fn what_is_not_known() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(classify(b"\xff"), Classified::Unknown("it is not UTF-8".to_owned()));
+    assert_eq!(classify(b"\xff", ""), Classified::Unknown("it is not UTF-8".to_owned()));
 }
 
 #[test]
@@ -366,9 +371,11 @@ fn hostile_lines_are_survived() {
                     line.pop();
                 }
                 line.push_str(after);
-                match classify(line.as_bytes()) {
+                match classify(line.as_bytes(), &line) {
                     Classified::Commands(commands) => assert!(commands.len() <= 512, "{part:?}"),
-                    Classified::Unknown(reason) => assert!(!reason.is_empty(), "{part:?}"),
+                    Classified::Unknown(reason) | Classified::Busy(reason) => {
+                        assert!(!reason.is_empty(), "{part:?}")
+                    }
                 }
             }
         }
@@ -383,4 +390,36 @@ fn programs_that_run_others() {
     for name in ["ls", "", "shred", "/bin/envsubst", "rm"] {
         assert!(!runs_others(name), "{name}");
     }
+}
+
+/// Slow lines of one party take none of the turns of the others.
+#[test]
+fn everybody_has_turns() {
+    let turns = Turns { taken: Mutex::new(Vec::new()), freed: Condvar::new(), patience: Duration::ZERO };
+    let slow = turns.take("mallory").unwrap();
+    for _ in 0..10 {
+        assert!(turns.take("mallory").is_none(), "one party has one turn at once");
+    }
+    let others: Vec<_> = (1..PARSES_MAX).map(|n| turns.take(&format!("person {n}")).unwrap()).collect();
+    assert!(turns.take("one more").is_none(), "no more at once in all");
+    drop(slow);
+    drop(turns.take("mallory").unwrap());
+    drop(others);
+    assert!(turns.taken.lock().unwrap().is_empty());
+}
+
+#[test]
+fn slow_lines_of_one_do_not_stop_those_of_others() {
+    let taken = TURNS.take("somebody").unwrap();
+    assert_eq!(
+        classify(b"ls $x", "somebody else"),
+        Classified::Commands(vec![vec![Word::Literal("ls".into()), Word::Dynamic]])
+    );
+    assert!(matches!(classify(b"ls $x", "somebody"), Classified::Busy(_)), "it is not called unintelligible");
+    let waiting = thread::scope(|scope| {
+        let waiting = scope.spawn(|| classify(b"ls $x", "somebody"));
+        drop(taken);
+        waiting.join().unwrap()
+    });
+    assert!(matches!(waiting, Classified::Commands(_)), "who waits gets the turn: {waiting:?}");
 }
