@@ -94,6 +94,7 @@ impl Server {
     /// Takes listeners that are bound already.
     pub fn on(app: App, ssh: TcpListener, web: TcpListener) -> anyhow::Result<Self> {
         let host_key = ca::init::host_key(&app.config.state_dir, &app.random)?;
+        flow::recheck::prepare(&app)?;
         Ok(Self { app, ssh, web, host_key })
     }
 
