@@ -80,6 +80,7 @@ fn node_name(port: u16) -> String {
 impl Server {
     /// Binds both doors; nothing is served yet. The addresses are taken from the configuration.
     pub async fn bind(app: App) -> anyhow::Result<Self> {
+        flow::recheck::prepare(&app)?;
         let listen = app.config.ssh.listen;
         let ssh = TcpListener::bind(listen)
             .await
@@ -94,7 +95,6 @@ impl Server {
     /// Takes listeners that are bound already.
     pub fn on(app: App, ssh: TcpListener, web: TcpListener) -> anyhow::Result<Self> {
         let host_key = ca::init::host_key(&app.config.state_dir, &app.random)?;
-        flow::recheck::prepare(&app)?;
         Ok(Self { app, ssh, web, host_key })
     }
 

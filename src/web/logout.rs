@@ -31,7 +31,7 @@ async fn logout(
     form: Result<Form<LogoutForm>, FormRejection>,
 ) -> Response {
     let Ok(Form(form)) = form else {
-        return refused("invalid_request", "send a form with one field logout_token");
+        return refused("send a form with one field logout_token");
     };
     match log_out(&app, &provider, &form.logout_token, from).await {
         Ok(_) => (StatusCode::OK, [(header::CACHE_CONTROL, "no-store")]).into_response(),
@@ -39,13 +39,13 @@ async fn logout(
             if let LogoutRefused::Store(error) = &why {
                 log_internal(&app, error);
             }
-            refused("invalid_request", &why.to_string())
+            refused(&why.to_string())
         }
     }
 }
 
 /// The standard knows no other status for a logout that did not happen.
-fn refused(error: &str, why: &str) -> Response {
-    let body = serde_json::json!({ "error": error, "error_description": why });
+fn refused(why: &str) -> Response {
+    let body = serde_json::json!({ "error": "invalid_request", "error_description": why });
     (StatusCode::BAD_REQUEST, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }

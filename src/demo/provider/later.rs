@@ -64,7 +64,7 @@ pub(super) async fn user_info(State(at): State<Arc<Shared>>, headers: HeaderMap)
     let token = shown.and_then(|shown| shown.strip_prefix("Bearer ")).unwrap_or_default();
     let person = at.tokens.access.lock().unwrap_or_else(PoisonError::into_inner).get(token).copied();
     let lie = at.lie();
-    match person.and_then(|person| claims_of(person)) {
+    match person.and_then(claims_of) {
         Some(claims) if lie != Tamper::NoPerson => Json(changed(claims, &lie)).into_response(),
         Some(_) | None => StatusCode::UNAUTHORIZED.into_response(),
     }

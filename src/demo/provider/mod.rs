@@ -21,7 +21,7 @@ use openidconnect::core::{
 };
 use openidconnect::{JsonWebKeyId, PrivateSigningKey as _};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
@@ -356,18 +356,21 @@ fn answer(at: &Shared, stay: &Stay, offline: bool) -> Response {
     let lie = at.lie();
     let access_token = at.random.token();
     at.tokens.new_access(&access_token, stay.person);
-    let mut body =
-        json!({ "access_token": access_token, "token_type": "Bearer", "expires_in": TOKEN_LIFE_SECS });
+    let mut body = Map::from_iter([
+        ("access_token".to_owned(), access_token.into()),
+        ("token_type".to_owned(), "Bearer".into()),
+        ("expires_in".to_owned(), TOKEN_LIFE_SECS.into()),
+    ]);
     if offline {
         let token = at.random.token();
         at.tokens.new_refresh(&token, stay.clone());
-        body["refresh_token"] = token.into();
+        body.insert("refresh_token".to_owned(), token.into());
     }
     if !matches!(lie, Tamper::NoIdToken | Tamper::NoPerson) {
         match id_token(at, stay, &lie) {
-            Ok(token) => body["id_token"] = token.into(),
+            Ok(token) => body.insert("id_token".to_owned(), token.into()),
             Err(why) => return (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
-        }
+        };
     }
     Json(body).into_response()
 }
@@ -396,15 +399,12 @@ fn changed(mut claims: Value, lie: &Tamper) -> Value {
 fn id_token(at: &Shared, stay: &Stay, lie: &Tamper) -> Result<String, String> {
     let now = at.clock.now().as_secs();
     let mut claims = claims_of(stay.person).ok_or("nobody")?;
-    for (name, value) in [
-        ("iss", Value::from(at.issuer.as_str())),
-        ("aud", at.client_id.as_str().into()),
-        ("nonce", stay.nonce.as_str().into()),
-        ("sid", stay.sid.as_str().into()),
-        ("iat", now.into()),
-        ("exp", (now + TOKEN_LIFE_SECS).into()),
-    ] {
-        claims[name] = value;
+    let of_this_token = json!({
+        "iss": at.issuer, "aud": at.client_id, "nonce": stay.nonce, "sid": stay.sid, "iat": now,
+        "exp": now + TOKEN_LIFE_SECS,
+    });
+    if let (Value::Object(claims), Value::Object(more)) = (&mut claims, of_this_token) {
+        claims.extend(more);
     }
     let claims = changed(claims, lie);
     let (algorithm, key_id) = lie.header();

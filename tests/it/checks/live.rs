@@ -190,3 +190,28 @@ fn a_bastion_with_other_keys_says_so_and_ends_nothing() {
     assert!(Clock::System.now().since(last) < Duration::from_secs(60));
     assert_eq!(sign_ins(&stage.bastion).len(), 1);
 }
+
+#[test]
+fn what_one_bastion_hears_ends_a_session_at_another() {
+    let postgres = postgres::start();
+    let keys = scratch();
+    let path = keys.path().join("keys");
+    caponier::secret::Keyring::at(&path, &Random::System).unwrap();
+    // The first, where the session is, asks nobody meanwhile; the second does.
+    let stage = Stage::set_to(Plan {
+        real: Some("RS256"),
+        provider: json!({"refresh": true}),
+        config: &format!("{OFTEN}key_file = \"{}\"\n", path.display()),
+        edits: &[("check_every = \"1s\"", "check_every = \"1h\"")],
+        store: Some(postgres.fresh_database()),
+        ..Plan::default()
+    });
+    let second = stage.second_bastion();
+    let others = json!({"do": "people", "people": {"engineer":
+                        {"name": "Erin Engineer", "email": "engineer@example.test", "groups": ["others"]}}});
+    let shown = closed_after(&stage, "groups_changed", "\"groups\":[\"corp:others\"]", || {
+        stage.real_provider().order(&others);
+    });
+    assert!(shown.contains("[no-access]"), "{shown}");
+    drop(second);
+}
