@@ -58,7 +58,7 @@ pub async fn assemble(
     let signer = Signer::open(&config.ca).await.context("certificate authorities")?;
     let store = Store::open(config.store_url.expose()).await.context("store")?;
     let node = node_name(config.ssh.listen.port());
-    Ok(App {
+    let app = App {
         config: Arc::new(config),
         policy: Arc::new(watch::Sender::new(Arc::new(policy))),
         store,
@@ -67,7 +67,9 @@ pub async fn assemble(
         random,
         desk: Arc::new(flow::Desk::default()),
         node: node.into(),
-    })
+    };
+    flow::recheck::prepare(&app)?;
+    Ok(app)
 }
 
 /// Stable over restarts, different for every server that can run at the same time.

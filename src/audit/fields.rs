@@ -14,6 +14,7 @@ impl AuditEvent {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Access(event) => event.kind(),
+            Self::Provider(event) => event.kind(),
             Self::ServerStarted { .. } => "server_started",
             Self::PolicyLoaded { .. } => "policy_loaded",
             Self::PolicyRefused { .. } => "policy_refused",
@@ -40,6 +41,7 @@ impl AuditEvent {
     pub fn fields(&self) -> Value {
         match self {
             Self::Access(event) => event.fields(),
+            Self::Provider(event) => event.fields(),
             Self::ServerStarted { version, interrupted } => {
                 json!({ "version": version, "interrupted": interrupted })
             }
@@ -160,7 +162,7 @@ impl AuditEvent {
 }
 
 /// `fields` and who it was: the key (issuer and subject), the reference that roles use, and the label.
-fn with(who: &Identity, fields: Value) -> Value {
+pub(super) fn with(who: &Identity, fields: Value) -> Value {
     let kind = match who.kind {
         Kind::Person => "person",
         Kind::Workload => "workload",

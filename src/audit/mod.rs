@@ -4,7 +4,10 @@
 
 mod access;
 mod fields;
+mod provider;
 mod telling;
+
+pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
 
@@ -19,6 +22,8 @@ pub use telling::{Raised, TellingEvent};
 pub enum AuditEvent {
     /// Something about requests, grants and locks.
     Access(AccessEvent),
+    /// Something that a provider said after the sign-in.
+    Provider(ProviderEvent),
     /// The server started; `interrupted` recordings were sealed.
     ServerStarted {
         /// Version of the program.
@@ -74,7 +79,8 @@ pub enum AuditEvent {
     SignInEnded {
         /// Which.
         sign_in: SignInId,
-        /// Who ended it: `provider:subject`, or `admin` for the command on the server.
+        /// Who ended it: `provider:subject`, `admin` for the command on the server, `provider` when the provider said no
+        /// or logged the person out, `outage` when it gave no answer for too long.
         by: String,
         /// Why.
         reason: String,
@@ -96,9 +102,9 @@ pub enum AuditEvent {
     },
     /// A certificate or an API request was refused.
     CredentialRefused {
-        /// What was shown: `certificate` or `request`.
+        /// What was shown: `certificate`, `request` or `logout-token`.
         what: &'static str,
-        /// Key id or fingerprint, as claimed.
+        /// Key id or fingerprint, as claimed; the provider of a logout token.
         claimed: String,
         /// Stable word, e.g. `expired`, `wrong-ca`.
         code: &'static str,

@@ -69,6 +69,8 @@ fn check(
     if format.json {
         let uri = |one: &config::Provider| (one.name.to_string(), config.redirect_uri(&one.name));
         let uris: BTreeMap<String, String> = config.providers.iter().map(uri).collect();
+        let uri = |one: &config::Provider| (one.name.to_string(), config.logout_uri(&one.name));
+        let logouts: BTreeMap<String, String> = config.providers.iter().map(uri).collect();
         let counts = json!({
             "ok": true,
             "config": path,
@@ -78,6 +80,7 @@ fn check(
             "targets": policy.targets.len(),
             "roles": policy.roles.len(),
             "redirect_uris": uris,
+            "logout_uris": logouts,
             "problems": [],
         });
         writeln!(out, "{counts:#}")?;
@@ -89,13 +92,43 @@ fn check(
     for provider in &config.providers {
         let uri = config.redirect_uri(&provider.name);
         writeln!(out, "the redirect URI to register at {}: {uri}", provider.name)?;
+        let uri = config.logout_uri(&provider.name);
+        writeln!(
+            out,
+            "the back-channel logout URI to register at {}, if it can send one: {uri}",
+            provider.name
+        )?;
     }
+    notes_on_checks(&config, out)?;
     if policy.roles.is_empty() {
         writeln!(out, "note: {policy_file} has no role, so nobody may do anything yet")?;
     } else {
         writeln!(out, "what is legal in the policy and hardly meant: caponier policy check")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the configuration alone can say about how people are looked for again at their providers.
+fn notes_on_checks(config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+    let never = |one: &&config::Provider| one.refresh_token == config::RefreshToken::Never;
+    let life = config::show_duration(config.sign_in_life);
+    for provider in config.providers.iter().filter(never) {
+        writeln!(
+            out,
+            "note: {} is asked for no refresh token, so a sign-in there lasts its {life} whatever happens to the account, \
+             but for a logout that it sends or an admin who ends it",
+            provider.name
+        )?;
+    }
+    let shares = config.store_url.expose().starts_with("postgres");
+    if shares && matches!(config.checks.keys, config::KeySource::Own(_)) {
+        writeln!(
+            out,
+            "note: servers that share this PostgreSQL need the same keys for refresh tokens: set \"key_file\" or \
+             \"key_env\" in [sign_in] on all of them"
+        )?;
+    }
+    Ok(())
 }
 
 /// Both files, or every problem of both.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::checks::Outage;
+use super::provider::RefreshToken;
 use super::units::Bounds;
 
 const fn secs(default: u64, min: u64, max: u64) -> Bounds<Duration> {
@@ -47,6 +49,17 @@ pub(crate) const BIND_SOURCE_ADDRESS: bool = false;
 /// `sign_in.life`.
 pub(crate) const SIGN_IN_LIFE: Bounds<Duration> = secs(10 * HOUR, 5 * MINUTE, DAY);
 
+/// `sign_in.check_every`. The longest time for which somebody who was put out at the provider keeps what is open.
+pub(crate) const CHECK_EVERY: Bounds<Duration> = secs(10 * MINUTE, 1, 4 * HOUR);
+/// `sign_in.provider_outage`: a bastion is what the provider is repaired through.
+pub(crate) const PROVIDER_OUTAGE: Outage = Outage::Keep;
+/// `sign_in.provider_outage_max`.
+pub(crate) const PROVIDER_OUTAGE_MAX: Bounds<Duration> = secs(HOUR, 1, DAY);
+/// The keys that refresh tokens are sealed under, below `state_dir`, unless `sign_in.key_file` or `key_env` is set.
+pub(crate) const KEYS_FILE: &str = "sign_in_keys";
+
+/// `provider.refresh_token`.
+pub(crate) const REFRESH_TOKEN: RefreshToken = RefreshToken::Auto;
 /// `provider.scopes`, beside `openid`, which is always asked for.
 pub(crate) const SCOPES: [&str; 2] = ["profile", "email"];
 /// `provider.algorithms`.

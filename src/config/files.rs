@@ -13,7 +13,7 @@ pub(crate) const PRIVATE: u32 = 0o077;
 /// Permission bits of others only: a group may read the file, as Debian's `ssl-cert` reads TLS keys.
 pub(crate) const NOT_FOR_OTHERS: u32 = 0o007;
 /// Longest secret file, in bytes.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
+pub(super) const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// The permission bits of a file.
 pub(crate) fn mode(meta: &Metadata) -> u32 {

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod ca;
+mod checks;
 mod defaults;
 mod document;
 mod doors;
@@ -30,6 +31,7 @@ use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
 pub use alerts::{AlertRule, Alerts, OfficeHours, RuleSetting};
+pub use checks::{Checks, KeySource, Outage};
 pub(crate) use defaults::{
     CERTIFICATE_LIFE, REQUEST_MAX, REQUEST_PENDING, REQUEST_REASON_MIN, REQUEST_SPAN, SESSION_ENV,
     SESSION_IDLE, SESSION_MAX,
@@ -40,6 +42,7 @@ pub(crate) use doors::is_host_name;
 #[cfg(test)]
 pub(crate) use notify::NOTICE_KINDS;
 pub use notify::{Mail, MailRule, MailTls, Notify, Webhook, WebhookFormat};
+pub use provider::RefreshToken;
 pub(crate) use section::Section;
 pub(crate) use units::{Bounds, parse_duration};
 pub use units::{show_duration, show_size};
@@ -86,6 +89,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// `[sign_in]`: how long a sign-in lasts (default 10 h).
     pub sign_in_life: Duration,
+    /// `[sign_in]`: how people are looked for again at their provider.
+    pub checks: Checks,
     /// `[sign_in] admins`: who may do everything in the API, such as ending other people's sign-ins.
     pub admins: People,
     /// `[sign_in] auditors`: who may read what others do. The admins may too.
@@ -211,6 +216,8 @@ pub struct Provider {
     pub claim_display: Vec<String>,
     /// Claim with the groups: an array of strings (default `groups`).
     pub claim_groups: String,
+    /// Whether refresh tokens are asked for, and kept.
+    pub refresh_token: RefreshToken,
 }
 
 /// `[sessions]`: limits that hold for everybody.
@@ -253,6 +260,12 @@ impl Config {
     /// answer of one provider cannot be passed off as that of another (RFC 9700 section 4.4.2.2).
     pub fn redirect_uri(&self, provider: &ProviderName) -> String {
         format!("{}/callback/{provider}", self.web.public_url.as_str().trim_end_matches('/'))
+    }
+
+    /// Where this provider sends its logout tokens to (OpenID Connect Back-Channel Logout): to be registered there.
+    pub fn logout_uri(&self, provider: &ProviderName) -> String {
+        let base = self.web.public_url.as_str().trim_end_matches('/');
+        format!("{base}/back-channel-logout/{provider}")
     }
 
     /// The effective values, defaults included, as tables and keys of the file; secrets are `(secret)`.

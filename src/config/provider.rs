@@ -9,6 +9,36 @@ use super::{Provider, doors};
 use crate::names::ProviderName;
 use crate::secret::Secret;
 
+/// `provider.refresh_token`: how a provider is got to give us what it can be asked again with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshToken {
+    /// The scope `offline_access` is asked for when the provider's discovery document lists it.
+    Auto,
+    /// The scope is asked for.
+    Ask,
+    /// The scope is asked for, and with it `prompt=consent` (OpenID Connect Core section 11).
+    Consent,
+    /// The scope is not asked for; a refresh token that comes by itself is kept.
+    Given,
+    /// None is asked for, and none is kept.
+    Never,
+}
+
+impl RefreshToken {
+    const ALL: [Self; 5] = [Self::Auto, Self::Ask, Self::Consent, Self::Given, Self::Never];
+
+    /// As the file has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ask => "ask",
+            Self::Consent => "consent",
+            Self::Given => "given",
+            Self::Never => "never",
+        }
+    }
+}
+
 /// Reads every `[[provider]]`; at least one, no two alike. The second list has every name that was given, also of
 /// those that are wrong otherwise, so that who refers to them is not blamed as well.
 pub(super) fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> (Vec<Provider>, Vec<String>) {
@@ -70,6 +100,7 @@ fn one(section: &mut Section<'_>, here: Surroundings<'_>) -> Option<Provider> {
         claim.is_empty().then(|| "a claim needs a name".to_owned())
     });
     let claim_groups = label(section, "claim_groups").unwrap_or_else(|| defaults::CLAIM_GROUPS.into());
+    let refresh_token = refresh_token(section);
     let name = name?;
     Some(Provider {
         title: title.unwrap_or_else(|| name.to_string()),
@@ -82,6 +113,23 @@ fn one(section: &mut Section<'_>, here: Surroundings<'_>) -> Option<Provider> {
         claim_subject,
         claim_display,
         claim_groups,
+        refresh_token,
+    })
+}
+
+fn refresh_token(section: &mut Section<'_>) -> RefreshToken {
+    let Some(text) = section.text("refresh_token") else { return defaults::REFRESH_TOKEN };
+    let known = RefreshToken::ALL;
+    known.into_iter().find(|one| one.as_str() == text.value).unwrap_or_else(|| {
+        let words = known.map(RefreshToken::as_str);
+        let message = format!(
+            "\"refresh_token\" must be one of {}, not {:?}{}",
+            words.map(|word| format!("{word:?}")).join(", "),
+            text.value,
+            hint(text.value, &words)
+        );
+        section.problem(text.place, message);
+        defaults::REFRESH_TOKEN
     })
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::alerts::{DAYS, show_minute};
 use super::{
-    AlertRule, Alerts, Ca, CaSource, Config, Mail, Notify, Passphrase, People, Provider, Webhook,
+    AlertRule, Alerts, Ca, CaSource, Config, KeySource, Mail, Notify, Passphrase, People, Provider, Webhook,
     show_duration, show_size, store_url,
 };
 
@@ -40,11 +40,7 @@ pub(super) fn view(config: &Config) -> Value {
             "bind_source_address": config.certificates.bind_source_address,
         },
         "provider": config.providers.iter().map(provider).collect::<Vec<_>>(),
-        "sign_in": {
-            "life": show_duration(config.sign_in_life),
-            "admins": people(&config.admins),
-            "auditors": people(&config.auditors),
-        },
+        "sign_in": sign_in(config),
         "sessions": {
             "max": show_duration(config.sessions.max),
             "idle": show_duration(config.sessions.idle),
@@ -60,6 +56,23 @@ pub(super) fn view(config: &Config) -> Value {
         "alerts": alerts(&config.alerts),
         "policy": { "file": config.policy_file },
         "log": { "format": if config.log_json { "json" } else { "text" } },
+    })
+}
+
+fn sign_in(config: &Config) -> Value {
+    let checks = &config.checks;
+    let (key, value) = match &checks.keys {
+        KeySource::Own(path) | KeySource::File(path, _) => ("key_file", json!(path)),
+        KeySource::Env(name, _) => ("key_env", json!(name)),
+    };
+    json!({
+        "life": show_duration(config.sign_in_life),
+        "check_every": show_duration(checks.every),
+        "provider_outage": checks.outage.as_str(),
+        "provider_outage_max": show_duration(checks.outage_max),
+        key: value,
+        "admins": people(&config.admins),
+        "auditors": people(&config.auditors),
     })
 }
 
@@ -92,6 +105,7 @@ fn provider(provider: &Provider) -> Value {
         "claim_subject": provider.claim_subject,
         "claim_display": provider.claim_display,
         "claim_groups": provider.claim_groups,
+        "refresh_token": provider.refresh_token.as_str(),
     }))
 }
 

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::flow::change::Changes;
 use crate::flow::desk::lock;
-use crate::flow::{Caller, denials, destination, held};
+use crate::flow::{Caller, denials, destination, held, recheck};
 use crate::ids::SessionId;
 use crate::names::RoleName;
 use crate::policy::{
@@ -147,18 +147,21 @@ pub type Answer = Result<Permit, Refusal>;
 /// answered (of a flood, how many there were). An error means that the question could not be answered, which is a no as well.
 pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, StoreError> {
     let now = app.clock.now();
-    let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
-    let answer = if live {
-        let own = destination::own_addresses(app, &ask).await;
-        let held = held::by(app, caller.identity(), None).await?;
-        judged(app, caller, ask.clone(), Circumstances { now, from: caller.from(), own, held }).await
-    } else {
-        Err(Refusal {
+    let sign_in = app.store.sign_in(caller.sign_in()).await?.filter(|sign_in| sign_in.is_live(now));
+    let caller = &sign_in.as_ref().map_or_else(|| caller.clone(), |sign_in| caller.as_in(sign_in));
+    let answer = match (sign_in, unchecked(app, caller).await?) {
+        (Some(_), None) => {
+            let own = destination::own_addresses(app, &ask).await;
+            let held = held::by(app, caller.identity(), None).await?;
+            judged(app, caller, ask.clone(), Circumstances { now, from: caller.from(), own, held }).await
+        }
+        (Some(_), Some(refusal)) => Err(refusal),
+        (None, _) => Err(Refusal {
             code: RefusalCode::SignInEnded,
             rule: None,
             text: "your sign-in has ended; run: caponier login".into(),
             reason: format!("sign-in {} is not live", caller.sign_in()),
-        })
+        }),
     };
     if let Err(refusal) = &answer {
         note_refusal(app, caller, &ask, refusal).await?;
@@ -166,18 +169,32 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     Ok(answer)
 }
 
-/// Judges an open permit again, after the policy changed, a grant ended or the hours of a role are over: the new permit,
-/// or why what is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches them anyway.
-/// An error means that it could not be seen what is granted.
-pub async fn again(app: &App, permit: &Permit) -> Result<Answer, StoreError> {
-    let held = held::by(app, permit.caller.identity(), permit.session.as_ref()).await?;
-    Ok(again_with(app, permit, held).await)
+/// Why a caller without a certificate may open nothing new: what would keep one from being renewed. With a certificate
+/// that is judged when it is renewed.
+async fn unchecked(app: &App, caller: &Caller) -> Result<Option<Refusal>, StoreError> {
+    if caller.certificate_serial().is_some() {
+        return Ok(None);
+    }
+    Ok(recheck::may_go_on(app, caller.sign_in()).await?.err())
 }
 
-async fn again_with(app: &App, permit: &Permit, held: Held) -> Answer {
+/// Judges an open permit again, after the policy changed, a grant ended, groups changed or the hours of a role are over:
+/// the new permit, or why what is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches
+/// them anyway. An error means that it could not be seen what is granted.
+pub async fn again(app: &App, permit: &Permit) -> Result<Answer, StoreError> {
+    let held = held::by(app, permit.caller.identity(), permit.session.as_ref()).await?;
+    let caller = match app.store.sign_in(permit.caller.sign_in()).await? {
+        Some(sign_in) => permit.caller.as_in(&sign_in),
+        None => permit.caller.clone(),
+    };
+    Ok(again_with(app, permit, &caller, held).await)
+}
+
+/// `caller` as their sign-in has them now.
+async fn again_with(app: &App, permit: &Permit, caller: &Caller, held: Held) -> Answer {
     let now = app.clock.now();
     let at = Circumstances { now, from: permit.caller.from(), own: Arc::clone(&permit.own), held };
-    let new = judged(app, &permit.caller, permit.ask.clone(), at).await?;
+    let new = judged(app, caller, permit.ask.clone(), at).await?;
     let (old_target, new_target) = (permit.target(), new.target());
     let refusal = |text: &str, reason: String| Refusal {
         code: RefusalCode::NoAccess,
@@ -244,7 +261,7 @@ pub async fn overruled(
         }
         let answer = match answer {
             Ok(answer) => answer,
-            Err(_) => again_with(app, permit, Held::default()).await,
+            Err(_) => again_with(app, permit, held.caller(), Held::default()).await,
         };
         unseen = None;
         match answer {

@@ -38,6 +38,11 @@ impl Caller {
         }
     }
 
+    /// The same caller as their sign-in has them now: groups may have changed since they were recognised.
+    pub(super) fn as_in(&self, sign_in: &crate::store::SignIn) -> Self {
+        Self { identity: sign_in.who.clone(), sign_in_expires: sign_in.expires, ..self.clone() }
+    }
+
     /// Who.
     pub fn identity(&self) -> &Identity {
         &self.identity

@@ -2,9 +2,9 @@
 //! where, and who wants to hear of ended sign-ins. Losing it costs nothing but time; everything that must last is
 //! in the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -14,7 +14,9 @@ use super::denials::Denials;
 use super::refusals::Refusals;
 use crate::identity::oidc::Oidc;
 use crate::ids::{CaseId, SignInId};
+use crate::names::ProviderName;
 use crate::place::{area, wide_area};
+use crate::secret::Keyring;
 use crate::time::Timestamp;
 
 /// Addresses remembered at once in each bucket list.
@@ -25,6 +27,10 @@ const ENDED_BACKLOG: usize = 256;
 /// The desk. One for each process.
 pub struct Desk {
     pub(super) oidc: Oidc,
+    /// Providers that did not answer when they were last asked about somebody.
+    pub(super) silent: Mutex<BTreeSet<ProviderName>>,
+    /// What refresh tokens are sealed under, once it was wanted.
+    pub(super) keyring: OnceLock<Keyring>,
     /// The bastion's own addresses, and when they were looked up.
     pub(super) own: tokio::sync::Mutex<Option<(Timestamp, Arc<[IpAddr]>)>>,
     ended: broadcast::Sender<SignInId>,
@@ -43,6 +49,8 @@ impl Default for Desk {
         let secs = Duration::from_secs;
         Self {
             oidc: Oidc::default(),
+            silent: Mutex::default(),
+            keyring: OnceLock::new(),
             own: tokio::sync::Mutex::default(),
             ended: broadcast::channel(ENDED_BACKLOG).0,
             changes: broadcast::channel(change::BACKLOG).0,

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use russh::keys::ssh_key::Certificate;
 
-use super::Caller;
 use super::permission::{SignedIn, is_locked};
-use super::recognise::{SignedBy, begin_once};
+use super::recognise::{RequestRefused, SignedBy, begin_once, not_signed_in};
+use super::{Caller, recheck};
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::ca::{Draft, DraftError, SignerError, draft};
+use crate::identity::Identity;
 use crate::ids::SignInId;
 use crate::names::LoginName;
 use crate::policy::{Refusal, RefusalCode, certificate_max, logins_for};
@@ -43,6 +44,8 @@ pub struct Issued {
     pub principals: Vec<String>,
     /// First instant it is no longer valid.
     pub valid_before: Timestamp,
+    /// Whom it is for, as their sign-in has them now.
+    pub who: Identity,
 }
 
 /// Why there is no certificate.
@@ -51,6 +54,9 @@ pub enum IssueRefused {
     /// Policy says no.
     #[error("{}", .0.text)]
     Policy(Refusal),
+    /// The sign-in ended while its provider was asked.
+    #[error(transparent)]
+    Caller(#[from] RequestRefused),
     /// The same signed request came before.
     #[error("this request was sent before; send a new one")]
     Replay,
@@ -67,7 +73,8 @@ pub enum IssueRefused {
 
 /// Issues a certificate for the key that signed the request of `by`.
 pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, IssueRefused> {
-    let (signed, caller) = (by.signed(), by.caller());
+    let signed = by.signed();
+    let caller = &confirmed(app, by).await?;
     let tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
     // Only now, as it may have taken a while to get a turn to write: the certificate's life begins here.
     let now = app.clock.now();
@@ -87,7 +94,10 @@ pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, Issue
                 IssueRefused::Draft(error) => {
                     note_refusal(app, caller, RefusalCode::Limit, &error.to_string(), now).await?;
                 }
-                IssueRefused::Replay | IssueRefused::Signer(_) | IssueRefused::Store(_) => {}
+                IssueRefused::Caller(_)
+                | IssueRefused::Replay
+                | IssueRefused::Signer(_)
+                | IssueRefused::Store(_) => {}
             }
             return Err(refused);
         }
@@ -99,7 +109,23 @@ pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, Issue
         serial: draft.serial(),
         principals: draft.principals().to_vec(),
         valid_before: draft.valid_before(),
+        who: caller.identity().clone(),
     })
+}
+
+/// The caller, whose provider said not too long ago that they are still there.
+async fn confirmed(app: &App, by: &SignedIn) -> Result<Caller, IssueRefused> {
+    let caller = by.caller();
+    if let Err(refusal) = recheck::before_renewal(app, caller.sign_in()).await? {
+        note_refusal(app, caller, refusal.code, &refusal.reason, app.clock.now()).await?;
+        return Err(IssueRefused::Policy(refusal));
+    }
+    // Asking may have ended the sign-in, or changed its groups.
+    let sign_in = app.store.sign_in(caller.sign_in()).await?;
+    match sign_in.filter(|sign_in| sign_in.is_live(app.clock.now())) {
+        Some(sign_in) => Ok(caller.as_in(&sign_in)),
+        None => Err(not_signed_in(app, by.signed()).await?.into()),
+    }
 }
 
 fn locked() -> Refusal {

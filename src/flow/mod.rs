@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod ask;
 pub mod authorize;
+pub mod back_channel;
 mod caller;
 pub mod cases;
 pub mod change;
@@ -18,6 +19,7 @@ pub mod issue;
 pub mod locks;
 mod notices;
 pub mod permission;
+pub mod recheck;
 pub mod recognise;
 mod refusals;
 pub mod reload;

@@ -19,7 +19,7 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Oldest `iat`, in seconds: the token was just made for us, so minutes are generous.
 const AGE_SECS_MAX: u64 = 600;
 /// How far a provider's clock may run ahead of ours, in seconds.
-const AHEAD_SECS_MAX: u64 = 60;
+pub(super) const AHEAD_SECS_MAX: u64 = 60;
 const SUBJECT_BYTES_MAX: usize = 255;
 const DISPLAY_BYTES_MAX: usize = 128;
 const GROUPS_MAX: usize = 2000;
@@ -44,12 +44,55 @@ impl TokenRefused {
 #[derive(Clone, Debug)]
 pub struct VerifiedToken {
     identity: Identity,
+    session: Session,
+}
+
+/// The provider's own names for a person and their session there. `sub` is also there when another claim is our key for
+/// the person: checks and logouts speak of `sub`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// `sub`
+    pub sub: String,
+    /// `sid` (OpenID Connect Front-Channel Logout section 3), where the provider says it.
+    pub sid: Option<String>,
+}
+
+/// What the nonce of an ID token must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NonceRule<'a> {
+    /// This one: the token answers an attempt of ours.
+    Exactly(&'a str),
+    /// None, or the one with this SHA-256 (hex): the token came with a refresh (OpenID Connect Core section 12.2).
+    AbsentOrHash(&'a str),
+}
+
+impl NonceRule<'_> {
+    /// Whether a token with this nonce fits.
+    pub(super) fn fits(self, nonce: Option<&str>) -> bool {
+        match (self, nonce) {
+            (Self::Exactly(wanted), Some(nonce)) => nonce == wanted,
+            (Self::AbsentOrHash(wanted), Some(nonce)) => nonce_hash(nonce) == wanted,
+            (Self::AbsentOrHash(_), None) => true,
+            (Self::Exactly(_), None) => false,
+        }
+    }
+}
+
+/// What is kept of a nonce.
+pub fn nonce_hash(nonce: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(nonce).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl VerifiedToken {
     /// Who the token is about.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The provider's own names for them.
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 }
 
@@ -64,28 +107,70 @@ pub fn check_shape(token: &str) -> Result<(), TokenRefused> {
     Ok(())
 }
 
-/// Judges the payload of a token whose signature holds, and maps it. `nonce` is the one of the attempt.
+/// Judges the payload of a token whose signature holds, and maps it.
 pub(super) fn check(
     payload: &[u8],
     provider: &config::Provider,
-    nonce: &str,
+    nonce: NonceRule<'_>,
     now: Timestamp,
 ) -> Result<VerifiedToken, TokenRefused> {
-    let Claims(claims) = serde_json::from_slice(payload)
-        .map_err(|e| TokenRefused::new("shape", format!("the ID token's claims: {e}")))?;
+    let claims = object(payload)?;
     if text(&claims, "iss", "issuer")? != provider.issuer {
         return Err(TokenRefused::new("issuer", "the ID token was issued by somebody else"));
     }
     check_audience(&claims, &provider.client_id)?;
     check_times(&claims, now)?;
-    if text(&claims, "nonce", "nonce")? != nonce {
+    let said = claims.contains_key("nonce").then(|| text(&claims, "nonce", "nonce")).transpose()?;
+    if !nonce.fits(said) {
         return Err(TokenRefused::new("nonce", "the ID token belongs to another sign-in attempt"));
     }
-    Ok(VerifiedToken { identity: map(&claims, provider)? })
+    // Our key for the person first: what is wrong with it has the better words.
+    let identity = map(&claims, provider)?;
+    let session = Session {
+        sub: name(&claims, "sub")?.ok_or_else(|| TokenRefused::new("subject", "the ID token has no sub"))?,
+        sid: name(&claims, "sid")?,
+    };
+    Ok(VerifiedToken { identity, session })
 }
 
-fn check_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), TokenRefused> {
-    let refused = || TokenRefused::new("audience", "the ID token is not for this server alone (aud)");
+/// Judges what the UserInfo endpoint says (OpenID Connect Core section 5.3.2), fetched for the person `sub`.
+pub(super) fn check_user_info(
+    body: &[u8],
+    provider: &config::Provider,
+    sub: &str,
+) -> Result<Identity, TokenRefused> {
+    let claims = object(body)?;
+    if text(&claims, "sub", "subject")? != sub {
+        return Err(TokenRefused::new("subject", "UserInfo is about somebody else"));
+    }
+    map(&claims, provider)
+}
+
+/// The claims of a payload, no name twice.
+pub(super) fn object(payload: &[u8]) -> Result<Map<String, Value>, TokenRefused> {
+    let Claims(claims) = serde_json::from_slice(payload)
+        .map_err(|e| TokenRefused::new("shape", format!("the token's claims: {e}")))?;
+    Ok(claims)
+}
+
+/// A provider's name for a person or session: text of 1 to 255 bytes, if the claim is there.
+pub(super) fn name(claims: &Map<String, Value>, claim: &str) -> Result<Option<String>, TokenRefused> {
+    match claims.get(claim) {
+        None => Ok(None),
+        Some(Value::String(text))
+            if (1..=SUBJECT_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control) =>
+        {
+            Ok(Some(text.clone()))
+        }
+        Some(_) => {
+            Err(TokenRefused::new("subject", format!("the claim {claim:?} is empty, too long or not text")))
+        }
+    }
+}
+
+/// Whether `aud` is this client and nobody else.
+pub(super) fn check_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), TokenRefused> {
+    let refused = || TokenRefused::new("audience", "the token is not for this server alone (aud)");
     let ours = match claims.get("aud") {
         Some(Value::String(one)) => one == client_id,
         Some(Value::Array(list)) => matches!(list.as_slice(), [Value::String(one)] if one == client_id),
@@ -97,26 +182,36 @@ fn check_audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), To
     match claims.get("azp") {
         None => Ok(()),
         Some(Value::String(azp)) if azp == client_id => Ok(()),
-        Some(_) => Err(TokenRefused::new("audience", "the ID token was asked for by another client (azp)")),
+        Some(_) => Err(TokenRefused::new("audience", "the token was asked for by another client (azp)")),
     }
 }
 
 fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), TokenRefused> {
-    let now = now.as_secs();
-    if seconds(claims, "exp")? <= now {
+    if seconds(claims, "exp")? <= now.as_secs() {
         return Err(TokenRefused::new("expired", "the ID token has expired"));
     }
+    check_age(claims, AGE_SECS_MAX, now)?;
+    Ok(())
+}
+
+/// `iat` and `nbf`: whole seconds, not in the future, and `iat` at most `age_secs_max` ago. Answers `iat`.
+pub(super) fn check_age(
+    claims: &Map<String, Value>,
+    age_secs_max: u64,
+    now: Timestamp,
+) -> Result<u64, TokenRefused> {
+    let now = now.as_secs();
     let issued = seconds(claims, "iat")?;
     if issued > now.saturating_add(AHEAD_SECS_MAX) {
-        return Err(TokenRefused::new("age", "the ID token was issued in the future: compare the clocks"));
+        return Err(TokenRefused::new("age", "the token was issued in the future: compare the clocks"));
     }
-    if issued.saturating_add(AGE_SECS_MAX) < now {
-        return Err(TokenRefused::new("age", "the ID token was issued too long ago"));
+    if issued.saturating_add(age_secs_max) < now {
+        return Err(TokenRefused::new("age", "the token was issued too long ago"));
     }
     if claims.contains_key("nbf") && seconds(claims, "nbf")? > now.saturating_add(AHEAD_SECS_MAX) {
-        return Err(TokenRefused::new("age", "the ID token is not valid yet"));
+        return Err(TokenRefused::new("age", "the token is not valid yet"));
     }
-    Ok(())
+    Ok(issued)
 }
 
 fn map(claims: &Map<String, Value>, provider: &config::Provider) -> Result<Identity, TokenRefused> {
@@ -188,19 +283,24 @@ pub fn label(said: &str, bytes_max: usize) -> String {
     shown
 }
 
-fn text<'a>(claims: &'a Map<String, Value>, name: &str, code: &'static str) -> Result<&'a str, TokenRefused> {
+/// A claim that must be there and be text.
+pub(super) fn text<'a>(
+    claims: &'a Map<String, Value>,
+    name: &str,
+    code: &'static str,
+) -> Result<&'a str, TokenRefused> {
     claims
         .get(name)
         .and_then(Value::as_str)
-        .ok_or_else(|| TokenRefused::new(code, format!("the ID token has no text claim {name:?}")))
+        .ok_or_else(|| TokenRefused::new(code, format!("the token has no text claim {name:?}")))
 }
 
 /// A time as whole seconds. Another type is not "absent": it refuses the token.
-fn seconds(claims: &Map<String, Value>, name: &str) -> Result<u64, TokenRefused> {
+pub(super) fn seconds(claims: &Map<String, Value>, name: &str) -> Result<u64, TokenRefused> {
     claims
         .get(name)
         .and_then(Value::as_u64)
-        .ok_or_else(|| TokenRefused::new("shape", format!("the ID token has no whole number {name:?}")))
+        .ok_or_else(|| TokenRefused::new("shape", format!("the token has no whole number {name:?}")))
 }
 
 /// A JSON object without repeated names, so that two readers cannot understand it differently.
@@ -247,6 +347,7 @@ mod tests {
             claim_subject: "sub".into(),
             claim_display: vec!["name".into(), "email".into()],
             claim_groups: "groups".into(),
+            refresh_token: config::RefreshToken::Auto,
         }
     }
 
@@ -256,7 +357,7 @@ mod tests {
     }
 
     fn judge(claims: &Value) -> Result<VerifiedToken, TokenRefused> {
-        check(claims.to_string().as_bytes(), &provider(), "n", Timestamp::from_secs(NOW))
+        check(claims.to_string().as_bytes(), &provider(), NonceRule::Exactly("n"), Timestamp::from_secs(NOW))
     }
 
     #[test]
@@ -295,6 +396,8 @@ mod tests {
             ("sub", json!(""), "subject"),
             ("sub", json!("a\nb"), "subject"),
             ("sub", json!("x".repeat(256)), "subject"),
+            ("sid", json!(7), "subject"),
+            ("sid", json!(""), "subject"),
             ("groups", json!("ops"), "groups"),
             ("groups", json!(null), "groups"),
             ("groups", json!({"ops": true}), "groups"),
@@ -316,6 +419,47 @@ mod tests {
     }
 
     #[test]
+    fn a_refreshed_token_repeats_the_nonce_or_has_none() {
+        let now = Timestamp::from_secs(NOW);
+        let hash = nonce_hash("n");
+        let rule = NonceRule::AbsentOrHash(&hash);
+        for (nonce, ok) in
+            [(Some(json!("n")), true), (None, true), (Some(json!("m")), false), (Some(json!(1)), false)]
+        {
+            let mut claims = good();
+            match nonce {
+                Some(nonce) => claims["nonce"] = nonce,
+                None => drop(claims.as_object_mut().unwrap().remove("nonce")),
+            }
+            assert_eq!(check(claims.to_string().as_bytes(), &provider(), rule, now).is_ok(), ok, "{claims}");
+        }
+        let mut other_key = provider();
+        other_key.claim_subject = "oid".into();
+        let mut claims = good();
+        claims["oid"] = json!("of-ours");
+        claims["sid"] = json!("s-1");
+        let token = check(claims.to_string().as_bytes(), &other_key, rule, now).unwrap();
+        assert_eq!(token.identity().subject, "of-ours");
+        assert_eq!(token.session(), &Session { sub: "42".into(), sid: Some("s-1".into()) });
+    }
+
+    #[test]
+    fn user_info_must_be_about_the_same_person() {
+        let ask = |claims: Value| check_user_info(claims.to_string().as_bytes(), &provider(), "42");
+        let who = ask(json!({"sub": "42", "groups": ["dev"]})).unwrap();
+        assert_eq!(who.groups.iter().map(ToString::to_string).collect::<Vec<_>>(), ["corp:dev"]);
+        for wrong in [
+            json!({"sub": "43"}),
+            json!({}),
+            json!({"sub": 42}),
+            json!([]),
+            json!({"sub": "42", "groups": 1}),
+        ] {
+            assert!(ask(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn missing_groups_are_none_and_a_single_audience_may_stand_in_a_list() {
         let mut claims = good();
         claims.as_object_mut().unwrap().remove("groups");
@@ -327,7 +471,10 @@ mod tests {
     fn a_claim_that_stands_twice_is_refused() {
         let twice = good().to_string().replacen('{', r#"{"sub":"root","#, 1);
         let now = Timestamp::from_secs(NOW);
-        assert_eq!(check(twice.as_bytes(), &provider(), "n", now).unwrap_err().code, "shape");
+        assert_eq!(
+            check(twice.as_bytes(), &provider(), NonceRule::Exactly("n"), now).unwrap_err().code,
+            "shape"
+        );
     }
 
     #[test]
@@ -339,7 +486,8 @@ mod tests {
             claims["email"] = json!("erin@example.com");
             claims["email_verified"] = verified;
             let now = Timestamp::from_secs(NOW);
-            assert_eq!(check(claims.to_string().as_bytes(), &provider, "n", now).is_ok(), ok);
+            let nonce = NonceRule::Exactly("n");
+            assert_eq!(check(claims.to_string().as_bytes(), &provider, nonce, now).is_ok(), ok);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who somebody is: identities, and how provider tokens become one. Pure, except `oidc`.
 
 pub mod claims;
+pub mod logout;
 pub mod oidc;
 pub mod proof;
 

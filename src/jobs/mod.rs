@@ -2,6 +2,7 @@
 
 mod access;
 mod policy;
+mod provider;
 mod telling;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         sweeping(&app, &stop),
         policy::watch(app.clone(), stop.clone()),
         access::watch(app.clone(), stop.clone()),
+        provider::watch(app.clone(), stop.clone()),
         telling::run(&app, &stop)
     );
 }

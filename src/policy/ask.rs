@@ -220,7 +220,8 @@ impl Refusal {
             | RefusalCode::X11
             | RefusalCode::Tun
             | RefusalCode::ByRequest
-            | RefusalCode::Locked => 255,
+            | RefusalCode::Locked
+            | RefusalCode::Unchecked => 255,
         }
     }
 }
@@ -266,11 +267,13 @@ pub enum RefusalCode {
     ByRequest,
     /// The person, the target or the role is locked.
     Locked,
+    /// The identity provider has not confirmed the person for too long.
+    Unchecked,
 }
 
 impl RefusalCode {
     /// Every code.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NoAccess,
         Self::ChannelKind,
         Self::Principal,
@@ -290,6 +293,7 @@ impl RefusalCode {
         Self::Tun,
         Self::ByRequest,
         Self::Locked,
+        Self::Unchecked,
     ];
 
     /// The code as users see it.
@@ -314,6 +318,7 @@ impl RefusalCode {
             Self::Tun => "tun",
             Self::ByRequest => "by-request",
             Self::Locked => "locked",
+            Self::Unchecked => "unchecked",
         }
     }
 }

@@ -98,7 +98,7 @@ impl Tx {
 }
 
 impl Store {
-    /// Deletes void pending rows and old nonces; returns how many.
+    /// Deletes void pending rows, old nonces and what was kept of sign-ins that are over; returns how many.
     pub async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
         let now = millis(NONCE, "now", now)?;
         let mut tx = self.begin().await?;
@@ -106,6 +106,8 @@ impl Store {
         for sql in [
             "DELETE FROM pending_sign_in WHERE expires <= $1",
             "DELETE FROM request_nonce WHERE expires <= $1",
+            "DELETE FROM sign_in_check WHERE sign_in IN \
+             (SELECT id FROM sign_in WHERE expires <= $1 OR ended IS NOT NULL)",
         ] {
             swept += sqlx::query(sql).bind(now).execute(tx.connection()).await?.rows_affected();
         }

@@ -2,14 +2,16 @@
 //! (`sqlx::Any`, `$1` placeholders, columns TEXT and BIGINT only).
 //!
 //! Reads are methods of [`Store`]. Changes are methods of [`Tx`], and the only way to commit one is
-//! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in and of a delivery, and the
-//! sweep of what time has made void, change nothing anybody may do and are not audited.)
+//! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in and of a delivery, the
+//! book-keeping of checks at providers, and the sweep of what time has made void, change nothing anybody may do and are
+//! not audited.)
 //!
 //! A [`Tx`] that is dropped leaves nothing. While one is held no other method of [`Store`] that writes may be awaited by
 //! the same task: SQLite has one writer at a time, and it would wait for itself until [`StoreError::Busy`].
 
 mod access;
 mod audit;
+mod checks;
 mod column;
 mod credentials;
 mod open;
@@ -30,6 +32,7 @@ use crate::time::Timestamp;
 
 pub use access::{CaseFilter, GrantRow};
 pub use audit::{AuditLook, AuditRow};
+pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;
 pub use outbox::{Delivery, QueuedNotice};
 pub use pending::{PendingCounts, PendingSignIn};
@@ -147,7 +150,8 @@ impl Tx {
         self.commit(now, last).await
     }
 
-    /// Commits what needs no entry: pending sign-ins, deliveries, how far alerts have read, and the sweep.
+    /// Commits what needs no entry: pending sign-ins, deliveries, how far alerts have read, the book-keeping of checks, and
+    /// the sweep.
     async fn commit_unaudited(self) -> Result<(), StoreError> {
         self.inner.commit().await?;
         Ok(())

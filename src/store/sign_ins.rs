@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::column::{Columns, bad, label, millis, text, text_opt, word};
@@ -120,7 +121,6 @@ impl Store {
 impl Tx {
     /// A new sign-in. `Conflict` when the id exists.
     pub async fn insert_sign_in(&mut self, row: &SignIn) -> Result<(), StoreError> {
-        let groups: Vec<String> = row.who.groups.iter().map(GroupName::to_string).collect();
         let written = sqlx::query(
             "INSERT INTO sign_in (id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, \
              method, address, client, created, expires, ended) \
@@ -132,7 +132,7 @@ impl Tx {
         .bind(text(TABLE, "issuer", &row.who.issuer)?)
         .bind(text(TABLE, "subject", &row.who.subject)?)
         .bind(&*label(&row.who.display))
-        .bind(serde_json::Value::from(groups).to_string())
+        .bind(groups_text(&row.who.groups))
         .bind(text_opt(TABLE, "key_fingerprint", row.key_fingerprint.as_deref())?)
         .bind(word(TABLE, "method", &row.method, METHODS)?)
         .bind(text(TABLE, "address", &row.from)?)
@@ -145,7 +145,7 @@ impl Tx {
         super::inserted(&written)
     }
 
-    /// Ends a sign-in; false when it was not live.
+    /// Ends a sign-in; false when it was not live. What was kept for asking its provider is gone with it.
     pub async fn end_sign_in(&mut self, id: &SignInId, now: Timestamp) -> Result<bool, StoreError> {
         let changed =
             sqlx::query("UPDATE sign_in SET ended = $2 WHERE id = $1 AND ended IS NULL AND expires > $2")
@@ -153,6 +153,10 @@ impl Tx {
                 .bind(millis(TABLE, "ended", now)?)
                 .execute(self.connection())
                 .await?;
+        sqlx::query("DELETE FROM sign_in_check WHERE sign_in = $1")
+            .bind(id.as_str())
+            .execute(self.connection())
+            .await?;
         Ok(changed.rows_affected() == 1)
     }
 
@@ -173,8 +177,26 @@ impl Tx {
         .bind(millis(TABLE, "ended", now)?)
         .fetch_all(self.connection())
         .await?;
+        sqlx::query(
+            "DELETE FROM sign_in_check WHERE sign_in IN (SELECT id FROM sign_in WHERE key_fingerprint = $1)",
+        )
+        .bind(fingerprint)
+        .execute(self.connection())
+        .await?;
         rows.iter().map(|row| Ok(SignIn { ended: None, ..read(row)? })).collect()
     }
+}
+
+/// One sign-in as a transaction sees it.
+pub(super) async fn one(connection: &mut AnyConnection, id: &SignInId) -> Result<Option<SignIn>, StoreError> {
+    let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str()).fetch_optional(connection).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Groups as their column holds them.
+pub(super) fn groups_text(groups: &BTreeSet<GroupName>) -> String {
+    let groups: Vec<String> = groups.iter().map(GroupName::to_string).collect();
+    serde_json::Value::from(groups).to_string()
 }
 
 fn read(row: &AnyRow) -> Result<SignIn, StoreError> {

@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::address::Peer;
-use super::{error, html, pages, table};
+use super::{error, html, logout, pages, table};
 use crate::app::App;
 use crate::config;
 use crate::place::area;
@@ -209,6 +209,7 @@ fn router(app: App) -> Router {
     Router::new()
         .merge(pages::router().layer(from_fn_with_state((gate(), PAGES), within)))
         .merge(table::router().layer(from_fn_with_state((gate(), API), within)))
+        .merge(logout::router().layer(from_fn_with_state((gate(), API), within)))
         .route("/healthz", get(async || "ok\n"))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(map_response(async |mut response: Response| {

@@ -4,7 +4,7 @@
 //! `listen` serves connections (TLS, deadlines, caps) · `pages` are the pages, `html` how they are written, `cookie` how a browser is
 //! known again · `table` is the API, one row for each endpoint: `endpoint` is what a row is, `shape` what requests bring and answers
 //! hold, `api` the wire types, `error` what is answered when something does not succeed, `v1` what endpoints do, `openapi` the
-//! description · `address` says where a client is.
+//! description · `logout` is where providers speak · `address` says where a client is.
 
 mod address;
 pub mod api;
@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod error;
 mod html;
 mod listen;
+mod logout;
 pub mod openapi;
 mod pages;
 pub mod shape;

@@ -341,8 +341,8 @@ fn refused(app: &App, why: &SignInRefused) -> Response {
             );
             return message(StatusCode::BAD_GATEWAY, "Not signed in", &text);
         }
-        SignInRefused::Store(error) => {
-            let reference = super::error::log_internal(app, error);
+        SignInRefused::Store(_) | SignInRefused::Keep(_) => {
+            let reference = super::error::log_internal(app, why);
             let text = format!("Something is broken here. Tell the administrators the number {reference}.");
             return message(StatusCode::INTERNAL_SERVER_ERROR, "Not signed in", &text);
         }

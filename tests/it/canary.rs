@@ -11,7 +11,7 @@ const PASSPHRASE: &str = "canary-passphrase-77ab21";
 const CLIENT_SECRET: &str = "a-secret-for-tests-only";
 
 /// Every file below `dir` that contains `text`.
-fn files_with(dir: &Path, text: &str) -> Vec<String> {
+pub(crate) fn files_with(dir: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

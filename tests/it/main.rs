@@ -13,6 +13,7 @@ mod api;
 mod bent;
 mod ca;
 mod canary;
+mod checks;
 mod client;
 mod commands;
 mod config;

@@ -223,7 +223,7 @@ fn the_second_client_does_what_ssh_does() {
 #[test]
 fn the_provider_signs_people_in_through_a_browser() {
     let elsewhere = "http://127.0.0.1:1/never";
-    let provider = Provider::start_with(&[elsewhere], json!({"alg": "ES256"}));
+    let mut provider = Provider::start_with(&[elsewhere], json!({"alg": "ES256"}));
     let mut browser = Browser::start();
     assert_eq!(browser.goto(&format!("{}/.well-known/openid-configuration", provider.issuer)), 200);
     browser.expect(&format!("\"issuer\":\"{}\"", provider.issuer));

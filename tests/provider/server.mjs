@@ -3,9 +3,15 @@
 //
 // It reads one line of JSON from standard input:
 //   {"port": 0, "clients": [{"client_id", "client_secret", "redirect_uris": [...]}], "alg": "RS256", "people": {...},
-//    "id_token_secs": 300}
+//    "id_token_secs": 300, "refresh": false}
 // answers one line of JSON, {"issuer": "http://127.0.0.1:PORT"}, and lives until standard input closes, so that it
 // never outlives the test that started it. What goes wrong is told on standard error, one line each.
+//
+// With "refresh" it gives refresh tokens, each good for one use. After the first line it takes orders, one line each, and
+// answers each with one line:
+//   {"do": "people", "people": {...}}   these are the people from now on; who is missing has no account any more
+//   {"do": "tokens"}                    {"tokens": [...]}: every refresh token it gave out
+//   {"do": "logout", "person": "..."}   sends a logout token of the person's last session to each client that wants such
 
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -25,7 +31,7 @@ const asked = await new Promise((resolve, reject) => {
 });
 lines.once('close', () => process.exit(0));
 
-const people = asked.people ?? PEOPLE;
+let people = asked.people ?? PEOPLE;
 const alg = asked.alg ?? 'RS256';
 
 function signingKeys() {
@@ -37,13 +43,16 @@ function signingKeys() {
   ];
 }
 
+const scopes = ['openid', 'profile', 'email', 'groups', ...(asked.refresh ? ['offline_access'] : [])];
+const given = { tokens: [], sids: new Map() };
+
 const server = createServer();
 await new Promise((resolve) => server.listen(asked.port ?? 0, '127.0.0.1', resolve));
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
 const provider = new Provider(issuer, {
   clients: asked.clients.map((client) => ({
-    grant_types: ['authorization_code'],
+    grant_types: asked.refresh ? ['authorization_code', 'refresh_token'] : ['authorization_code'],
     response_types: ['code'],
     token_endpoint_auth_method: 'client_secret_basic',
     id_token_signed_response_alg: alg,
@@ -51,12 +60,23 @@ const provider = new Provider(issuer, {
   })),
   jwks: { keys: signingKeys() },
   cookies: { keys: [randomBytes(32).toString('hex')] },
-  scopes: ['openid', 'profile', 'email', 'groups'],
+  scopes,
   claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'], groups: ['groups'] },
   // With this off the ID token itself carries the claims of the scopes, as most company providers do it.
   conformIdTokenClaims: false,
   pkce: { required: () => true },
-  features: { devInteractions: { enabled: false }, rpInitiatedLogout: { enabled: false } },
+  features: {
+    devInteractions: { enabled: false },
+    rpInitiatedLogout: { enabled: false },
+    backchannelLogout: { enabled: true },
+  },
+  issueRefreshToken: async () => asked.refresh === true,
+  rotateRefreshToken: true,
+  // Everything of the tests is on loopback, where the provider by itself sends nothing.
+  fetch: (url, options) => {
+    const { dispatcher: _ignored, ...rest } = options;
+    return globalThis.fetch(url, rest);
+  },
   ttl: {
     AccessToken: 300,
     AuthorizationCode: 60,
@@ -64,6 +84,7 @@ const provider = new Provider(issuer, {
     Interaction: 600,
     Session: 3600,
     Grant: 3600,
+    RefreshToken: 3600,
   },
   interactions: { url: (_ctx, interaction) => `/sign-in/${interaction.uid}` },
   // Everybody has consented to everything: the tests are about us, not about the provider's second page.
@@ -72,7 +93,7 @@ const provider = new Provider(issuer, {
       clientId: ctx.oidc.client.clientId,
       accountId: ctx.oidc.session.accountId,
     });
-    grant.addOIDCScope('openid profile email groups');
+    grant.addOIDCScope(scopes.join(' '));
     await grant.save();
     return grant;
   },
@@ -92,6 +113,38 @@ for (const event of ['server_error', 'authorization.error', 'grant.error', 'jwks
     process.stderr.write(`${event}: ${error.message} ${error.error_description ?? ''} ${error.error_detail ?? ''}\n`);
   });
 }
+
+provider.on('grant.success', (ctx) => {
+  const { RefreshToken: refresh, AuthorizationCode: code } = ctx.oidc.entities;
+  const source = refresh ?? code;
+  if (source?.sid) given.sids.set(source.accountId, source.sid);
+  if (ctx.body.refresh_token) given.tokens.push(ctx.body.refresh_token);
+});
+
+async function obey(order) {
+  switch (order.do) {
+    case 'people':
+      people = order.people;
+      return {};
+    case 'tokens':
+      return { tokens: given.tokens };
+    case 'logout':
+      for (const { client_id: id } of asked.clients) {
+        const client = await provider.Client.find(id);
+        await client.backchannelLogout(order.person, given.sids.get(order.person));
+      }
+      return {};
+    default:
+      throw new Error(`unknown order ${order.do}`);
+  }
+}
+
+lines.on('line', (line) => {
+  obey(JSON.parse(line)).then(
+    (answer) => process.stdout.write(`${JSON.stringify({ ok: true, ...answer })}\n`),
+    (error) => process.stdout.write(`${JSON.stringify({ ok: false, error: error.message })}\n`),
+  );
+});
 
 function text(value) {
   return String(value).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);

@@ -55,6 +55,12 @@ fn desk(source: impl FnOnce(&Path) -> CaSource) -> Desk {
         certificates: config::Certificates { life: Duration::from_secs(300), bind_source_address: true },
         providers: vec![],
         sign_in_life: hour,
+        checks: config::Checks {
+            every: hour,
+            outage: config::Outage::Keep,
+            outage_max: hour,
+            keys: config::KeySource::Own(dir.path().join("sign_in_keys")),
+        },
         admins: config::People::default(),
         auditors: config::People::default(),
         sessions: config::Sessions { max: hour, idle: hour, env: vec![], dial: hour },

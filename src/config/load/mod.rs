@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::document::{self, At, Document, Place, hint};
 use super::section::Section;
-use super::{Config, People, Problem, Recording, Sessions, defaults};
+use super::{Checks, Config, People, Problem, Recording, Sessions, checks, defaults};
 use super::{alerts, ca, doors, notify, provider, store_url};
 use crate::names::{GroupName, SubjectName};
 
@@ -126,7 +126,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     let ca = ca::read(top, here, &state_dir);
     let certificates = ca::certificates(top);
     let (providers, names) = provider::read(top, here);
-    let (sign_in_life, admins, auditors) = sign_in(top, &names);
+    let (sign_in_life, checks, admins, auditors) = sign_in(top, &names, here, &state_dir);
     let sessions = sessions(top);
     let recording = recording(top, here, &state_dir);
     let notify = notify::read(top, here);
@@ -142,6 +142,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         certificates,
         providers,
         sign_in_life,
+        checks,
         admins,
         auditors,
         sessions,
@@ -153,13 +154,19 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     })
 }
 
-fn sign_in(top: &mut Section<'_>, providers: &[String]) -> (Duration, People, People) {
+fn sign_in(
+    top: &mut Section<'_>,
+    providers: &[String],
+    here: Surroundings<'_>,
+    state_dir: &Path,
+) -> (Duration, Checks, People, People) {
     let mut section = top.child("sign_in");
     let life = section.duration("life", &defaults::SIGN_IN_LIFE);
+    let checks = checks::read(&mut section, here, state_dir);
     let admins = people(section.child("admins"), providers);
     let auditors = people(section.child("auditors"), providers);
     section.finish();
-    (life.map_or(defaults::SIGN_IN_LIFE.default, |at| at.value), admins, auditors)
+    (life.map_or(defaults::SIGN_IN_LIFE.default, |at| at.value), checks, admins, auditors)
 }
 
 /// The form of a role's members, so that nobody has to guess whether a name is a person or a group.

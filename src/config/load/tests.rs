@@ -8,7 +8,7 @@ use super::*;
 const SAMPLE: &str = include_str!("../../../config/caponier.toml");
 
 /// Keys whose commented line is an alternative to what the file sets, or an example of what has no default.
-const NO_DEFAULT: [&str; 8] = [
+const NO_DEFAULT: [&str; 10] = [
     "web.tls_cert",
     "web.tls_key",
     "store.url_file",
@@ -16,6 +16,8 @@ const NO_DEFAULT: [&str; 8] = [
     "ca.passphrase_env",
     "ca.passphrase_credential",
     "ca.agent",
+    "sign_in.key_file",
+    "sign_in.key_env",
     "provider.client_secret_env",
 ];
 

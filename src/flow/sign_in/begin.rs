@@ -121,6 +121,7 @@ pub(super) async fn insert(
             provider: provider.clone(),
             user_code_hash: code.as_deref().map(hash),
             leaves: 0,
+            arrived: None,
             created,
             expires,
         };

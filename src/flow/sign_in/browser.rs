@@ -13,6 +13,7 @@ use super::{
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::config;
+use crate::flow::recheck::{self, Arrived};
 use crate::flow::refusals;
 use crate::identity::Identity;
 use crate::identity::claims::label;
@@ -202,8 +203,11 @@ pub async fn come_back(
     };
     // From here on the state is used up, whatever the provider says.
     advance(app, &mut pending, Event::Return, now).await?;
-    match verify(app, &stay, &returned, cookie, now).await {
-        Ok(who) => identified(app, pending, who, now).await,
+    match verify(app, &pending.id, &stay, &returned, cookie, now).await {
+        Ok((who, arrived)) => {
+            pending.arrived = Some(arrived);
+            identified(app, pending, who, now).await
+        }
         Err((reason, text)) => fail(app, pending, &stay, &reason, text, from, now).await,
     }
 }
@@ -222,14 +226,15 @@ pub(super) async fn advance(
     }
 }
 
-/// Who the provider says it is; or the reason for the audit and the text for the person.
+/// Who the provider says it is, and what is kept of what it gave; or the reason for the audit and the text for the person.
 async fn verify(
     app: &App,
+    id: &PendingId,
     stay: &Stay,
     returned: &Returned,
     cookie: &str,
     now: Timestamp,
-) -> Result<Identity, (String, String)> {
+) -> Result<(Identity, Arrived), (String, String)> {
     let failed = |reason: &str, text: &str| (reason.to_owned(), text.to_owned());
     let provider = app.config.providers.iter().find(|p| p.name == stay.provider).ok_or_else(|| {
         failed("the provider is no longer configured", "this provider is no longer used here; begin again")
@@ -264,7 +269,13 @@ async fn verify(
     let back = back_to(app, provider).map_err(|e| failed(&e.to_string(), "begin again"))?;
     let trip = Trip::new(cookie, &returned.state);
     match app.desk.oidc.exchange(provider, &back, code, &trip, now).await {
-        Ok(token) => Ok(token.identity().clone()),
+        Ok(arrival) => {
+            let arrived = recheck::keep(app, id, &arrival).map_err(|error| {
+                tracing::error!(%error, "nobody can sign in");
+                failed(&error.to_string(), "this server is out of order; tell its administrators")
+            })?;
+            Ok((arrival.token.identity().clone(), arrived))
+        }
         Err(why) => Err((why.to_string(), text_for(&why))),
     }
 }

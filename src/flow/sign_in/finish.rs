@@ -8,6 +8,7 @@ use super::browser::note_failure;
 use super::{Event, Mode, Pending, SignInRefused, State, hash, same};
 use crate::app::App;
 use crate::audit::AuditEvent;
+use crate::flow::recheck;
 use crate::flow::recognise::{SignedBy, begin_once};
 use crate::identity::Identity;
 use crate::ids::{PendingId, SignInId};
@@ -85,6 +86,7 @@ pub(super) async fn settle(
     now: Timestamp,
 ) -> Result<SignIn, SignInRefused> {
     let from = pending.from;
+    let arrived = pending.arrived.clone();
     let before = pending.take(Event::Finish, now).map_err(|_| SignInRefused::NotFound)?;
     let sign_in = SignIn {
         id: SignInId::random(&app.random),
@@ -97,6 +99,8 @@ pub(super) async fn settle(
         expires: now.plus(app.config.sign_in_life),
         ended: None,
     };
+    let kept = arrived.map(|arrived| recheck::settle(app, &pending.id, arrived, &sign_in, now));
+    let check = kept.transpose()?;
     let mut tx = match signed {
         Some(signed) => begin_once(app, signed).await?.ok_or(SignInRefused::Replay)?,
         None => app.store.begin().await?,
@@ -109,6 +113,9 @@ pub(super) async fn settle(
         None => Vec::new(),
     };
     tx.insert_sign_in(&sign_in).await?;
+    if let Some(check) = check {
+        tx.insert_check(&check).await?;
+    }
     tx.commit(
         now,
         AuditEvent::SignedIn {

@@ -29,6 +29,7 @@ mod user_code;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::flow::recheck::{Arrived, KeepError};
 use crate::identity::Identity;
 use crate::identity::oidc::OidcError;
 use crate::ids::PendingId;
@@ -86,6 +87,9 @@ pub enum SignInRefused {
     /// The provider is out of order.
     #[error(transparent)]
     Provider(#[from] OidcError),
+    /// What came from the provider cannot be kept.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
     /// The store is out of order.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -225,6 +229,8 @@ pub(crate) struct Pending {
     user_code_hash: Option<String>,
     /// How often it left for a provider.
     leaves: u32,
+    /// What came with the person, once one came.
+    arrived: Option<Arrived>,
     created: Timestamp,
     expires: Timestamp,
 }
@@ -236,6 +242,9 @@ impl Pending {
         self.state = step(&self.mode, self.state.clone(), event, now)?;
         if matches!(self.state, State::Exchanging(_) | State::Denied { .. }) {
             self.user_code_hash = None;
+        }
+        if matches!(self.state, State::Done | State::Denied { .. }) {
+            self.arrived = None;
         }
         // What is over soon counts against no cap.
         match self.state {

@@ -6,9 +6,12 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{Handoff, Mode, Pending, State, Stay};
+use crate::flow::recheck::Arrived;
+use crate::identity::claims::Session;
 use crate::identity::{Identity, Kind};
 use crate::names::GroupName;
 use crate::place::{area, wide_area};
+use crate::secret::Sealed;
 use crate::store::{PendingSignIn, StoreError};
 use crate::time::Timestamp;
 
@@ -25,6 +28,18 @@ struct Json {
     who: Option<JsonWho>,
     handoff: Option<JsonHandoff>,
     denied: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arrived: Option<JsonArrived>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonArrived {
+    sub: String,
+    sid: Option<String>,
+    nonce_sha256: String,
+    /// Id of the key and what is sealed under it.
+    sealed: Option<(String, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,6 +105,7 @@ impl Pending {
             who: who.map(who_to_json),
             handoff: handoff.map(|h| JsonHandoff { hash: h.hash.clone(), until_millis: h.until.as_millis() }),
             denied,
+            arrived: self.arrived.as_ref().map(arrived_to_json),
         };
         let oauth_state_hash = match &self.state {
             State::AtProvider(stay) => Some(stay.state_hash.clone()),
@@ -147,6 +163,7 @@ impl Pending {
             provider: json.provider.map(|name| name.parse().map_err(bad)).transpose()?,
             user_code_hash: row.user_code_hash,
             leaves: json.leaves,
+            arrived: json.arrived.map(arrived_from_json),
             created: row.created,
             expires: row.expires,
         })
@@ -169,6 +186,23 @@ fn stay_from_json(json: JsonStay) -> Result<Stay, StoreError> {
         cookie_hash: json.cookie_hash,
         sealed_code: json.sealed_code,
     })
+}
+
+fn arrived_to_json(arrived: &Arrived) -> JsonArrived {
+    JsonArrived {
+        sub: arrived.session.sub.clone(),
+        sid: arrived.session.sid.clone(),
+        nonce_sha256: arrived.nonce_sha256.clone(),
+        sealed: arrived.sealed.as_ref().map(|sealed| (sealed.key_id.clone(), sealed.text.clone())),
+    }
+}
+
+fn arrived_from_json(json: JsonArrived) -> Arrived {
+    Arrived {
+        session: Session { sub: json.sub, sid: json.sid },
+        nonce_sha256: json.nonce_sha256,
+        sealed: json.sealed.map(|(key_id, text)| Sealed { key_id, text }),
+    }
 }
 
 fn who_to_json(who: &Identity) -> JsonWho {

@@ -25,6 +25,9 @@ pub(super) enum FetchError {
     /// More came back than is read.
     #[error("the answer is over {ANSWER_BYTES_MAX} bytes")]
     TooLong,
+    /// The provider is too busy or broken, or sends us elsewhere.
+    #[error("it answers with status {0}")]
+    Status(u16),
     /// The ID token in the answer is not looked at.
     #[error(transparent)]
     Token(#[from] crate::identity::claims::TokenRefused),

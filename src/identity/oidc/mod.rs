@@ -1,9 +1,11 @@
 //! OpenID Connect with the crate openidconnect: discovery, keys, leaving for the provider and verifying what comes
 //! back. The only file that knows the crate. Which claims are believed is `claims`' matter; what follows from a
-//! token is `flow::sign_in`'s. Only the ID token is read: no userinfo request is made, so a provider must put the
-//! configured claims into the ID token.
+//! token is `flow::sign_in`'s. At sign-in only the ID token is read: no userinfo request is made, so a provider must put
+//! the configured claims into the ID token. `refresh` asks again later, `logout` hears what a provider tells unasked.
 
 mod fetch;
+mod logout;
+mod refresh;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,22 +14,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openidconnect::core::{
-    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken, CoreIdTokenVerifier,
-    CoreJwsSigningAlgorithm, CoreProviderMetadata,
+    CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken,
+    CoreIdTokenVerifier, CoreJwsSigningAlgorithm, CoreProviderMetadata,
 };
 use openidconnect::{
     AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
-    RedirectUrl, Scope, SignatureVerificationError, TokenResponse as _,
+    EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse as _,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, SignatureVerificationError, TokenResponse as _,
 };
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::claims::{self, TokenRefused, VerifiedToken};
-use crate::config;
+use super::claims::{self, NonceRule, TokenRefused, VerifiedToken};
+use crate::config::{self, RefreshToken};
 use crate::names::ProviderName;
+use crate::secret::Secret;
 use crate::time::Timestamp;
 use fetch::Way;
+
+pub use refresh::{Kept, Refreshed, Verdict};
 
 /// How long a provider's keys are used without asking again.
 const FRESH: Duration = Duration::from_secs(5 * 60);
@@ -75,6 +80,17 @@ impl Trip {
     }
 }
 
+/// What a trip brought back.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Who came.
+    pub token: VerifiedToken,
+    /// What is kept of the nonce, for tokens that come later.
+    pub nonce_sha256: String,
+    /// For asking again; none when the provider gave none, or none is wanted.
+    pub refresh: Option<Secret<String>>,
+}
+
 /// What one provider told of itself.
 struct Known {
     metadata: CoreProviderMetadata,
@@ -91,6 +107,7 @@ struct Memory {
 struct Source {
     way: Way,
     memory: tokio::sync::Mutex<Memory>,
+    quiet: refresh::Quiet,
 }
 
 type Client = CoreClient<
@@ -119,19 +136,25 @@ impl Oidc {
     ) -> Result<Url, OidcError> {
         let source = self.source(provider)?;
         let known = source.known(provider, now, None).await?;
-        let client = client(provider, &known, back)?;
+        let client = client(provider, &known, Some(back))?;
         let (state, nonce) = (trip.state.clone(), trip.nonce.clone());
         let challenge =
             PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(trip.verifier.clone()));
-        let (url, _, _) = client
+        let mut request = client
             .authorize_url(
                 CoreAuthenticationFlow::AuthorizationCode,
                 move || CsrfToken::new(state),
                 move || Nonce::new(nonce),
             )
             .add_scopes(provider.scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new))
-            .set_pkce_challenge(challenge)
-            .url();
+            .set_pkce_challenge(challenge);
+        if refresh::asks_for_offline_access(provider, &known.metadata) {
+            request = request.add_scope(Scope::new(refresh::OFFLINE_ACCESS.to_owned()));
+        }
+        if provider.refresh_token == RefreshToken::Consent {
+            request = request.add_prompt(CoreAuthPrompt::Consent);
+        }
+        let (url, _, _) = request.url();
         if source.way.allows(&url) {
             Ok(url)
         } else {
@@ -147,10 +170,10 @@ impl Oidc {
         code: &str,
         trip: &Trip,
         now: Timestamp,
-    ) -> Result<VerifiedToken, OidcError> {
+    ) -> Result<Arrival, OidcError> {
         let source = self.source(provider)?;
         let known = source.known(provider, now, None).await?;
-        let client = client(provider, &known, back)?;
+        let client = client(provider, &known, Some(back))?;
         let http = |request| source.way.clone().send_for_token(request);
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
@@ -162,21 +185,12 @@ impl Oidc {
         let token = answer
             .id_token()
             .ok_or_else(|| OidcError::Provider("its answer has no ID token (is `openid` allowed?)".into()))?;
-        let verdict = match verify(provider, &known, token, trip, now) {
-            // The provider may have changed its keys since we asked.
-            Err(Unverified::UnknownKey) => {
-                let newer = source.known(provider, now, Some(&known)).await?;
-                verify(provider, &newer, token, trip, now)
-            }
-            verdict => verdict,
-        };
-        match verdict {
-            Ok(token) => Ok(token),
-            Err(Unverified::UnknownKey) => {
-                Err(TokenRefused::new("signature", "the ID token is signed by an unknown key").into())
-            }
-            Err(Unverified::Other(refused)) => Err(refused.into()),
-        }
+        let token = source.verified(provider, &known, token, NonceRule::Exactly(&trip.nonce), now).await?;
+        let refresh = answer
+            .refresh_token()
+            .filter(|_| provider.refresh_token != RefreshToken::Never)
+            .map(|token| Secret::new(token.secret().clone()));
+        Ok(Arrival { token, nonce_sha256: claims::nonce_hash(&trip.nonce), refresh })
     }
 
     fn source(&self, provider: &config::Provider) -> Result<Arc<Source>, OidcError> {
@@ -185,7 +199,8 @@ impl Oidc {
             return Ok(Arc::clone(source));
         }
         let way = Way::to(&provider.issuer).map_err(|e| OidcError::Config(e.to_string()))?;
-        let source = Arc::new(Source { way, memory: tokio::sync::Mutex::default() });
+        let source =
+            Arc::new(Source { way, memory: tokio::sync::Mutex::default(), quiet: Default::default() });
         sources.insert(provider.name.clone(), Arc::clone(&source));
         Ok(source)
     }
@@ -235,6 +250,32 @@ impl Source {
         }
     }
 
+    /// The token, verified with the keys that are known, or with newer ones: the provider may have changed its keys since
+    /// we asked.
+    async fn verified(
+        &self,
+        provider: &config::Provider,
+        known: &Arc<Known>,
+        token: &CoreIdToken,
+        nonce: NonceRule<'_>,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, OidcError> {
+        let verdict = match verify(provider, known, token, nonce, now) {
+            Err(Unverified::UnknownKey) => {
+                let newer = self.known(provider, now, Some(known)).await?;
+                verify(provider, &newer, token, nonce, now)
+            }
+            verdict => verdict,
+        };
+        match verdict {
+            Ok(token) => Ok(token),
+            Err(Unverified::UnknownKey) => {
+                Err(TokenRefused::new("signature", "the ID token is signed by an unknown key").into())
+            }
+            Err(Unverified::Other(refused)) => Err(refused.into()),
+        }
+    }
+
     async fn discover(&self, provider: &config::Provider) -> Result<CoreProviderMetadata, String> {
         let issuer = IssuerUrl::new(provider.issuer.clone()).map_err(|e| format!("issuer: {e}"))?;
         let http = |request| self.way.clone().send(request);
@@ -246,15 +287,17 @@ impl Source {
     }
 }
 
-fn client(provider: &config::Provider, known: &Known, back: &Url) -> Result<Client, OidcError> {
+fn client(provider: &config::Provider, known: &Known, back: Option<&Url>) -> Result<Client, OidcError> {
     let secret = provider.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().clone()));
     let methods = known.metadata.token_endpoint_auth_methods_supported();
-    let client = CoreClient::from_provider_metadata(
+    let mut client = CoreClient::from_provider_metadata(
         known.metadata.clone(),
         ClientId::new(provider.client_id.clone()),
         secret,
-    )
-    .set_redirect_uri(RedirectUrl::from_url(back.clone()));
+    );
+    if let Some(back) = back {
+        client = client.set_redirect_uri(RedirectUrl::from_url(back.clone()));
+    }
     // `client_secret_basic` is the default of the standard; some providers speak only the other one.
     let post_only = methods.is_some_and(|methods| {
         methods.contains(&CoreClientAuthMethod::ClientSecretPost)
@@ -275,7 +318,7 @@ fn verify(
     provider: &config::Provider,
     known: &Known,
     token: &CoreIdToken,
-    trip: &Trip,
+    nonce: NonceRule<'_>,
     now: Timestamp,
 ) -> Result<VerifiedToken, Unverified> {
     let algorithms = provider.algorithms.iter().filter_map(|name| algorithm(name));
@@ -288,7 +331,11 @@ fn verify(
     )
     .set_allowed_algs(algorithms)
     .set_time_fn(move || at.into());
-    let signed = token.claims(&verifier, &Nonce::new(trip.nonce.clone()));
+    let check_nonce = |said: Option<&Nonce>| {
+        let fits = nonce.fits(said.map(|said| said.secret().as_str()));
+        if fits { Ok(()) } else { Err("nonce mismatch".to_owned()) }
+    };
+    let signed = token.claims(&verifier, check_nonce);
     if let Err(why) = signed {
         return Err(unverified(&why));
     }
@@ -296,7 +343,7 @@ fn verify(
     let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let payload =
         payload.ok_or_else(|| Unverified::Other(TokenRefused::new("shape", "the payload is not base64")))?;
-    claims::check(&payload, provider, &trip.nonce, now).map_err(Unverified::Other)
+    claims::check(&payload, provider, nonce, now).map_err(Unverified::Other)
 }
 
 fn unverified(why: &ClaimsVerificationError) -> Unverified {
@@ -374,6 +421,7 @@ mod tests {
             claim_subject: "sub".into(),
             claim_display: Vec::new(),
             claim_groups: "groups".into(),
+            refresh_token: RefreshToken::Auto,
         };
         (listener, provider)
     }
@@ -382,7 +430,11 @@ mod tests {
     async fn a_provider_that_hangs_holds_nobody_up_for_long() {
         let (_listener, provider) = hung().await;
         let now = Timestamp::from_secs(1_900_000_000);
-        let source = Source { way: Way::to(&provider.issuer).unwrap(), memory: Default::default() };
+        let source = Source {
+            way: Way::to(&provider.issuer).unwrap(),
+            memory: Default::default(),
+            quiet: Default::default(),
+        };
         let began = tokio::time::Instant::now();
         // Ten people at once wait for one answer.
         let answers =

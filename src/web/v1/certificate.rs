@@ -26,7 +26,7 @@ pub(in crate::web) async fn issue(
         serial: issued.serial.to_string(),
         principals: issued.principals,
         valid_before: issued.valid_before.as_secs(),
-        ssh: super::settings(&app, by.caller().identity())?,
+        ssh: super::settings(&app, &issued.who)?,
     }))
 }
 

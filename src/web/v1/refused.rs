@@ -34,6 +34,7 @@ impl Refused for SignInRefused {
             Self::Denied(_) => (StatusCode::FORBIDDEN, "denied"),
             Self::Replay => (StatusCode::CONFLICT, "replay"),
             Self::Provider(error) => return ApiError::internal(app, error),
+            Self::Keep(error) => return ApiError::internal(app, error),
             Self::Store(error) => return ApiError::internal(app, error),
         };
         ApiError::new(status, code, self)
@@ -56,7 +57,10 @@ impl Refused for EndRefused {
 
 impl Refused for IssueRefused {
     const STATUSES: &'static [(StatusCode, &'static str)] = &[
-        (StatusCode::FORBIDDEN, "`no-access`, `limit`, `sign-in-ended`: policy says no, and the text why"),
+        (
+            StatusCode::FORBIDDEN,
+            "`no-access`, `limit`, `sign-in-ended`, `unchecked`: policy says no, and the text why",
+        ),
         REPLAY,
     ];
 
@@ -65,6 +69,7 @@ impl Refused for IssueRefused {
             Self::Policy(refusal) => {
                 ApiError::new(StatusCode::FORBIDDEN, refusal.code.as_str(), &refusal.text)
             }
+            Self::Caller(why) => of_request(app, why),
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::Draft(_) => ApiError::bad(self),
             Self::Signer(error) => ApiError::internal(app, error),

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use crate::sign_in::site::Site;
 use crate::world::root;
 
-/// Where something may be routed, and how often: the table's own router, the pages, the door that joins them.
-const ROUTERS: [(&str, usize); 3] = [("listen.rs", 3), ("pages.rs", 6), ("table.rs", 2)];
+/// Where something may be routed, and how often: the table's own router, the pages, where providers speak, the
+/// door that joins them.
+const ROUTERS: [(&str, usize); 4] = [("listen.rs", 4), ("logout.rs", 1), ("pages.rs", 6), ("table.rs", 2)];
 
 /// What routes.
 const WORDS: [&str; 8] = [

@@ -317,6 +317,7 @@ fn the_shipped_examples_fit_each_other() {
         said,
         "ok: caponier.toml (1 provider)\nok: policy.toml (3 targets, 6 roles)\n\
          the redirect URI to register at corp: https://bastion.example.com/callback/corp\n\
+         the back-channel logout URI to register at corp, if it can send one: https://bastion.example.com/back-channel-logout/corp\n\
          what is legal in the policy and hardly meant: caponier policy check\n"
     );
     assert_eq!(code, 0);
@@ -332,6 +333,38 @@ fn command(folder: &Folder, command: ConfigCommand) -> (u8, String) {
         .find(|n| format!("{:?}", std::process::ExitCode::from(*n)) == format!("{code:?}"));
     let text = String::from_utf8(out).unwrap().replace(&format!("{}/", folder.0.path().display()), "");
     (number.expect("0 or 78"), text)
+}
+
+#[test]
+fn check_says_when_nobody_is_asked_again_and_when_keys_must_be_shared() {
+    let folder = Folder::new();
+    let text = edited(GOOD, "[[provider]]", "[[provider]]\nrefresh_token = \"never\"");
+    folder.write("policy.toml", POLICY, 0o644);
+    let store = "[store]\nurl = \"postgres://h/d\"\n";
+    folder.write("caponier.toml", &format!("{text}\n{store}"), 0o644);
+    let (code, said) = command(&folder, ConfigCommand::Check(Format { json: false }));
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("note: corp is asked for no refresh token, so a sign-in there lasts its 10h"),
+        "{said}"
+    );
+    assert!(said.contains("note: servers that share this PostgreSQL need the same keys"), "{said}");
+    folder.write("keys", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", 0o600);
+    let shared = format!("{text}\n{store}[sign_in]\nkey_file = \"keys\"\n");
+    folder.write("caponier.toml", &shared, 0o644);
+    let (_, said) = command(&folder, ConfigCommand::Check(Format { json: false }));
+    assert!(!said.contains("need the same keys"), "{said}");
+    let (_, said) = command(&folder, ConfigCommand::Show(Format { json: false }));
+    assert!(said.contains("key_file = \"keys\"") && !said.contains("AAAA"), "{said}");
+    for (keys, mode, problem) in [
+        ("AAAA\n", 0o600, "line 1 is not a key of 32 bytes in base64"),
+        ("", 0o600, "there is no key"),
+        ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", 0o640, "chmod 600"),
+    ] {
+        folder.write("keys", keys, mode);
+        let (code, said) = command(&folder, ConfigCommand::Check(Format { json: false }));
+        assert!(code == 78 && said.contains(problem), "{said}");
+    }
 }
 
 #[test]
@@ -357,6 +390,7 @@ fn check_reports_both_files_at_once() {
         said,
         "ok: caponier.toml (1 provider)\nok: policy.toml (0 targets, 0 roles)\n\
          the redirect URI to register at corp: https://bastion.example.com/callback/corp\n\
+         the back-channel logout URI to register at corp, if it can send one: https://bastion.example.com/back-channel-logout/corp\n\
          note: policy.toml has no role, so nobody may do anything yet\n"
     );
     assert_eq!(code, 0);

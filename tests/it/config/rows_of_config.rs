@@ -473,6 +473,22 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
             "caponier.toml:4:1: unknown key \"people\" in \"auditors\"; there is: groups, subjects",
         ],
     ),
+    (
+        "[ssh]",
+        "[sign_in]\ncheck_every = \"0s\"\nprovider_outage = \"kept\"\nprovider_outage_max = \"5m\"\n[ssh]",
+        &[
+            "caponier.toml:3:15: \"check_every\" must be from 1s to 4h",
+            "caponier.toml:4:19: \"provider_outage\" must be \"keep\" or \"end\", not \"kept\"; there is: keep, end",
+            "caponier.toml:5:23: \"provider_outage_max\" is shorter than \"check_every\": between two checks that succeed nothing could be renewed; make it longer",
+        ],
+    ),
+    (
+        "[[provider]]",
+        "[[provider]]\nrefresh_token = \"alway\"",
+        &[
+            "caponier.toml:9:17: \"refresh_token\" must be one of \"auto\", \"ask\", \"consent\", \"given\", \"never\", not \"alway\"; there is: auto, ask, consent, given, never",
+        ],
+    ),
     // Several at once, in the order of the file.
     (
         "host_names = [\"bastion.example.com\"]\n[web]\npublic_url = \"https://bastion.example.com\"\n[ca]\npassphrase_file = \"pass\"",

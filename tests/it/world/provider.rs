@@ -27,7 +27,8 @@ impl Provider {
         Self::start_with(redirect_uris, json!({}))
     }
 
-    /// Starts one with other settings too: `alg`, `port`, `people`, `id_token_secs` as in `server.mjs`.
+    /// Starts one with other settings too: `alg`, `port`, `people`, `id_token_secs`, `refresh` as in `server.mjs`, and
+    /// `logout_uri`, where our client wants its logout tokens.
     #[track_caller]
     pub(crate) fn start_with(redirect_uris: &[&str], mut settings: Value) -> Self {
         part("tests/provider/node_modules");
@@ -35,11 +36,16 @@ impl Provider {
             "the identity provider",
             Command::new(browser::node()).arg(part("tests/provider/server.mjs")),
         );
-        settings["clients"] = json!([{
+        let mut client = json!({
             "client_id": Self::CLIENT_ID,
             "client_secret": Self::CLIENT_SECRET,
             "redirect_uris": redirect_uris,
-        }]);
+        });
+        if let Some(uri) = settings.get("logout_uri") {
+            client["backchannel_logout_uri"] = uri.clone();
+            client["backchannel_logout_session_required"] = true.into();
+        }
+        settings["clients"] = json!([client]);
         lines.tell(&settings);
         let issuer = lines.hear(PATIENCE)["issuer"].as_str().unwrap().to_owned();
         Self { issuer, lines }
@@ -50,8 +56,17 @@ impl Provider {
         format!("{person}-password")
     }
 
+    /// Gives it an order, as in `server.mjs`; answers what it answers.
+    #[track_caller]
+    pub(crate) fn order(&mut self, order: &Value) -> Value {
+        self.lines.tell(order);
+        let answer = self.lines.hear(PATIENCE);
+        assert_eq!(answer["ok"], true, "{order}: {answer}");
+        answer
+    }
+
     /// Takes it off the network.
-    pub(crate) fn stop(mut self) {
+    pub(crate) fn stop(&mut self) {
         self.lines.end();
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Mutex;
 use caponier::demo::{browser, provider as demo_provider};
 use caponier::random::Random;
 use caponier::time::Clock;
-use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::bastion::{Bastion, Issuer, Laptop};
@@ -25,7 +24,9 @@ use super::{PATIENCE, me, scratch, wait_for};
 pub(crate) struct Plan<'a> {
     /// The real provider with ID tokens signed in this way, and a real browser to sign in with, instead of the demo's.
     pub(crate) real: Option<&'a str>,
-    /// More of the configuration, whole tables.
+    /// More settings for the real provider, as in `Provider::start_with`.
+    pub(crate) provider: serde_json::Value,
+    /// More of the configuration, whole tables; a second bastion has it too.
     pub(crate) config: &'a str,
     /// More lines for the role.
     pub(crate) role: &'a str,
@@ -70,6 +71,7 @@ pub(crate) struct Stage {
     runtime: Runtime,
     identity: Identity,
     store: String,
+    config: String,
 }
 
 impl Stage {
@@ -89,10 +91,13 @@ impl Stage {
             None => Identity::Demo(
                 runtime.block_on(demo_provider::start(&Random::System, &Clock::System)).unwrap(),
             ),
-            Some(alg) => Identity::Real(Mutex::new(Provider::start_with(
-                &[&bastion.redirect_uri()],
-                json!({"alg": alg}),
-            ))),
+            Some(alg) => {
+                let mut settings =
+                    if plan.provider.is_null() { serde_json::json!({}) } else { plan.provider };
+                settings["alg"] = alg.into();
+                settings["logout_uri"] = format!("{}/back-channel-logout/corp", bastion.url()).into();
+                Identity::Real(Mutex::new(Provider::start_with(&[&bastion.redirect_uri()], settings)))
+            }
         };
         let store = plan
             .store
@@ -108,7 +113,8 @@ impl Stage {
         let web1 = plan.sshd.iter().fold(web1, |web1, line| web1.line(line));
         let web1 = certified(&bastion, web1, "web1").start();
         bastion.write_policy(&policy(web1.port, plan.role));
-        let mut stage = Self { bastion, web1, laptop: Laptop::new(), dir, runtime, identity, store };
+        let config = plan.config.to_owned();
+        let mut stage = Self { bastion, web1, laptop: Laptop::new(), dir, runtime, identity, store, config };
         stage.bastion.start();
         if !plan.nobody {
             stage.login("engineer");
@@ -136,12 +142,36 @@ impl Stage {
             .ok();
     }
 
+    /// The real provider of this stage.
+    #[track_caller]
+    pub(crate) fn real_provider(&self) -> std::sync::MutexGuard<'_, Provider> {
+        match &self.identity {
+            Identity::Real(provider) => provider.lock().unwrap(),
+            Identity::Demo(_) => panic!("this stage was planned with the demo's provider"),
+        }
+    }
+
+    /// The demo's provider of this stage.
+    #[track_caller]
+    pub(crate) fn demo_provider(&self) -> &demo_provider::Provider {
+        match &self.identity {
+            Identity::Demo(provider) => provider,
+            Identity::Real(_) => panic!("this stage was planned with the real provider"),
+        }
+    }
+
+    /// What the store says.
+    pub(crate) fn ask_store<T>(&self, ask: impl AsyncFnOnce(caponier::store::Store) -> T) -> T {
+        self.runtime.block_on(async { ask(caponier::store::Store::open(&self.store).await.unwrap()).await })
+    }
+
     /// A second bastion beside the first: its own doors and host key, the same authorities, provider, policy and store.
     #[track_caller]
     pub(crate) fn second_bastion(&self) -> Bastion {
         let mut second = Bastion::new();
         let policy = policy(self.web1.port, "");
-        second.configure(&self.identity.issuer(), &policy, &format!("[store]\nurl = \"{}\"\n", self.store));
+        let more = format!("[store]\nurl = \"{}\"\n{}", self.store, self.config);
+        second.configure(&self.identity.issuer(), &policy, &more);
         second.share_authorities(&self.bastion);
         second.start();
         second

@@ -1,8 +1,13 @@
-//! A value that must not be printed: no `Debug`, no `Display`, wiped when dropped.
+//! A value that must not be printed: no `Debug`, no `Display`, wiped when dropped. How one is kept where others may read
+//! is in `keyring`.
+
+mod keyring;
 
 use std::fmt;
 
 use zeroize::{Zeroize, Zeroizing};
+
+pub use keyring::{BadKeys, KeyFileError, Keyring, OpenError, SealFailed, Sealed};
 
 /// Holds a secret; the only way to the value is [`Secret::expose`], which is easy to grep for.
 #[derive(Clone)]

@@ -1,5 +1,8 @@
 //! A small OpenID provider for the demo and the tests. It asks nobody for a password and therefore listens on loopback
 //! only. Three people: `engineer`, `reviewer`, `auditor`. With [`Tamper`] it tells the lies that a test wants.
+//! `later` is what it says after the sign-in.
+
+mod later;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,7 +21,7 @@ use openidconnect::core::{
 };
 use openidconnect::{JsonWebKeyId, PrivateSigningKey as _};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
@@ -73,6 +76,12 @@ pub enum Tamper {
     Redirect,
     /// Names another issuer in its discovery document.
     Issuer,
+    /// Answers token requests with this status and this body.
+    Answer(u16, Value),
+    /// Answers refresh tokens without an ID token, so that UserInfo must be asked.
+    NoIdToken,
+    /// As `NoIdToken`, and UserInfo knows nobody.
+    NoPerson,
 }
 
 /// A running provider; it stops when this is dropped.
@@ -96,16 +105,25 @@ struct Shared {
     random: Random,
     clock: Clock,
     codes: Mutex<HashMap<String, Grant>>,
+    tokens: later::Tokens,
     tamper: Mutex<Tamper>,
 }
 
 /// What a code stands for.
 struct Grant {
-    person: usize,
+    stay: Stay,
+    offline: bool,
     redirect_uri: String,
     challenge: String,
-    nonce: String,
     expires: Timestamp,
+}
+
+/// One sign-in of somebody.
+#[derive(Clone)]
+struct Stay {
+    person: usize,
+    nonce: String,
+    sid: String,
 }
 
 /// Starts the provider on a free port of 127.0.0.1.
@@ -124,6 +142,7 @@ pub async fn start(random: &Random, clock: &Clock) -> Result<Provider, ProviderE
         random: random.clone(),
         clock: clock.clone(),
         codes: Mutex::default(),
+        tokens: later::Tokens::default(),
         tamper: Mutex::default(),
     });
     let router = Router::new()
@@ -131,6 +150,7 @@ pub async fn start(random: &Random, clock: &Clock) -> Result<Provider, ProviderE
         .route("/jwks", get(jwks))
         .route("/authorize", get(authorize))
         .route("/token", post(token))
+        .route("/userinfo", get(later::user_info))
         .with_state(Arc::clone(&shared));
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
@@ -181,12 +201,13 @@ async fn discovery(State(at): State<Arc<Shared>>) -> Json<Value> {
         "issuer": issuer,
         "authorization_endpoint": format!("{base}/authorize"),
         "token_endpoint": format!("{base}/token"),
+        "userinfo_endpoint": format!("{base}/userinfo"),
         "jwks_uri": format!("{base}/jwks"),
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["EdDSA"],
         "code_challenge_methods_supported": ["S256"],
-        "scopes_supported": ["openid", "profile", "email", "groups"],
+        "scopes_supported": ["openid", "profile", "email", "groups", "offline_access"],
     }))
 }
 
@@ -234,10 +255,10 @@ async fn authorize(State(at): State<Arc<Shared>>, Query(ask): Query<Ask>) -> Res
     let code = at.random.token();
     let now = at.clock.now();
     let grant = Grant {
-        person,
+        stay: Stay { person, nonce: ask.nonce, sid: at.random.token() },
+        offline: ask.scope.split(' ').any(|scope| scope == "offline_access"),
         redirect_uri: ask.redirect_uri,
         challenge: ask.code_challenge,
-        nonce: ask.nonce,
         expires: now.plus(CODE_LIFE),
     };
     let mut codes = at.codes();
@@ -288,9 +309,13 @@ fn buttons(ask: &Ask) -> Response {
 #[derive(Deserialize)]
 struct Exchange {
     grant_type: String,
+    #[serde(default)]
     code: String,
+    #[serde(default)]
     redirect_uri: String,
+    #[serde(default)]
     code_verifier: String,
+    refresh_token: Option<String>,
 }
 
 async fn token(
@@ -301,6 +326,16 @@ async fn token(
     let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", at.client_id, at.client_secret)));
     if headers.get(header::AUTHORIZATION).is_none_or(|shown| shown.as_bytes() != basic.as_bytes()) {
         return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"}))).into_response();
+    }
+    if let Tamper::Answer(status, body) = at.lie() {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        return (status, Json(body)).into_response();
+    }
+    if at.lie() == Tamper::Redirect {
+        return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "http://127.0.0.1:1/")]).into_response();
+    }
+    if exchange.grant_type == "refresh_token" {
+        return later::refresh(&at, exchange.refresh_token.as_deref());
     }
     let grant = at.codes().remove(&exchange.code);
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&exchange.code_verifier));
@@ -313,30 +348,44 @@ async fn token(
     let Some(grant) = grant else {
         return (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"}))).into_response();
     };
-    let lie = at.lie();
-    if lie == Tamper::Redirect {
-        return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "http://127.0.0.1:1/")]).into_response();
-    }
-    match id_token(&at, &grant, &lie) {
-        Ok(id_token) => Json(json!({
-            "access_token": at.random.token(),
-            "token_type": "Bearer",
-            "expires_in": TOKEN_LIFE_SECS,
-            "id_token": id_token,
-        }))
-        .into_response(),
-        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
-    }
+    answer(&at, &grant.stay, grant.offline)
 }
 
-fn id_token(at: &Shared, grant: &Grant, lie: &Tamper) -> Result<String, String> {
-    let Some((name, display, group)) = PEOPLE.get(grant.person) else { return Err("nobody".to_owned()) };
-    let now = at.clock.now().as_secs();
-    let mut claims = json!({
-        "iss": at.issuer, "aud": at.client_id, "sub": name, "nonce": grant.nonce,
-        "iat": now, "exp": now + TOKEN_LIFE_SECS,
-        "name": display, "email": format!("{name}@demo.invalid"), "email_verified": true, "groups": [group],
-    });
+/// The tokens for this stay.
+fn answer(at: &Shared, stay: &Stay, offline: bool) -> Response {
+    let lie = at.lie();
+    let access_token = at.random.token();
+    at.tokens.new_access(&access_token, stay.person);
+    let mut body = Map::from_iter([
+        ("access_token".to_owned(), access_token.into()),
+        ("token_type".to_owned(), "Bearer".into()),
+        ("expires_in".to_owned(), TOKEN_LIFE_SECS.into()),
+    ]);
+    if offline {
+        let token = at.random.token();
+        at.tokens.new_refresh(&token, stay.clone());
+        body.insert("refresh_token".to_owned(), token.into());
+    }
+    if !matches!(lie, Tamper::NoIdToken | Tamper::NoPerson) {
+        match id_token(at, stay, &lie) {
+            Ok(token) => body.insert("id_token".to_owned(), token.into()),
+            Err(why) => return (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
+        };
+    }
+    Json(body).into_response()
+}
+
+/// What is said of a person everywhere.
+fn claims_of(person: usize) -> Option<Value> {
+    let (name, display, group) = PEOPLE.get(person)?;
+    Some(json!({
+        "sub": name, "name": display, "email": format!("{name}@demo.invalid"), "email_verified": true,
+        "groups": [group],
+    }))
+}
+
+/// The claims as `lie` wants them.
+fn changed(mut claims: Value, lie: &Tamper) -> Value {
     if let (Tamper::Claim(claim, value), Some(claims)) = (lie, claims.as_object_mut()) {
         if value.is_null() {
             claims.remove(*claim);
@@ -344,6 +393,20 @@ fn id_token(at: &Shared, grant: &Grant, lie: &Tamper) -> Result<String, String> 
             claims.insert((*claim).to_owned(), value.clone());
         }
     }
+    claims
+}
+
+fn id_token(at: &Shared, stay: &Stay, lie: &Tamper) -> Result<String, String> {
+    let now = at.clock.now().as_secs();
+    let mut claims = claims_of(stay.person).ok_or("nobody")?;
+    let of_this_token = json!({
+        "iss": at.issuer, "aud": at.client_id, "nonce": stay.nonce, "sid": stay.sid, "iat": now,
+        "exp": now + TOKEN_LIFE_SECS,
+    });
+    if let (Value::Object(claims), Value::Object(more)) = (&mut claims, of_this_token) {
+        claims.extend(more);
+    }
+    let claims = changed(claims, lie);
     let (algorithm, key_id) = lie.header();
     let head = json!({"alg": algorithm, "kid": key_id, "typ": "JWT"});
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -373,7 +436,10 @@ impl Tamper {
             | Self::AfterSigning
             | Self::Token(_)
             | Self::Redirect
-            | Self::Issuer => ("EdDSA", "demo"),
+            | Self::Issuer
+            | Self::Answer(..)
+            | Self::NoIdToken
+            | Self::NoPerson => ("EdDSA", "demo"),
         }
     }
 }
@@ -391,7 +457,10 @@ fn sign(at: &Shared, lie: &Tamper, text: &[u8]) -> Result<Vec<u8>, String> {
         | Tamper::AfterSigning
         | Tamper::Token(_)
         | Tamper::Redirect
-        | Tamper::Issuer => at.key.sign(&CoreJwsSigningAlgorithm::EdDsa, text),
+        | Tamper::Issuer
+        | Tamper::Answer(..)
+        | Tamper::NoIdToken
+        | Tamper::NoPerson => at.key.sign(&CoreJwsSigningAlgorithm::EdDsa, text),
     };
     signature.map_err(|error| error.to_string())
 }
