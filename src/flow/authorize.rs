@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::flow::change::Changes;
 use crate::flow::desk::lock;
+use crate::flow::over::{Over, explained};
 use crate::flow::{Caller, denials, destination, held};
 use crate::ids::SessionId;
 use crate::names::RoleName;
@@ -169,8 +170,12 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
 /// or why what is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches them anyway.
 /// An error means that it could not be seen what is granted.
 pub async fn again(app: &App, permit: &Permit) -> Result<Answer, StoreError> {
+    again_before(app, permit, None).await
+}
+
+async fn again_before(app: &App, permit: &Permit, over: Option<Over>) -> Result<Answer, StoreError> {
     let held = held::by(app, permit.caller.identity(), permit.session.as_ref()).await?;
-    Ok(again_with(app, permit, held).await)
+    Ok(again_with(app, permit, Over::without_past(over, held)).await)
 }
 
 async fn again_with(app: &App, permit: &Permit, held: Held) -> Answer {
@@ -202,11 +207,33 @@ async fn again_with(app: &App, permit: &Permit, held: Held) -> Answer {
 pub async fn overruled(
     app: &App,
     permit: &Permit,
-    mut changes: Changes,
+    changes: Changes,
     renewed: impl Fn(&Permit),
     cut: impl FnOnce(&Refusal),
 ) -> Refusal {
+    let refusal = lost(app, permit, changes, renewed).await;
+    // What may not go on ends, also when that cannot be written down.
+    cut(&refusal);
+    let noted = note_refusal(app, &permit.caller, &permit.ask, &refusal);
+    match timeout(NOTE_PATIENCE, noted).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a session ends by policy, and that is missing in the audit log");
+        }
+        Err(_) => tracing::error!("a session ends by policy, and the audit log does not take it"),
+    }
+    refusal
+}
+
+/// As [`overruled`], for what is only a means to something that is judged by itself: nothing is written down.
+pub async fn lost(
+    app: &App,
+    permit: &Permit,
+    mut changes: Changes,
+    renewed: impl Fn(&Permit),
+) -> Refusal {
     let mut held: Permit = permit.clone();
+    let mut over = Over::of(app, permit);
     let mut unseen: Option<Timestamp> = None;
     loop {
         let closing = async {
@@ -222,8 +249,9 @@ pub async fn overruled(
         tokio::select! {
             () = changes.concerning(&held) => {}
             () = closing => {}
+            () = Over::reached(over), if unseen.is_none() => {}
         }
-        let answer = match again(app, permit).await {
+        let answer = match again_before(app, permit, over).await {
             Ok(answer) => answer,
             Err(error) => {
                 let now = app.clock.now();
@@ -240,21 +268,10 @@ pub async fn overruled(
         match answer {
             Ok(new) => {
                 renewed(&new);
+                over = Over::renewed(over, app, &new);
                 held = new;
             }
-            Err(refusal) => {
-                // What may not go on ends, also when that cannot be written down.
-                cut(&refusal);
-                let noted = note_refusal(app, &permit.caller, &permit.ask, &refusal);
-                match timeout(NOTE_PATIENCE, noted).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        tracing::error!(%error, "a session ends by policy, and that is missing in the audit log");
-                    }
-                    Err(_) => tracing::error!("a session ends by policy, and the audit log does not take it"),
-                }
-                return refusal;
-            }
+            Err(refusal) => return explained(app, &held, refusal).await,
         }
     }
 }

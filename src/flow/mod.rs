@@ -17,6 +17,7 @@ mod held;
 pub mod issue;
 pub mod locks;
 mod notices;
+mod over;
 pub mod permission;
 pub mod recognise;
 mod refusals;
@@ -25,6 +26,7 @@ pub mod session;
 pub mod sign_in;
 pub mod sweep;
 pub mod tell;
+pub mod waiting;
 
 pub use caller::Caller;
 pub use desk::Desk;
