@@ -104,7 +104,8 @@ impl Permit {
     }
 
     /// The permit as that of a session that has begun.
-    pub(super) fn of_session(mut self, session: &SessionId) -> Self {
+    #[must_use]
+    pub fn of_session(mut self, session: &SessionId) -> Self {
         self.session = Some(session.clone());
         self
     }
@@ -146,11 +147,21 @@ pub type Answer = Result<Permit, Refusal>;
 /// Judges one ask: sign-in still live, credential names the login, policy allows. A refusal is audited before it is
 /// answered (of a flood, how many there were). An error means that the question could not be answered, which is a no as well.
 pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, StoreError> {
+    authorize_in(app, caller, ask, None).await
+}
+
+/// As [`authorize`], for something that belongs to a session which has begun: what that has used up is still its own.
+pub async fn authorize_in(
+    app: &App,
+    caller: &Caller,
+    ask: Ask,
+    session: Option<&SessionId>,
+) -> Result<Answer, StoreError> {
     let now = app.clock.now();
     let live = app.store.sign_in(caller.sign_in()).await?.is_some_and(|sign_in| sign_in.is_live(now));
     let answer = if live {
         let own = destination::own_addresses(app, &ask).await;
-        let held = held::by(app, caller.identity(), None).await?;
+        let held = held::by(app, caller.identity(), session).await?;
         judged(app, caller, ask.clone(), Circumstances { now, from: caller.from(), own, held }).await
     } else {
         Err(Refusal {
@@ -163,7 +174,10 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     if let Err(refusal) = &answer {
         note_refusal(app, caller, &ask, refusal).await?;
     }
-    Ok(answer)
+    Ok(answer.map(|permit| match session {
+        Some(session) => permit.of_session(session),
+        None => permit,
+    }))
 }
 
 /// Judges an open permit again, after the policy changed, a grant ended or the hours of a role are over: the new permit,

@@ -22,6 +22,7 @@ pub mod permission;
 pub mod recognise;
 mod refusals;
 pub mod reload;
+pub mod seen;
 pub mod session;
 pub mod sign_in;
 pub mod sweep;

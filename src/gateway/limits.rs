@@ -134,6 +134,8 @@ pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
 pub(super) const JUMP_END: Duration = Duration::from_secs(5);
 /// Time from a channel to its shell, exec or subsystem request.
 pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(60);
+/// Time the bastion may take for its own answers.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Time the bastion's own answers may take to be taken.
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// Time a last message to the client may take.

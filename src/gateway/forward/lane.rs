@@ -15,7 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use super::pump::ended;
 use super::{End, Failure, Forwards};
-use crate::flow::authorize::Permit;
+use crate::flow::authorize::{Permit, lost};
+use crate::flow::change::Changes;
 use crate::flow::forward::Passed;
 use crate::flow::session::{self as flow, OpenSession, Outcome};
 use crate::gateway::limits::{
@@ -32,6 +33,13 @@ pub(super) struct Pool {
     lanes: Vec<Arc<Lane>>,
     /// The last failure to open one, and when.
     failed: Option<(Instant, String)>,
+}
+
+impl Pool {
+    /// The session of a connection that is open.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.lanes.iter().find(|lane| !lane.over.is_cancelled()).map(|lane| lane.session.clone())
+    }
 }
 
 /// One connection.
@@ -117,9 +125,10 @@ async fn open(forwards: &Arc<Forwards>, permit: Permit) -> Result<Arc<Lane>, Fai
 impl Forwards {
     async fn dial(self: Arc<Self>, permit: Permit) -> Result<Arc<Lane>, Failure> {
         let app = &self.shared.app;
+        let changes = app.changes();
         let session = flow::open(app, permit, None, &[], CancellationToken::new())
             .await
-            .map_err(|error| self.broken(&error))?;
+            .map_err(|error| self.not_begun(&error))?;
         let kill = CancellationToken::new();
         let over = CancellationToken::new();
         let download = Arc::new(Gauge::of_lane(Arc::clone(&self.pressure)));
@@ -165,7 +174,7 @@ impl Forwards {
         tracing::info!(session.id = %session.id(), target = %self.route.target, "connection for forwards opened");
         let this = Arc::clone(&self);
         let kept = Arc::clone(&lane);
-        self.shared.sessions.spawn(async move { this.keep(kept, session, guests, kill).await });
+        self.shared.sessions.spawn(async move { this.keep(kept, session, (guests, changes), kill).await });
         Ok(lane)
     }
 
@@ -174,16 +183,25 @@ impl Forwards {
         self: Arc<Self>,
         lane: Arc<Lane>,
         session: OpenSession,
-        mut guests: mpsc::Receiver<Guest>,
+        (mut guests, changes): (mpsc::Receiver<Guest>, Changes),
         kill: CancellationToken,
     ) {
         let sign_in = self.shared.watch_sign_in(self.route.caller.sign_in());
         let idle = session.permit().idle_max();
         let watch =
             self.watch(session.permit(), sign_in.ended.clone(), (lane.over.clone(), Arc::clone(&lane.why)));
+        // Each forward is judged by itself. The connection only does not outlast what it was opened for.
+        let held = session.permit().clone();
+        let lost = lost(&self.shared.app, &held, changes, |_| {});
+        tokio::pin!(lost);
+        let mut is_lost = false;
         let reason = loop {
             tokio::select! {
                 reason = ended(&watch) => break reason,
+                _refusal = &mut lost, if !is_lost => {
+                    is_lost = true;
+                    lane.retire();
+                }
                 guest = guests.recv() => match guest {
                     Some(guest) => self.receive(&lane, guest),
                     None => break "target-gone",
@@ -192,7 +210,7 @@ impl Forwards {
                     let mut pool = self.pool.lock().await;
                     if lane.uses.load(Ordering::Relaxed) == 0 {
                         pool.lanes.retain(|other| !Arc::ptr_eq(other, &lane));
-                        break if lane.listeners.load(Ordering::Relaxed) > 0 { "idle" } else { "finished" };
+                        break lane.last_word(is_lost);
                     }
                 }
             }
@@ -239,6 +257,9 @@ impl Lane {
                 continue;
             }
             let listens = self.listeners.load(Ordering::Relaxed) > 0;
+            if !listens && self.retired.load(Ordering::Relaxed) {
+                return;
+            }
             tokio::select! {
                 () = changed => {}
                 () = sleep(if listens { idle } else { idle.min(LANE_LINGER) }) => return,
@@ -296,6 +317,18 @@ impl Lane {
     /// No more channels after those that are there.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// The word for the end of one that nobody uses.
+    fn last_word(&self, is_lost: bool) -> &'static str {
+        if self.listeners.load(Ordering::Relaxed) > 0 {
+            "idle"
+        } else if is_lost {
+            "policy"
+        } else {
+            "finished"
+        }
     }
 
     /// Adds to what the session has carried.
