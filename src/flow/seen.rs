@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::answer::{self, may_see};
-use super::end_sign_in::is_admin;
-use super::{Caller, held};
+use super::answer::may_see;
+use super::permission::is_auditor;
+use super::{Caller, cases, held};
 use crate::access::{Case, Event, Grant, step};
 use crate::app::App;
 use crate::ids::CaseId;
@@ -34,8 +34,7 @@ pub enum Meant {
 
 /// What waits for this person. Oldest first.
 pub async fn inbox(app: &App, caller: &Caller) -> Result<Vec<Case>, StoreError> {
-    let cases = answer::inbox(app, caller.identity()).await?;
-    Ok(as_of_all(cases, app.clock.now()))
+    Ok(cases::inbox(app, caller).await?.into_iter().map(|shown| shown.case).collect())
 }
 
 /// The newest of their own.
@@ -43,7 +42,8 @@ pub async fn own(app: &App, caller: &Caller) -> Result<Vec<Case>, StoreError> {
     let who = caller.identity();
     let filter =
         CaseFilter { who: Some((who.issuer.clone(), who.subject.clone())), ..CaseFilter::default() };
-    Ok(as_of_all(app.store.cases(&filter, OWN).await?, app.clock.now()))
+    let now = app.clock.now();
+    Ok(app.store.cases(&filter, OWN).await?.into_iter().map(|case| as_of(case, now)).collect())
 }
 
 /// Their grants that have not ended and are not over.
@@ -55,11 +55,11 @@ pub async fn grants(app: &App, caller: &Caller) -> Result<Vec<Grant>, StoreError
 /// The one request that `text` names: an id, or the beginning of one, with or without `req_`. Only what they may see is
 /// looked at, so nobody learns of others by trying.
 pub async fn find(app: &App, caller: &Caller, text: &str) -> Result<Meant, StoreError> {
-    let (who, admin) = (caller.identity(), is_admin(app, caller));
+    let (who, all) = (caller.identity(), is_auditor(app, caller));
     let now = app.clock.now();
     let one = |case: Case| Meant::One(Box::new(as_of(case, now)));
     if let Ok(id) = text.parse::<CaseId>() {
-        let case = app.store.case(&id).await?.filter(|case| may_see(case, who, admin));
+        let case = app.store.case(&id).await?.filter(|case| may_see(case, who, all));
         return Ok(case.map_or(Meant::Nothing, one));
     }
     let part = text.strip_prefix(CaseId::PREFIX).unwrap_or(text);
@@ -70,7 +70,7 @@ pub async fn find(app: &App, caller: &Caller, text: &str) -> Result<Meant, Store
         case.id.as_str().strip_prefix(CaseId::PREFIX).is_some_and(|rest| rest.starts_with(part))
     };
     let cases = app.store.cases(&CaseFilter::default(), LOOKED_AT).await?;
-    let mut found = cases.into_iter().filter(|case| begins(case) && may_see(case, who, admin));
+    let mut found = cases.into_iter().filter(|case| begins(case) && may_see(case, who, all));
     Ok(match (found.next(), found.next()) {
         (Some(case), None) => one(case),
         (None, _) => Meant::Nothing,
@@ -86,10 +86,6 @@ pub async fn reach(
     let held = held::by(app, caller.identity(), None).await?;
     let at = Circumstances { now: app.clock.now(), from: caller.from(), own: Arc::default(), held };
     Ok(reach_for(&app.policy(), caller.identity(), &at))
-}
-
-fn as_of_all(cases: Vec<Case>, now: Timestamp) -> Vec<Case> {
-    cases.into_iter().map(|case| as_of(case, now)).collect()
 }
 
 /// Time counts also before anybody has looked at the clock.
