@@ -21,6 +21,7 @@ mod ending;
 mod evasions;
 mod forward;
 mod gate;
+mod granted;
 mod keygen;
 mod many;
 mod pairing;
