@@ -14,4 +14,4 @@ pub use case::{Approval, Case, Close, Once, Review, Scope, Stage, State};
 pub use grant::Grant;
 pub use lock::{Lock, LockOn};
 pub use people::{Approvers, Party};
-pub use step::{Denied, Effect, Event, Narrowing, Step, due, step};
+pub use step::{Denied, Effect, Event, Narrowing, Step, due, gives_up, step};

@@ -73,6 +73,7 @@ pub async fn ask(app: &App, by: &SignedIn, wish: &Wish, key: Option<&str>) -> Re
 /// Files the wish of somebody on an SSH connection; who has the same waiting already is told so.
 pub async fn ask_here(app: &App, caller: &Caller, wish: &Wish) -> Result<Filed, AskRefused> {
     let who = caller.identity();
+    let _one_at_a_time = app.desk.asking.lock().await;
     let now = app.clock.now();
     let plan = planned(app, who, wish, now).await?;
     for case in waiting_of(&app.store, who).await? {

@@ -1,6 +1,5 @@
 //! May this caller do this? The one place where doors get a yes.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::flow::change::Changes;
 use crate::flow::desk::lock;
+use crate::flow::over::{Over, explained};
 use crate::flow::{Caller, denials, destination, held, recheck};
 use crate::ids::SessionId;
 use crate::names::RoleName;
@@ -104,7 +104,8 @@ impl Permit {
     }
 
     /// The permit as that of a session that has begun.
-    pub(super) fn of_session(mut self, session: &SessionId) -> Self {
+    #[must_use]
+    pub fn of_session(mut self, session: &SessionId) -> Self {
         self.session = Some(session.clone());
         self
     }
@@ -146,13 +147,23 @@ pub type Answer = Result<Permit, Refusal>;
 /// Judges one ask: sign-in still live, credential names the login, policy allows. A refusal is audited before it is
 /// answered (of a flood, how many there were). An error means that the question could not be answered, which is a no as well.
 pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, StoreError> {
+    authorize_in(app, caller, ask, None).await
+}
+
+/// As [`authorize`], for something that belongs to a session which has begun: what that has used up is still its own.
+pub async fn authorize_in(
+    app: &App,
+    caller: &Caller,
+    ask: Ask,
+    session: Option<&SessionId>,
+) -> Result<Answer, StoreError> {
     let now = app.clock.now();
     let sign_in = app.store.sign_in(caller.sign_in()).await?.filter(|sign_in| sign_in.is_live(now));
     let caller = &sign_in.as_ref().map_or_else(|| caller.clone(), |sign_in| caller.as_in(sign_in));
     let answer = match (sign_in, unchecked(app, caller).await?) {
         (Some(_), None) => {
             let own = destination::own_addresses(app, &ask).await;
-            let held = held::by(app, caller.identity(), None).await?;
+            let held = held::by(app, caller.identity(), session).await?;
             judged(app, caller, ask.clone(), Circumstances { now, from: caller.from(), own, held }).await
         }
         (Some(_), Some(refusal)) => Err(refusal),
@@ -166,7 +177,10 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     if let Err(refusal) = &answer {
         note_refusal(app, caller, &ask, refusal).await?;
     }
-    Ok(answer)
+    Ok(answer.map(|permit| match session {
+        Some(session) => permit.of_session(session),
+        None => permit,
+    }))
 }
 
 /// Why a caller without a certificate may open nothing new: what would keep one from being renewed. With a certificate
@@ -182,12 +196,16 @@ async fn unchecked(app: &App, caller: &Caller) -> Result<Option<Refusal>, StoreE
 /// the new permit, or why what is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches
 /// them anyway. An error means that it could not be seen what is granted.
 pub async fn again(app: &App, permit: &Permit) -> Result<Answer, StoreError> {
+    again_before(app, permit, None).await
+}
+
+async fn again_before(app: &App, permit: &Permit, over: Option<Over>) -> Result<Answer, StoreError> {
     let held = held::by(app, permit.caller.identity(), permit.session.as_ref()).await?;
     let caller = match app.store.sign_in(permit.caller.sign_in()).await? {
         Some(sign_in) => permit.caller.as_in(&sign_in),
         None => permit.caller.clone(),
     };
-    Ok(again_with(app, permit, &caller, held).await)
+    Ok(again_with(app, permit, &caller, Over::without_past(over, held)).await)
 }
 
 /// `caller` as their sign-in has them now.
@@ -220,11 +238,28 @@ async fn again_with(app: &App, permit: &Permit, caller: &Caller, held: Held) -> 
 pub async fn overruled(
     app: &App,
     permit: &Permit,
-    mut changes: Changes,
+    changes: Changes,
     renewed: impl Fn(&Permit),
     cut: impl FnOnce(&Refusal),
 ) -> Refusal {
+    let refusal = lost(app, permit, changes, renewed).await;
+    // What may not go on ends, also when that cannot be written down.
+    cut(&refusal);
+    let noted = note_refusal(app, &permit.caller, &permit.ask, &refusal);
+    match timeout(NOTE_PATIENCE, noted).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a session ends by policy, and that is missing in the audit log");
+        }
+        Err(_) => tracing::error!("a session ends by policy, and the audit log does not take it"),
+    }
+    refusal
+}
+
+/// As [`overruled`], for what is only a means to something that is judged by itself: nothing is written down.
+pub async fn lost(app: &App, permit: &Permit, mut changes: Changes, renewed: impl Fn(&Permit)) -> Refusal {
     let mut held: Permit = permit.clone();
+    let mut over = Over::of(app, permit);
     let mut unseen: Option<Timestamp> = None;
     loop {
         let closing = async {
@@ -240,8 +275,9 @@ pub async fn overruled(
         tokio::select! {
             () = changes.concerning(&held) => {}
             () = closing => {}
+            () = Over::reached(over), if unseen.is_none() => {}
         }
-        let answer = again(app, permit).await;
+        let answer = again_before(app, permit, over).await;
         let unclear = match &answer {
             Ok(Ok(_)) => false,
             // Others are being judged: that alone ends nobody's session.
@@ -267,37 +303,10 @@ pub async fn overruled(
         match answer {
             Ok(new) => {
                 renewed(&new);
+                over = Over::renewed(over, app, &new);
                 held = new;
             }
-            Err(refusal) => {
-                // What may not go on ends, also when that cannot be written down.
-                cut(&refusal);
-                let noted = note_refusal(app, &permit.caller, &permit.ask, &refusal);
-                match timeout(NOTE_PATIENCE, noted).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        tracing::error!(%error, "a session ends by policy, and that is missing in the audit log");
-                    }
-                    Err(_) => tracing::error!("a session ends by policy, and the audit log does not take it"),
-                }
-                return refusal;
-            }
-        }
-    }
-}
-
-/// Tells `renewed` of every new permit, for as long as it is asked. A no is told to nobody: this is for what only bears
-/// things that have permits of their own.
-pub async fn renewals(
-    app: &App,
-    permit: &Permit,
-    mut changes: Changes,
-    renewed: impl Fn(&Permit),
-) -> Infallible {
-    loop {
-        changes.concerning(permit).await;
-        if let Ok(Ok(new)) = again(app, permit).await {
-            renewed(&new);
+            Err(refusal) => return explained(app, &held, refusal).await,
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::authorize::Permit;
 use crate::app::App;
+use crate::ids::CaseId;
 use crate::names::{RoleName, TargetName};
 use crate::policy::Policy;
 use crate::store::{AuditRow, StoreError};
@@ -84,6 +85,18 @@ impl Change {
 /// for those.
 const KINDS: &[&str] = &["grant_ended", "locked", "groups_changed", "revoked"];
 
+/// Kinds of audit entries that decide a case, for whoever waits for one.
+const DECIDED: &[&str] = &["grant_opened", "case_closed"];
+
+/// The case that an entry decides.
+fn decided(entry: &AuditRow) -> Option<CaseId> {
+    if !DECIDED.contains(&entry.kind.as_str()) {
+        return None;
+    }
+    let fields: Value = serde_json::from_str(&entry.json).ok()?;
+    fields.get("case")?.as_str()?.parse().ok()
+}
+
 /// What whoever holds a permit listens to. To be made before the permit, so that nothing falls between.
 pub struct Changes {
     policy: watch::Receiver<Arc<Policy>>,
@@ -124,9 +137,13 @@ pub async fn end_of_log(app: &App) -> Result<u64, StoreError> {
 
 /// Tells of everything that the audit log has after entry `seq`; returns the last entry seen.
 pub async fn follow(app: &App, mut seq: u64) -> Result<u64, StoreError> {
+    let kinds = [KINDS, DECIDED].concat();
     loop {
-        let entries = app.store.audit_of_kinds(seq, KINDS, ENTRIES).await?;
+        let entries = app.store.audit_of_kinds(seq, &kinds, ENTRIES).await?;
         for entry in &entries.rows {
+            if let Some(case) = decided(entry) {
+                app.desk.tell_case(&case);
+            }
             if let Some(change) = Change::of_entry(entry) {
                 app.desk.tell(change);
             }

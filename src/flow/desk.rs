@@ -36,6 +36,8 @@ pub struct Desk {
     ended: broadcast::Sender<SignInId>,
     changes: broadcast::Sender<Change>,
     cases: broadcast::Sender<CaseId>,
+    /// Held while a connection asks for access, so that two of one person do not ask twice.
+    pub(super) asking: tokio::sync::Mutex<()>,
     begins: Mutex<Buckets>,
     guesses: Mutex<Guesses>,
     pub(super) refusals: Mutex<Refusals>,
@@ -55,6 +57,7 @@ impl Default for Desk {
             ended: broadcast::channel(ENDED_BACKLOG).0,
             changes: broadcast::channel(change::BACKLOG).0,
             cases: broadcast::channel(ENDED_BACKLOG).0,
+            asking: tokio::sync::Mutex::default(),
             begins: Mutex::new(Buckets::new(30, secs(5))),
             guesses: Mutex::default(),
             refusals: Mutex::default(),

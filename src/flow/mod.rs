@@ -18,15 +18,18 @@ mod held;
 pub mod issue;
 pub mod locks;
 mod notices;
+mod over;
 pub mod permission;
 pub mod recheck;
 pub mod recognise;
 mod refusals;
 pub mod reload;
+pub mod seen;
 pub mod session;
 pub mod sign_in;
 pub mod sweep;
 pub mod tell;
+pub mod waiting;
 
 pub use caller::Caller;
 pub use desk::Desk;

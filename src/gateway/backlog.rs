@@ -69,6 +69,19 @@ impl<T> Backlog<T> {
         }
     }
 
+    /// Makes the last one that waits weigh `more` bytes more, if `grow` says that it has grown.
+    pub(super) fn grow_last(&self, more: usize, grow: impl FnOnce(&mut T) -> bool) -> bool {
+        let mut queue = self.queue();
+        let fits = self.bytes.load(Ordering::Relaxed) + more <= BACKLOG_CAP;
+        let Some((last, weight)) = queue.items.back_mut().filter(|_| fits) else { return false };
+        let grown = grow(last);
+        if grown {
+            *weight += more;
+            self.bytes.fetch_add(more, Ordering::Relaxed);
+        }
+        grown
+    }
+
     /// Nothing more will be pushed; `pop` answers `None` once the queue is empty.
     pub(super) fn close(&self) {
         self.queue().closed = true;

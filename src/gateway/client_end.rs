@@ -4,15 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, server};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::backlog::{Backlog, Overflow};
-use super::limits::{FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, UNAUTHORISED_CAP, WEIGHTLESS_MAX};
+use super::limits::{FAREWELL, HELD_PIECE, ITEM_WEIGHT, SIGNAL_NAME_MAX, UNAUTHORISED_CAP, WEIGHTLESS_MAX};
 use super::pressure::{Gauge, Pressure};
 use super::relay::STDERR;
+use crate::plain;
 
 /// What a client sends in a channel once it runs.
 pub(super) enum FromClient {
@@ -58,18 +59,53 @@ pub(super) struct ClientEnd {
     /// Cancelled when the client closed the channel, vanished, or sent more than the cap.
     pub(super) gone: CancellationToken,
     pub(super) overflowed: CancellationToken,
-    /// Set when what was asked for is allowed: until then less may wait.
-    pub(super) authorised: Arc<AtomicBool>,
+    pub(super) gate: Arc<Gate>,
     /// Ends the reader when this end is dropped.
     pub(super) _done: DropGuard,
 }
 
+/// What stands between a client and its program until that is allowed.
+#[derive(Default)]
+pub(super) struct Gate {
+    /// Set when what was asked for is allowed: until then less may wait.
+    pub(super) open: AtomicBool,
+    /// The client has a terminal in raw mode, so Ctrl-C comes as a byte.
+    pub(super) terminal: AtomicBool,
+    /// Cancelled when Ctrl-C was typed before the gate was open.
+    pub(super) interrupted: CancellationToken,
+}
+
+impl Gate {
+    fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Looks at what a client sends before the gate is open.
+    fn look_at(&self, bytes: &[u8]) {
+        if self.terminal.load(Ordering::Relaxed) && bytes.contains(&CTRL_C) {
+            self.interrupted.cancel();
+        }
+    }
+}
+
+/// ETX, what a terminal in raw mode sends for Ctrl-C.
+const CTRL_C: u8 = 3;
+
 impl ClientEnd {
+    /// One line for the user on stderr while the session goes on. Never waits long.
+    pub(super) async fn say(&self, text: &str, terminal: bool) {
+        let (before, after) = if terminal { ("\r\n", "\r\n") } else { ("", "\n") };
+        let line = Bytes::from(format!("{before}caponier: {}{after}", plain::shown(text)));
+        let said = timeout(FAREWELL, self.write.extended_data_bytes(STDERR, line)).await;
+        if !matches!(said, Ok(Ok(()))) {
+            tracing::debug!(channel = ?self.id, "the client did not take a line");
+        }
+    }
+
     /// One line for the user on stderr, an exit status, and the end of the channel. Never waits long.
     pub(super) async fn farewell(&self, text: &str, exit_status: u32) {
         // Parts of the text can come from a target or from the client itself.
-        let plain = crate::plain::shown(text);
-        let line = Bytes::from(format!("\r\ncaponier: {plain}\r\n"));
+        let line = Bytes::from(format!("\r\ncaponier: {}\r\n", plain::shown(text)));
         let say = async {
             self.write.extended_data_bytes(STDERR, line).await?;
             self.write.exit_status(exit_status).await?;
@@ -80,6 +116,27 @@ impl ClientEnd {
             tracing::debug!(channel = ?self.id, "the client did not take the last message");
         }
     }
+}
+
+/// Adds a small piece to the one before it, where that is small too: a client that has filled its window sends two bytes at
+/// a time, perhaps for hours. None when it must go by itself; else whether there was room.
+fn joined(backlog: &Backlog<FromClient>, gauge: &Gauge, data: &[u8]) -> Option<bool> {
+    // Counted before it can be taken out, and counted back.
+    let fits = gauge.add(data.len()) && gauge.bytes() <= UNAUTHORISED_CAP;
+    let grown = backlog.grow_last(data.len(), |last| match last {
+        FromClient::Bytes(bytes) if bytes.len() + data.len() <= HELD_PIECE => {
+            let mut both = BytesMut::with_capacity(bytes.len() + data.len());
+            both.extend_from_slice(bytes);
+            both.extend_from_slice(data);
+            *bytes = both.freeze();
+            true
+        }
+        FromClient::Bytes(_) | FromClient::Eof | FromClient::Resize { .. } | FromClient::Signal(_) => false,
+    });
+    if !grown {
+        gauge.sub(data.len());
+    }
+    grown.then_some(fits)
 }
 
 /// Empties the client's channel into its backlog, until the client closes it or is gone.
@@ -94,7 +151,7 @@ pub(super) async fn read_client(
     gone: CancellationToken,
     overflowed: CancellationToken,
     done: CancellationToken,
-    authorised: Arc<AtomicBool>,
+    gate: Arc<Gate>,
 ) {
     let mut weightless = 0;
     loop {
@@ -105,7 +162,20 @@ pub(super) async fn read_client(
         };
         let Some(message) = next else { break };
         let item = match message {
-            ChannelMsg::Data { data } => FromClient::Bytes(data),
+            ChannelMsg::Data { data } => {
+                if !gate.is_open() {
+                    gate.look_at(&data);
+                    match joined(&backlog, &gauge, &data) {
+                        Some(true) => continue,
+                        Some(false) => {
+                            overflowed.cancel();
+                            break;
+                        }
+                        None => {}
+                    }
+                }
+                FromClient::Bytes(data)
+            }
             ChannelMsg::Eof => FromClient::Eof,
             ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => FromClient::Resize {
                 columns: col_width,
@@ -134,7 +204,7 @@ pub(super) async fn read_client(
         let Some(item) = item else { continue };
         let weight = bytes + ITEM_WEIGHT;
         let fits = gauge.add(weight) && weightless <= WEIGHTLESS_MAX;
-        let fits = fits && (authorised.load(Ordering::Relaxed) || gauge.bytes() <= UNAUTHORISED_CAP);
+        let fits = fits && (gate.is_open() || gauge.bytes() <= UNAUTHORISED_CAP);
         if backlog.push(item, weight) == Err(Overflow) || !fits {
             overflowed.cancel();
             break;

@@ -145,7 +145,7 @@ impl Desk {
             pressure: Arc::clone(&self.pressure),
             gone: self.over.child_token(),
             overflowed: CancellationToken::new(),
-            authorised: Arc::default(),
+            gate: Arc::default(),
             _done: done.clone().drop_guard(),
         };
         self.tasks.spawn(read_client(
@@ -155,7 +155,7 @@ impl Desk {
             end.gone.clone(),
             end.overflowed.clone(),
             done,
-            Arc::clone(&end.authorised),
+            Arc::clone(&end.gate),
         ));
         let (shared, route) = (Arc::clone(&self.shared), self.route.clone());
         let forwards = Arc::clone(&self.forwards);

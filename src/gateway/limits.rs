@@ -45,6 +45,28 @@ pub(super) const TARGET_NAP_MIN: Duration = Duration::from_millis(5);
 /// Longest such nap.
 pub(super) const TARGET_NAP_MAX: Duration = Duration::from_millis(500);
 
+/// Times a session is tried whose grant ends between the yes and its beginning.
+pub(super) const TRIES_MAX: u32 = 3;
+/// Connections of one identity that may wait for access at once.
+pub(super) const HELD_OF_ONE_MAX: usize = 20;
+/// Connections that may wait for access at once in all.
+pub(super) const HELD_MAX: usize = 500;
+/// How often one that waits says so.
+pub(super) const HELD_LINE: Duration = Duration::from_secs(60);
+/// How often it looks by itself what became of its request; it is told of every change besides.
+pub(super) const HELD_LOOK: Duration = Duration::from_secs(15);
+/// How long it may be unable to see that.
+pub(super) const HELD_UNSEEN_MAX: Duration = Duration::from_secs(30);
+/// Nap between reads from a client that has filled the window of a channel which waits for access: slower than
+/// [`CLIENT_NAP`], for that may last hours.
+pub(super) const HELD_NAP: Duration = Duration::from_millis(50);
+/// Bytes that a piece of the trickle of such a channel grows to.
+pub(super) const HELD_PIECE: usize = 4096;
+/// Time that asking for access, or taking that back, may take.
+pub(super) const ASK_GRACE: Duration = Duration::from_secs(10);
+/// How long before access ends by itself its session is told.
+pub(super) const WARNINGS: [Duration; 2] = [Duration::from_secs(300), Duration::from_secs(60)];
+
 /// Session channels that may be open at once in one connection (sshd's `MaxSessions` is 10).
 pub(super) const CHANNELS_MAX: usize = 64;
 /// Jump channels that may be open at once in one outer connection.
@@ -112,6 +134,8 @@ pub(super) const INNER_GRACE: Duration = Duration::from_secs(20);
 pub(super) const JUMP_END: Duration = Duration::from_secs(5);
 /// Time from a channel to its shell, exec or subsystem request.
 pub(super) const REQUEST_GRACE: Duration = Duration::from_secs(60);
+/// Time the bastion may take for its own answers.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Time the bastion's own answers may take to be taken.
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// Time a last message to the client may take.

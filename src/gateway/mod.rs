@@ -1,7 +1,7 @@
 //! The SSH door, and the only home of russh (but for the targets of the demo).
 //!
 //! `connection` is one TCP client's; `outer` answers it, `inner` the second handshake inside a jump, both through `door`; `desk` collects what
-//! is asked for on session channels; `session` runs one; `forward` is everything that is forwarded; `upstream` is the way to the
+//! is asked for on session channels; `session` runs one, which `wait`s for access where it may; `forward` is everything that is forwarded; `upstream` is the way to the
 //! target; `relay` moves bytes, those of sftp through `file_guard`; `client_end` takes the client's;
 //! `backlog` and `pressure` keep them bounded; `wire` and `limits` say how we speak and how much.
 
@@ -13,6 +13,7 @@ mod desk;
 mod door;
 mod file_guard;
 mod forward;
+mod hold;
 mod inner;
 mod jump;
 mod limits;
@@ -25,6 +26,8 @@ mod session;
 mod shared;
 mod shares;
 mod upstream;
+mod wait;
+mod warn;
 mod wire;
 
 use std::sync::Arc;

@@ -65,7 +65,7 @@ pub(super) struct Outer {
     desk: Option<Desk>,
     jumps: TaskTracker,
     /// Channels to the bastion itself that wait for their question.
-    assisted: HashMap<ChannelId, oneshot::Sender<assist::Answer>>,
+    assisted: HashMap<ChannelId, oneshot::Sender<assist::Asked>>,
     help: TaskTracker,
 }
 
@@ -252,7 +252,7 @@ impl Outer {
         if room {
             let (tell, told) = oneshot::channel();
             self.assisted.insert(channel.id(), tell);
-            self.help.spawn(assist::attend(channel, told));
+            self.help.spawn(assist::attend(Arc::clone(&self.shared), channel, told));
         }
         room
     }
@@ -266,14 +266,12 @@ impl Outer {
         let (Some(tell), Some(caller)) = (self.assisted.remove(&id), self.caller.as_ref()) else {
             return false;
         };
-        let answer = match program {
-            Program::Shell => assist::answer(&self.shared.app, caller, ""),
-            Program::Exec(command) => {
-                assist::answer(&self.shared.app, caller, &String::from_utf8_lossy(command))
-            }
+        let command = match program {
+            Program::Shell => Vec::new(),
+            Program::Exec(command) => command.clone(),
             Program::Subsystem(_) => return false,
         };
-        tell.send(answer).is_ok()
+        tell.send(assist::Asked { caller: caller.clone(), command }).is_ok()
     }
 }
 

@@ -22,8 +22,8 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::limits::{
-    BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, CONNECTION_CAP, SHUTDOWN_MAX, TARGET_NAP_MAX, TARGET_NAP_MIN,
-    TRICKLE, TRICKLE_READ, WINDOW, WRITE_STUCK_MAX,
+    BACKLOG_HIGH, BACKLOG_SLOW, CLIENT_NAP, CONNECTION_CAP, HELD_NAP, SHUTDOWN_MAX, TARGET_NAP_MAX,
+    TARGET_NAP_MIN, TRICKLE, TRICKLE_READ, WINDOW, WRITE_STUCK_MAX,
 };
 use super::overheard::Overheard;
 
@@ -54,6 +54,8 @@ pub(super) struct Pressure {
     uploads_congested: AtomicUsize,
     /// Writes to the client in progress.
     client_writes: AtomicUsize,
+    /// Channels that wait for access.
+    holding: AtomicUsize,
     /// Shared with every other connection over the same TCP connection.
     budget: Budget,
 }
@@ -77,13 +79,28 @@ impl Pressure {
     fn nap_before_client(&self) -> Option<Duration> {
         let nap = self.uploads_congested.load(Ordering::Relaxed) > 0
             && self.client_writes.load(Ordering::Relaxed) == 0;
-        nap.then_some(CLIENT_NAP)
+        let length = if self.holding.load(Ordering::Relaxed) > 0 { HELD_NAP } else { CLIENT_NAP };
+        nap.then_some(length)
+    }
+
+    /// Marks a channel as waiting for access until the guard is dropped: what it sends beyond its window comes slowly.
+    pub(super) fn hold(&self) -> Holding<'_> {
+        self.holding.fetch_add(1, Ordering::Relaxed);
+        Holding(self)
     }
 
     /// Marks a write to the client as in progress until the guard is dropped.
     pub(super) fn client_write(&self) -> ClientWrite<'_> {
         self.client_writes.fetch_add(1, Ordering::Relaxed);
         ClientWrite(self)
+    }
+}
+
+pub(super) struct Holding<'a>(&'a Pressure);
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.0.holding.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

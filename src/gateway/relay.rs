@@ -20,6 +20,7 @@ pub(super) use super::client_end::{ClientEnd, FromClient, read_client};
 use super::file_guard::FileGuard;
 use super::limits::{EOF_HELD, FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, TARGET_FAREWELL, WEIGHTLESS_MAX};
 use super::pressure::Gauge;
+use super::warn::{self, Ends};
 use crate::flow::session::Outcome;
 use crate::inspect::sftp::Fault;
 use crate::recording::{Recorder, RecorderError};
@@ -92,6 +93,8 @@ pub(super) struct Limits {
     pub(super) at_deadline: Ending,
     /// Longest silence.
     pub(super) idle: Duration,
+    /// When access ends by itself, where it does.
+    pub(super) ends: Option<Ends>,
 }
 
 /// Limits and signals that end a session from outside.
@@ -219,7 +222,8 @@ impl<'a> Relay<'a> {
             let target_reader = self.read_target(target_read, early, &backlog, &overflowed);
             let upload = self.upload();
             let download = self.download(&backlog);
-            tokio::pin!(target_reader, upload, download);
+            let warnings = warn::before_the_end(watch.limits.clone(), |text| self.warn(text));
+            tokio::pin!(target_reader, upload, download, warnings);
             let (mut reading, mut uploading) = (true, true);
             let ending = loop {
                 tokio::select! {
@@ -233,6 +237,7 @@ impl<'a> Relay<'a> {
                     },
                     result = &mut download => break result,
                     ending = self.watch(&watch, &overflowed) => break Err(ending),
+                    () = &mut warnings => {}
                 }
             };
             let reader = reading.then_some(target_reader);
@@ -338,6 +343,14 @@ impl<'a> Relay<'a> {
                 counts(ending.word(), None)
             }
         }
+    }
+
+    /// Tells the client, and whoever watches the recording. On stderr, so that what programs say to each other stays whole.
+    async fn warn(&self, text: String) {
+        if let Some(Err(error)) = self.recorder.map(|recorder| recorder.marker(&text)) {
+            tracing::debug!(%error, "no marker");
+        }
+        self.client.say(&text, self.terminal).await;
     }
 
     async fn watch(&self, watch: &Watch, overflowed: &CancellationToken) -> Ending {

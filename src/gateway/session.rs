@@ -12,17 +12,20 @@ use tokio_util::sync::CancellationToken;
 use super::desk::{Program, PtyRequest, Request, Route};
 use super::file_guard::FileGuard;
 use super::forward::{Forwards, Invitation};
-use super::limits::GUESTS_MAX;
+use super::limits::{GUESTS_MAX, TRIES_MAX};
 use super::pressure::Gauge;
 use super::relay::{ClientEnd, Ending, Limits, Relay, Watch};
 use super::shared::Shared;
 use super::upstream::{self, Trust, UpstreamError, Way};
+use super::wait::Wait;
+use super::warn::Ends;
 use crate::app::App;
 use crate::flow::authorize::{Permit, authorize, overruled};
 use crate::flow::change::Changes;
 use crate::flow::session::{self as flow, OpenSession, Outcome, Terminal};
+use crate::ids::CaseId;
 use crate::policy::files::LiveRules;
-use crate::policy::{Act, Ask, Refusal};
+use crate::policy::{Act, Ask, Refusal, RefusalCode};
 
 /// What a session needs to run.
 pub(super) struct Run {
@@ -38,32 +41,18 @@ pub(super) struct Run {
 pub(super) async fn run(run: Run) {
     let Run { shared, route, forwards, request, client } = run;
     let app = &shared.app;
-    let ask = Ask { target: route.target.clone(), login: route.login.clone(), act: act(&request) };
-    // Watching begins before judging, so that no end of the sign-in and no other policy falls between the two.
+    // Watching begins before judging, so that no end of the sign-in falls between the two.
     let sign_in = shared.watch_sign_in(route.caller.sign_in());
-    let changes = app.changes();
-    let permit = match authorize(app, &route.caller, ask).await {
-        Ok(Ok(permit)) => permit,
-        Ok(Err(refusal)) => {
-            let text = format!("{} [{}]", refusal.text, refusal.code.as_str());
-            return client.farewell(&text, refusal.exit_status()).await;
-        }
-        Err(error) => return broken(&client, &shared, &error).await,
+    let wait = Wait {
+        shared: &shared,
+        route: &route,
+        client: &client,
+        terminal: request.pty.is_some(),
+        sign_in_ended: &sign_in.ended,
     };
-    client.authorised.store(true, Ordering::Relaxed);
     let recorder_failed = CancellationToken::new();
-    let terminal = request.pty.as_ref().map(|pty| Terminal {
-        term: pty.term.clone(),
-        columns: pty.columns,
-        rows: pty.rows,
-    });
+    let Some((session, changes)) = begin(&wait, &request, &recorder_failed).await else { return };
     let beside = beside(&request);
-    let begun = flow::open(app, permit, terminal.as_ref(), &beside, recorder_failed.clone()).await;
-    let session = match begun {
-        Ok(session) => session,
-        Err(over @ flow::SessionError::GrantOver) => return client.farewell(&over.to_string(), 255).await,
-        Err(error) => return broken(&client, &shared, &error).await,
-    };
     let started = Instant::now();
     let sign_in_left = route.caller.sign_in_expires().since(app.clock.now());
     let sign_in_ends = started + sign_in_left;
@@ -85,6 +74,68 @@ pub(super) async fn run(run: Run) {
     tracing::info!(session.id = %session.id(), reason = outcome.reason, "session closed");
     if let Err(error) = flow::close(app, session, outcome).await {
         tracing::error!(%error, "a session could not be closed in order; the next start seals it as interrupted");
+    }
+}
+
+/// Judges and opens, waiting in between for what may be asked for. None when there is no session; the client has been told.
+async fn begin(
+    wait: &Wait<'_>,
+    request: &Request,
+    recorder_failed: &CancellationToken,
+) -> Option<(OpenSession, Changes)> {
+    let Wait { shared, client, .. } = wait;
+    let terminal = request.pty.as_ref().map(|pty| Terminal {
+        term: pty.term.clone(),
+        columns: pty.columns,
+        rows: pty.rows,
+    });
+    let beside = beside(request);
+    let mut tries = 0;
+    loop {
+        let (permit, changes) = permitted(wait, request).await?;
+        client.gate.open.store(true, Ordering::Relaxed);
+        let begun =
+            flow::open(&shared.app, permit, terminal.as_ref(), &beside, recorder_failed.clone()).await;
+        tries += 1;
+        match begun {
+            Ok(session) => return Some((session, changes)),
+            // A grant has ended or was used up since; others may be there.
+            Err(flow::SessionError::GrantOver) if tries < TRIES_MAX => {
+                client.gate.open.store(false, Ordering::Relaxed);
+                continue;
+            }
+            Err(over @ flow::SessionError::GrantOver) => client.farewell(&over.to_string(), 255).await,
+            Err(error) => broken(client, shared, &error).await,
+        }
+        return None;
+    }
+}
+
+/// The permit, and what is listened to since before it was made.
+async fn permitted(wait: &Wait<'_>, request: &Request) -> Option<(Permit, Changes)> {
+    let Wait { shared, route, client, .. } = wait;
+    let app = &shared.app;
+    let ask = Ask { target: route.target.clone(), login: route.login.clone(), act: act(request) };
+    let mut granted: Option<CaseId> = None;
+    loop {
+        // Listening begins before judging, so that no other policy falls between the two.
+        let changes = app.changes();
+        let refusal = match authorize(app, &route.caller, ask.clone()).await {
+            Ok(Ok(permit)) => return Some((permit, changes)),
+            Ok(Err(refusal)) => refusal,
+            Err(error) => {
+                broken(client, shared, &error).await;
+                return None;
+            }
+        };
+        if refusal.code == RefusalCode::ByRequest && granted.is_none() {
+            granted = Some(wait.run(&ask, refusal).await?);
+            continue;
+        }
+        let but = granted.map(|id| format!("{id} was granted, but not for this: ")).unwrap_or_default();
+        let text = format!("{but}{} [{}]", refusal.text, refusal.code.as_str());
+        client.farewell(&text, refusal.exit_status()).await;
+        return None;
     }
 }
 
@@ -134,11 +185,16 @@ pub(super) fn limits_of(app: &App, permit: &Permit, started: Instant, sign_in_en
         deadline: over.min(sign_in_ends),
         at_deadline: if over >= sign_in_ends { Ending::SignInEnded } else { Ending::SessionMax },
         idle: permit.idle_max(),
+        ends: permit.ends().map(|ends| Ends { at: Instant::now() + ends.since(app.clock.now()), ends }),
     }
 }
 
 /// We are broken: the user gets a number, the log gets the rest.
-async fn broken(client: &ClientEnd, shared: &Shared, error: &(dyn std::error::Error + Send + Sync)) {
+pub(super) async fn broken(
+    client: &ClientEnd,
+    shared: &Shared,
+    error: &(dyn std::error::Error + Send + Sync),
+) {
     let reference = format!("{:08x}", shared.app.random.u64() >> 32);
     tracing::error!(reference, %error, "a session could not begin");
     let text =

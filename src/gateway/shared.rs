@@ -7,6 +7,7 @@ use russh::keys::ssh_key::{Certificate, PrivateKey};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::hold::Hold;
 use super::limits::CERTIFICATES_KEPT;
 use super::shares::Shares;
 use crate::app::App;
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub(super) sessions: TaskTracker,
     /// Cancelled when the server stops: sessions tell their clients and end.
     pub(super) drain: CancellationToken,
+    /// Connections that wait for access.
+    pub(super) hold: Arc<Hold>,
     live: Mutex<HashMap<SignInId, (CancellationToken, usize)>>,
     /// Host certificates by their names, and when they were made.
     certificates: Mutex<HashMap<Vec<String>, (Certificate, Timestamp)>>,
@@ -48,6 +51,7 @@ impl Shared {
             host_key,
             sessions: TaskTracker::new(),
             drain,
+            hold: Arc::default(),
             live: Mutex::default(),
             certificates: Mutex::default(),
             shares,

@@ -34,7 +34,8 @@ use crate::net::Cidr;
 pub use ask::{Act, Ask, ChannelKind, Circumstances, Granted, Held, Refusal, RefusalCode};
 pub use commands::CommandSet;
 pub use decide::{
-    Allowance, CommandPass, Verdict, certificate_max, decide, logins_for, targets_for, wants_addresses,
+    Allowance, CommandPass, Reach, Verdict, asks_by_itself, certificate_max, decide, logins_for, reach_for,
+    targets_for, wants_addresses,
 };
 pub use file::{check_against, load, load_for, load_outlined};
 pub use files::FileRules;

@@ -22,6 +22,7 @@ mod ending;
 mod evasions;
 mod forward;
 mod gate;
+mod granted;
 mod keygen;
 mod many;
 mod pairing;

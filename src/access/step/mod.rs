@@ -215,7 +215,7 @@ pub fn due(case: &Case) -> Option<Timestamp> {
 }
 
 /// When a waiting case is void.
-fn gives_up(case: &Case) -> Timestamp {
+pub fn gives_up(case: &Case) -> Timestamp {
     let State::Waiting { stage, since, .. } = &case.state else { return case.expires };
     let of_stage = case.stages.get(*stage).and_then(|stage| stage.give_up_after);
     of_stage.map_or(case.expires, |after| case.expires.min(since.plus(after)))

@@ -107,7 +107,7 @@ impl Forwards {
         let changes = app.changes();
         let begun = async {
             let room = self.room()?;
-            let permit = self.permit(ask).await?;
+            let permit = self.permit_in(ask, Some(road.session)).await?;
             let came = knock.origin().into_iter().collect();
             let opened = flow::opened(app, road.session, &permit, Direction::Remote, came)
                 .await

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::pump::ended;
 use super::{End, Failure, Forwards};
-use crate::flow::authorize::{Permit, renewals};
+use crate::flow::authorize::{Permit, lost};
 use crate::flow::change::Changes;
 use crate::flow::forward::Passed;
 use crate::flow::session::{self as flow, OpenSession, Outcome};
@@ -33,6 +33,13 @@ pub(super) struct Pool {
     lanes: Vec<Arc<Lane>>,
     /// The last failure to open one, and when.
     failed: Option<(Instant, String)>,
+}
+
+impl Pool {
+    /// The session of a connection that is open.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.lanes.iter().find(|lane| !lane.over.is_cancelled()).map(|lane| lane.session.clone())
+    }
 }
 
 /// One connection.
@@ -121,7 +128,7 @@ impl Forwards {
         let changes = app.changes();
         let session = flow::open(app, permit, None, &[], CancellationToken::new())
             .await
-            .map_err(|error| self.broken(&error))?;
+            .map_err(|error| self.not_begun(&error))?;
         let kill = CancellationToken::new();
         let over = CancellationToken::new();
         let download = Arc::new(Gauge::of_lane(Arc::clone(&self.pressure)));
@@ -167,7 +174,7 @@ impl Forwards {
         tracing::info!(session.id = %session.id(), target = %self.route.target, "connection for forwards opened");
         let this = Arc::clone(&self);
         let kept = Arc::clone(&lane);
-        self.shared.sessions.spawn(async move { this.keep(kept, session, changes, guests, kill).await });
+        self.shared.sessions.spawn(async move { this.keep(kept, session, (guests, changes), kill).await });
         Ok(lane)
     }
 
@@ -176,22 +183,26 @@ impl Forwards {
         self: Arc<Self>,
         lane: Arc<Lane>,
         session: OpenSession,
-        changes: Changes,
-        mut guests: mpsc::Receiver<Guest>,
+        (mut guests, changes): (mpsc::Receiver<Guest>, Changes),
         kill: CancellationToken,
     ) {
         let sign_in = self.shared.watch_sign_in(self.route.caller.sign_in());
         let permit = session.permit().clone();
         let (renewed, limits) = self.limits(&permit);
-        // What is forwarded over it has permits of its own; of this one only the limits are of interest.
-        let renewing = renewals(&self.shared.app, &permit, changes, renewed);
-        tokio::pin!(renewing);
+        // Each forward is judged by itself; of this permit the limits are of interest, and that the connection does not
+        // outlast what it was opened for.
+        let lost = lost(&self.shared.app, &permit, changes, renewed);
+        tokio::pin!(lost);
         let watch =
             self.watch(limits.clone(), sign_in.ended.clone(), (lane.over.clone(), Arc::clone(&lane.why)));
+        let mut is_lost = false;
         let reason = loop {
             tokio::select! {
-                never = &mut renewing => match never {},
                 reason = ended(&watch) => break reason,
+                _refusal = &mut lost, if !is_lost => {
+                    is_lost = true;
+                    lane.retire();
+                }
                 guest = guests.recv() => match guest {
                     Some(guest) => self.receive(&lane, guest),
                     None => break "target-gone",
@@ -200,7 +211,7 @@ impl Forwards {
                     let mut pool = self.pool.lock().await;
                     if lane.uses.load(Ordering::Relaxed) == 0 {
                         pool.lanes.retain(|other| !Arc::ptr_eq(other, &lane));
-                        break if lane.listeners.load(Ordering::Relaxed) > 0 { "idle" } else { "finished" };
+                        break lane.last_word(is_lost);
                     }
                 }
             }
@@ -248,6 +259,9 @@ impl Lane {
             }
             let idle = limits.borrow_and_update().idle;
             let listens = self.listeners.load(Ordering::Relaxed) > 0;
+            if !listens && self.retired.load(Ordering::Relaxed) {
+                return;
+            }
             tokio::select! {
                 () = used => {}
                 () = changed(&mut limits) => {}
@@ -306,6 +320,18 @@ impl Lane {
     /// No more channels after those that are there.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// The word for the end of one that nobody uses.
+    fn last_word(&self, is_lost: bool) -> &'static str {
+        if self.listeners.load(Ordering::Relaxed) > 0 {
+            "idle"
+        } else if is_lost {
+            "policy"
+        } else {
+            "finished"
+        }
     }
 
     /// Adds to what the session has carried.

@@ -112,6 +112,7 @@ impl Forwards {
         let is_tcp = matches!(permit.ask().act, Act::RemoteForward { .. });
         let sent = if is_tcp { sent(&asked) } else { asked.clone() };
         let lane = self.lane(&permit).await?;
+        let permit = permit.of_session(lane.session());
         let app = &self.shared.app;
         let opened = flow::opened(app, lane.session(), &permit, Direction::Listen, Vec::new())
             .await
@@ -173,7 +174,7 @@ impl Forwards {
             return Ok((permit, port));
         }
         let ask = self.ask(Act::RemoteForward { host: host.clone(), port: chosen });
-        match self.permit(ask).await {
+        match self.permit_in(ask, Some(lane.session())).await {
             Ok(permit) => Ok((permit, chosen)),
             Err(failure) => {
                 unlisten(lane, sent, Some(chosen)).await;

@@ -30,10 +30,12 @@ use super::pressure::Pressure;
 use super::relay::Limits;
 use super::session::limits_of;
 use super::shared::Shared;
-use crate::flow::authorize::{Permit, authorize, overruled};
+use crate::flow::authorize::{Permit, authorize, authorize_in, overruled};
 use crate::flow::destination::resolved;
 use crate::flow::forward::{self as flow, Direction, Passed};
-use crate::policy::{Act, Ask};
+use crate::flow::session::SessionError;
+use crate::ids::SessionId;
+use crate::policy::{Act, Ask, RefusalCode};
 use lane::{LaneUse, Pool};
 use listen::Listener;
 use pump::{Ends, Watch};
@@ -252,6 +254,7 @@ impl Forwards {
         let begun = async {
             let permit = self.permit(ask).await?;
             let lane = self.lane(&permit).await?;
+            let permit = permit.of_session(lane.session());
             let opened =
                 flow::opened(app, lane.session(), &permit, Direction::Local, permit.hosts().to_vec())
                     .await
@@ -287,6 +290,10 @@ impl Forwards {
                 Passed::nothing(failure.word())
             }
         };
+        if passed.reason == "policy" {
+            // The connection goes as soon as nobody else needs it.
+            lane.retire();
+        }
         lane.count(passed);
         flow::closed(app, opened, passed).await;
     }
@@ -298,7 +305,14 @@ impl Forwards {
     }
 
     async fn permit(&self, ask: Ask) -> Result<Permit, Failure> {
-        match authorize(&self.shared.app, &self.route.caller, ask).await {
+        // A grant for one use may be in use by the connection for forwards.
+        let session = self.pool.lock().await.session();
+        self.permit_in(ask, session.as_ref()).await
+    }
+
+    /// The same as part of a session that has begun.
+    async fn permit_in(&self, ask: Ask, session: Option<&SessionId>) -> Result<Permit, Failure> {
+        match authorize_in(&self.shared.app, &self.route.caller, ask, session).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(refusal)) => Err(Failure::Refused { text: refusal.text, code: refusal.code.as_str() }),
             Err(error) => Err(self.broken(&error)),
@@ -338,6 +352,20 @@ impl Forwards {
             over: self.over.clone(),
             target_over,
             target_end,
+        }
+    }
+
+    /// A session could not begin: there is nothing granted any more, or we are broken.
+    fn not_begun(&self, error: &SessionError) -> Failure {
+        match error {
+            SessionError::GrantOver => {
+                Failure::Refused { text: error.to_string(), code: RefusalCode::ByRequest.as_str() }
+            }
+            SessionError::Store(_)
+            | SessionError::Recorder(_)
+            | SessionError::Signer(_)
+            | SessionError::Draft(_)
+            | SessionError::Key(_) => self.broken(error),
         }
     }
 

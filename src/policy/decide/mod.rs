@@ -7,6 +7,7 @@
 //! order. A second role therefore never widens a limit and never takes an obligation (`recording`) away; it only
 //! opens what the first one did not. The verdict is named after the first allowing role in the order of the file.
 
+mod asking;
 mod exec;
 mod forward;
 mod open;
@@ -19,14 +20,15 @@ use super::files::FileRules;
 use super::forwards::Host;
 use super::hours::Opening;
 use super::{
-    Act, Ask, ChannelKind, Circumstances, Granted, Held, Members, Policy, Refusal, RefusalCode, Role, Target,
-    Terms, env_passes,
+    Act, Ask, ChannelKind, Circumstances, Members, Policy, Refusal, RefusalCode, Role, Target, Terms,
+    env_passes,
 };
 use crate::access::{Grant, Lock, LockOn};
 use crate::identity::Identity;
 use crate::inspect::transfer::Transfer;
 use crate::names::{LoginName, RoleName, TargetName};
 use crate::time::Timestamp;
+pub use asking::{Reach, asks_by_itself, reach_for};
 use open::Open;
 
 /// What stands in refusal texts for the name of the bastion, which the policy does not know. A door that knows it may
@@ -95,9 +97,7 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) ->
     let Some(target) = policy.targets.get(&ask.target) else {
         return no_access(ask, format!("there is no target {}", ask.target));
     };
-    let eligible: Vec<&Role> = roles_of(policy, who)
-        .filter(|role| opens_target(role, target) && role.logins.contains(&ask.login))
-        .collect();
+    let eligible = asking::eligible(policy, who, ask, target);
     if eligible.is_empty() {
         return no_access(ask, why_not(policy, who, target, &ask.login));
     }
@@ -111,10 +111,8 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) ->
         // Nothing was found out, so nothing is said of it.
         Verdict::Refuse(refusal) if refusal.code == RefusalCode::Limit => verdict,
         Verdict::Refuse(_) if eligible.iter().any(|role| role.access.rules().is_some()) => {
-            let held = Held { granted: Granted::Assumed, ..at.held.clone() };
-            let assumed = Circumstances { held, ..at.clone() };
-            match among(who, ask, target, &open::open(&eligible, who, ask, &assumed), &assumed) {
-                Verdict::Allow(allowance) => by_request(ask, &allowance.roles, &eligible),
+            match asking::if_granted(&eligible, who, ask, target, at) {
+                Verdict::Allow(allowance) => asking::by_request(ask, &allowance, &eligible),
                 refused @ Verdict::Refuse(_) => refused,
             }
         }
@@ -202,30 +200,6 @@ fn unlocked<'p>(
         }
         Some(_) | None => Ok(left),
     }
-}
-
-/// Nothing is granted; the text is the one line that asks for it.
-fn by_request(ask: &Ask, roles: &[RoleName], eligible: &[&Role]) -> Verdict {
-    let (target, login) = (&ask.target, &ask.login);
-    let wanting: Vec<&&Role> = eligible.iter().filter(|role| roles.contains(&role.name)).collect();
-    let by_name = match wanting.as_slice() {
-        [_] if eligible.iter().filter(|role| role.access.rules().is_some()).count() == 1 => String::new(),
-        [role, ..] => format!(" --role {}", role.name),
-        [] => String::new(),
-    };
-    let ticket =
-        wanting.first().and_then(|role| role.access.rules()).is_some_and(|rules| rules.ticket.required);
-    let ticket = if ticket { " --ticket TICKET" } else { "" };
-    let names: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
-    Verdict::Refuse(Refusal {
-        code: RefusalCode::ByRequest,
-        rule: None,
-        text: format!(
-            "{target} as {login} is open to those who ask: caponier request {target} --as {login} --for 30m --reason \
-             '...'{by_name}{ticket}"
-        ),
-        reason: format!("role {} is by request, and nothing is granted", names.join(", ")),
-    })
 }
 
 /// The roles of `opening` that hold at this address and this moment.

@@ -8,7 +8,7 @@ use super::*;
 use crate::identity::Kind;
 use crate::inspect::command::Dialect;
 use crate::names::ProviderName;
-use crate::policy::{ForwardRules, HostKey, Members, Recording, Selector};
+use crate::policy::{ForwardRules, Held, HostKey, Members, Recording, Selector};
 use crate::random::Random;
 
 /// A Friday at noon, from an address of the documentation range.

@@ -20,8 +20,6 @@ const COMMANDS_MAX: usize = 20;
 const COMMAND_MAX: usize = 1000;
 /// How far ahead a window may begin.
 const AHEAD_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// What is asked for when nobody says how long, unless the role allows less.
-const LENGTH: Duration = Duration::from_secs(30 * 60);
 
 /// A target as people name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +119,7 @@ pub fn plan(
     }
     asking.reason.check("reason", &wish.reason).map_err(rules)?;
     asking.ticket.check("ticket", &wish.ticket).map_err(rules)?;
-    let length = wish.length.unwrap_or(LENGTH.min(asking.max));
+    let length = wish.length.unwrap_or(asking.usual());
     if length > asking.max {
         return Err(rules(format!(
             "role \"{}\" gives at most {} at a time: ask with --for {}",

@@ -4,7 +4,7 @@
 mod beside;
 mod ends;
 mod uninvited;
-mod wire;
+pub(crate) mod wire;
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::world::{PATIENCE, wait_for};
 
 /// Sends back what comes, and ends its side when the other has ended. It lives as long as the test.
-pub(super) struct Echo {
+pub(crate) struct Echo {
     /// Where, on 127.0.0.1; 0 for a socket.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     count: Arc<AtomicUsize>,
 }
 
 impl Echo {
-    pub(super) fn on_tcp() -> Self {
+    pub(crate) fn on_tcp() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let echo = Self { port, count: Arc::default() };
@@ -54,13 +54,13 @@ impl Echo {
     }
 
     /// How many have come.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 }
 
 /// Reproducible bytes of every value.
-pub(super) fn noise(count: usize) -> Vec<u8> {
+pub(crate) fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -74,7 +74,7 @@ pub(super) fn noise(count: usize) -> Vec<u8> {
 }
 
 /// A connection to this port, once something listens there.
-pub(super) fn connect(port: u16) -> TcpStream {
+pub(crate) fn connect(port: u16) -> TcpStream {
     let stream = wait_for(&format!("a listener on port {port}"), PATIENCE, || {
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
     });
@@ -84,7 +84,7 @@ pub(super) fn connect(port: u16) -> TcpStream {
 }
 
 /// Sends, ends the data, and answers everything that comes until the other side's end.
-pub(super) fn exchange(port: u16, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn exchange(port: u16, bytes: &[u8]) -> Vec<u8> {
     over_tcp(connect(port), bytes)
 }
 

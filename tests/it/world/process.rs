@@ -117,6 +117,11 @@ impl Running {
         self.kept.id()
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.kept.ended().is_some()
+    }
+
     /// Waits for its end; kills it and fails after `patience`.
     #[track_caller]
     pub(crate) fn finish(mut self, patience: Duration) -> Finished {

@@ -1,0 +1,96 @@
+//! What somebody on an SSH connection sees of requests and access: what waits for them, their own, one by a part of its id,
+//! and what they reach in which way. Changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::answer::may_see;
+use super::permission::is_auditor;
+use super::{Caller, cases, held};
+use crate::access::{Case, Event, Grant, step};
+use crate::app::App;
+use crate::ids::CaseId;
+use crate::names::{LoginName, TargetName};
+use crate::policy::{Circumstances, Reach, reach_for};
+use crate::store::{CaseFilter, StoreError};
+use crate::time::Timestamp;
+
+/// Newest requests that a part of an id is looked for in, and those of one's own that are listed.
+const LOOKED_AT: u32 = 1000;
+const OWN: u32 = 20;
+/// Fewest characters of an id, its prefix not counted.
+const PART_MIN: usize = 4;
+
+/// Which request is meant.
+#[derive(Debug)]
+pub enum Meant {
+    /// This one.
+    One(Box<Case>),
+    /// None that they may see.
+    Nothing,
+    /// Several; more of the id is needed.
+    Several,
+}
+
+/// What waits for this person. Oldest first.
+pub async fn inbox(app: &App, caller: &Caller) -> Result<Vec<Case>, StoreError> {
+    Ok(cases::inbox(app, caller).await?.into_iter().map(|shown| shown.case).collect())
+}
+
+/// The newest of their own.
+pub async fn own(app: &App, caller: &Caller) -> Result<Vec<Case>, StoreError> {
+    let who = caller.identity();
+    let filter = CaseFilter { who: Some((who.issuer.clone(), who.subject.clone())), ..CaseFilter::default() };
+    let now = app.clock.now();
+    Ok(app.store.cases(&filter, OWN).await?.into_iter().map(|case| as_of(case, now)).collect())
+}
+
+/// Their grants that have not ended and are not over.
+pub async fn grants(app: &App, caller: &Caller) -> Result<Vec<Grant>, StoreError> {
+    let who = caller.identity();
+    app.store.grants_of(&who.issuer, &who.subject, app.clock.now()).await
+}
+
+/// The one request that `text` names: an id, or the beginning of one, with or without `req_`. Only what they may see is
+/// looked at, so nobody learns of others by trying.
+pub async fn find(app: &App, caller: &Caller, text: &str) -> Result<Meant, StoreError> {
+    let (who, all) = (caller.identity(), is_auditor(app, caller));
+    let now = app.clock.now();
+    let one = |case: Case| Meant::One(Box::new(as_of(case, now)));
+    if let Ok(id) = text.parse::<CaseId>() {
+        let case = app.store.case(&id).await?.filter(|case| may_see(case, who, all));
+        return Ok(case.map_or(Meant::Nothing, one));
+    }
+    let part = text.strip_prefix(CaseId::PREFIX).unwrap_or(text);
+    if part.len() < PART_MIN {
+        return Ok(Meant::Several);
+    }
+    let begins = |case: &Case| {
+        case.id.as_str().strip_prefix(CaseId::PREFIX).is_some_and(|rest| rest.starts_with(part))
+    };
+    let cases = app.store.cases(&CaseFilter::default(), LOOKED_AT).await?;
+    let mut found = cases.into_iter().filter(|case| begins(case) && may_see(case, who, all));
+    Ok(match (found.next(), found.next()) {
+        (Some(case), None) => one(case),
+        (None, _) => Meant::Nothing,
+        (Some(_), Some(_)) => Meant::Several,
+    })
+}
+
+/// What they reach, and in which way now.
+pub async fn reach(
+    app: &App,
+    caller: &Caller,
+) -> Result<Vec<(TargetName, BTreeMap<LoginName, Reach>)>, StoreError> {
+    let held = held::by(app, caller.identity(), None).await?;
+    let at = Circumstances { now: app.clock.now(), from: caller.from(), own: Arc::default(), held };
+    Ok(reach_for(&app.policy(), caller.identity(), &at))
+}
+
+/// Time counts also before anybody has looked at the clock.
+fn as_of(case: Case, now: Timestamp) -> Case {
+    match step(&case, Event::Tick, now) {
+        Ok(ticked) => ticked.case,
+        Err(_) => case,
+    }
+}
