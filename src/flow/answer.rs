@@ -3,8 +3,9 @@
 //! audit entries and notices are written together.
 
 use super::change::Change;
-use super::end_sign_in::is_admin;
-use super::recognise::{RequestRefused, SignedBy, begin_once, sign_in_of};
+use super::desk::lock;
+use super::permission::{SignedIn, is_admin};
+use super::recognise::begin_once;
 use super::{Caller, denials, notices};
 use crate::access::{
     Approval, Case, Close, Denied, Effect, Event, Grant, Narrowing, Party, State, Step, step,
@@ -14,21 +15,19 @@ use crate::audit::{AccessEvent, AuditEvent};
 use crate::identity::Identity;
 use crate::ids::{CaseId, GrantId, SessionId};
 use crate::policy::RefusalCode;
-use crate::policy::request::still_asked;
-use crate::store::{CaseFilter, StoreError, Tx};
+use crate::policy::request::{Words, check_lines, still_asked};
+use crate::store::{StoreError, Tx};
 use crate::time::Timestamp;
 
 /// Cases that one look at the clock handles.
 const DUE_MAX: u32 = 200;
-/// Cases of an inbox.
-const INBOX_MAX: u32 = 500;
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerRefused {
-    /// Whoever asks is not signed in.
-    #[error(transparent)]
-    Caller(#[from] RequestRefused),
+    /// The sign-in behind the connection has ended.
+    #[error("your sign-in has ended; run: caponier login")]
+    SignedOut,
     /// The same signed request came before.
     #[error("this request was sent before; send a new one")]
     Replay,
@@ -46,6 +45,9 @@ pub enum AnswerRefused {
     /// They are locked.
     #[error("your access is locked; ask an administrator")]
     Locked,
+    /// What they say is missing, too long, or no plain line.
+    #[error("{0}")]
+    Words(String),
     /// The store is out of order.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -83,30 +85,32 @@ pub enum Wanted {
 }
 
 /// Who acts, and by which door.
+#[derive(Clone, Copy)]
 pub enum By<'a> {
-    /// By a signed request.
-    Signed(&'a SignedBy),
+    /// By a signed request, which is used up.
+    Signed(&'a SignedIn),
     /// On an SSH connection.
     Here(&'a Caller),
 }
 
-/// Does what somebody wants to a case; the case as it is afterwards.
+/// Does what somebody wants to a case; the case as it is afterwards. Every refusal is in the audit log, up to a rate.
 pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Result<Case, AnswerRefused> {
     let (caller, mut tx) = match by {
-        By::Signed(signed) => {
-            let sign_in = sign_in_of(app, signed).await?;
-            let caller = Caller::new(&sign_in, None, None, signed.from());
-            (caller, begin_once(app, signed).await?.ok_or(AnswerRefused::Replay)?)
+        By::Signed(person) => {
+            let tx = begin_once(app, person.signed()).await?.ok_or(AnswerRefused::Replay)?;
+            (person.caller(), tx)
         }
-        By::Here(caller) => (caller.clone(), app.store.begin().await?),
+        By::Here(caller) => (caller, begin_here(app, caller).await?),
     };
     let now = app.clock.now();
-    let admin = is_admin(app, &caller);
+    let admin = is_admin(app, caller);
     let who = caller.identity();
     let taken = tx.take_case(id).await?;
+    let mut whose = "there is no such request".to_owned();
     let refused = match taken {
         Some(case) if may_see(&case, who, admin) => {
-            match judged(app, &caller, &case, &wanted, admin, now).await {
+            whose = format!("it is of {}", case.who);
+            match judged(app, caller, &case, &wanted, admin, now).await {
                 Ok(event) => {
                     let from = caller.from().to_string();
                     match apply(app, tx, case, event, Vec::new(), &from, now).await {
@@ -124,15 +128,27 @@ pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Resul
                 }
             }
         }
-        Some(_) | None => {
+        other => {
             drop(tx);
+            if let Some(case) = other {
+                whose = format!("it is of {}, and not theirs to see", case.who);
+            }
             AnswerRefused::NotFound
         }
     };
     let what = format!("{} {id}", wanted.word());
-    let nothing = (String::new(), String::new());
-    note_refusal(app, &caller, nothing, &what, RefusalCode::NoAccess, &refused, now).await?;
+    let why = format!("{refused} ({whose})");
+    note_refusal(app, caller, Default::default(), &what, RefusalCode::NoAccess, &why, now).await?;
     Err(refused)
+}
+
+/// A connection outlives its sign-in by a moment; nobody decides in that moment.
+async fn begin_here(app: &App, caller: &Caller) -> Result<Tx, AnswerRefused> {
+    let sign_in = app.store.sign_in(caller.sign_in()).await?;
+    if sign_in.is_none_or(|sign_in| !sign_in.is_live(app.clock.now())) {
+        return Err(AnswerRefused::SignedOut);
+    }
+    Ok(app.store.begin().await?)
 }
 
 impl Wanted {
@@ -144,6 +160,20 @@ impl Wanted {
             Self::Release => "release",
             Self::Revoke { .. } => "revoke",
             Self::Review { .. } => "review",
+        }
+    }
+
+    /// Whether what they say can be kept: one line each, and not too long.
+    fn check(&self) -> Result<(), String> {
+        let words = |required| Words { required, min: 0, pattern: None };
+        match self {
+            Self::Approve { narrow, note } => {
+                check_lines(narrow.commands.iter().flatten())?;
+                words(false).check("note", note)
+            }
+            Self::Deny { reason } | Self::Revoke { reason } => words(true).check("reason", reason),
+            Self::Review { note } => words(true).check("note", note),
+            Self::Cancel | Self::Release => Ok(()),
         }
     }
 }
@@ -161,6 +191,7 @@ async fn judged(
     if app.store.locks(now).await?.iter().any(|lock| lock.holds(now) && lock.is_on(who)) {
         return Err(AnswerRefused::Locked);
     }
+    wanted.check().map_err(AnswerRefused::Words)?;
     let by = who.clone();
     Ok(match wanted.clone() {
         Wanted::Approve { narrow, note } => {
@@ -234,25 +265,6 @@ pub async fn elapse(app: &App) -> Result<usize, StoreError> {
         }
     }
     Ok(changed)
-}
-
-/// What waits for this person: requests to decide, and break-glass to look at. Oldest first.
-pub async fn inbox(app: &App, who: &Identity) -> Result<Vec<Case>, StoreError> {
-    let now = app.clock.now();
-    let waiting = CaseFilter { word: Some("waiting"), ..CaseFilter::default() };
-    let to_review = CaseFilter { to_review: true, ..CaseFilter::default() };
-    let mut cases = app.store.cases(&waiting, INBOX_MAX).await?;
-    cases.retain(|case| {
-        now < case.expires
-            && !case.who.is(who)
-            && case.approvers().names(who)
-            && !case.approvals.iter().any(|approval| approval.by.is(who))
-    });
-    let reviews = app.store.cases(&to_review, INBOX_MAX).await?;
-    cases.extend(reviews.into_iter().filter(|case| !case.who.is(who) && case.reviewers.names(who)));
-    cases.sort_by(|a, b| (a.filed, &a.id).cmp(&(b.filed, &b.id)));
-    cases.dedup_by(|a, b| a.id == b.id);
-    Ok(cases)
 }
 
 /// Writes what `event` makes of a taken (or just inserted) case, and tells whoever must know. `first` are audit entries that
@@ -387,16 +399,18 @@ fn reviewed(case: &Case) -> Option<AuditEvent> {
     }))
 }
 
-/// Writes down that somebody was refused something about requests.
+/// Writes down that somebody was refused something about requests; of a flood, how many there were.
 pub(super) async fn note_refusal(
     app: &App,
     caller: &Caller,
     (target, login): (String, String),
     act: &str,
     code: RefusalCode,
-    why: &(dyn std::error::Error + Sync),
+    why: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let Some(more) = lock(&app.desk.denials).take(caller.sign_in(), now) else { return Ok(()) };
+    let reason = denials::cut(why);
     let event = AuditEvent::AccessRefused {
         who: caller.identity().clone(),
         sign_in: caller.sign_in().clone(),
@@ -404,7 +418,7 @@ pub(super) async fn note_refusal(
         login: denials::cut(&login),
         act: denials::cut(act),
         code,
-        reason: denials::cut(&why.to_string()),
+        reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
         from: caller.from().to_string(),
     };
     app.store.note(now, event).await

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::Caller;
 use super::answer::{self, apply};
-use super::recognise::{RequestRefused, SignedBy, begin_once, sign_in_of};
+use super::permission::SignedIn;
+use super::recognise::begin_once;
 use crate::access::{Case, Event, Review, Scope, State};
 use crate::app::App;
 use crate::audit::{AccessEvent, AuditEvent};
@@ -27,9 +28,6 @@ const KEY_MAX: usize = 128;
 /// Why nothing was filed.
 #[derive(Debug, thiserror::Error)]
 pub enum AskRefused {
-    /// Whoever asks is not signed in.
-    #[error(transparent)]
-    Caller(#[from] RequestRefused),
     /// The same signed request came before.
     #[error("this request was sent before; send a new one")]
     Replay,
@@ -61,18 +59,15 @@ pub struct Filed {
     pub automatic: Option<usize>,
 }
 
-/// What would become of a wish of whoever signed.
-pub async fn dry_run(app: &App, signed: &SignedBy, wish: &Wish) -> Result<Plan, AskRefused> {
-    let who = sign_in_of(app, signed).await?.who;
-    Ok(planned(app, &who, wish, app.clock.now()).await?)
+/// What would become of a wish. Changes nothing, so the signed request is not used up.
+pub async fn dry_run(app: &App, caller: &Caller, wish: &Wish) -> Result<Plan, AskRefused> {
+    planned(app, caller.identity(), wish, app.clock.now()).await
 }
 
 /// Files the wish of whoever signed. The same `key` again gives the same case.
-pub async fn ask(app: &App, signed: &SignedBy, wish: &Wish, key: Option<&str>) -> Result<Filed, AskRefused> {
-    let sign_in = sign_in_of(app, signed).await?;
-    let caller = Caller::new(&sign_in, None, None, signed.from());
-    let tx = begin_once(app, signed).await?.ok_or(AskRefused::Replay)?;
-    file(app, Some(tx), &caller, wish, key).await
+pub async fn ask(app: &App, by: &SignedIn, wish: &Wish, key: Option<&str>) -> Result<Filed, AskRefused> {
+    let tx = begin_once(app, by.signed()).await?.ok_or(AskRefused::Replay)?;
+    file(app, Some(tx), by.caller(), wish, key).await
 }
 
 /// Files the wish of somebody on an SSH connection; who has the same waiting already is told so.
@@ -155,7 +150,11 @@ async fn file(
 }
 
 fn same_key(case: Case, plan: &Plan, wish: &Wish) -> Result<Filed, AskRefused> {
-    let same = case.asked == plan.scope && case.start == plan.start && case.reason == wish.reason.trim();
+    let same = case.asked == plan.scope
+        && case.start == plan.start
+        && case.reason == wish.reason.trim()
+        && case.ticket.as_deref().unwrap_or_default() == wish.ticket.trim()
+        && case.break_glass == wish.break_glass;
     if same { Ok(Filed { case, again: true, automatic: None }) } else { Err(AskRefused::OtherKey) }
 }
 
@@ -238,5 +237,6 @@ async fn note_refusal(
         PlanRefused::Rules(_) | PlanRefused::Standing(_) => RefusalCode::ByRequest,
         PlanRefused::Locked(_) => RefusalCode::Locked,
     };
-    answer::note_refusal(app, caller, (targets.join(" "), logins.join(",")), "request", code, why, now).await
+    let what = (targets.join(" "), logins.join(","));
+    answer::note_refusal(app, caller, what, "request", code, &why.to_string(), now).await
 }

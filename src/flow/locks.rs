@@ -3,19 +3,39 @@
 
 use std::time::Duration;
 
-use super::Caller;
-use super::answer::{AnswerRefused, note_refusal};
 use super::change::Change;
-use super::end_sign_in::is_admin;
-use super::recognise::{SignedBy, begin_once, sign_in_of};
-use crate::access::{Denied, Lock, LockOn};
+use super::permission::Admin;
+use super::recognise::begin_once;
+use crate::access::{Lock, LockOn};
 use crate::app::App;
 use crate::audit::{AccessEvent, AuditEvent};
+use crate::config::Config;
 use crate::ids::LockId;
-use crate::policy::RefusalCode;
+use crate::policy::request::Words;
+use crate::policy::Policy;
 use crate::random::Random;
 use crate::store::{Store, StoreError, Tx};
 use crate::time::Timestamp;
+
+/// Why no lock was set or lifted.
+#[derive(Debug, thiserror::Error)]
+pub enum LockRefused {
+    /// The same signed request came before.
+    #[error("this request was sent before; send a new one")]
+    Replay,
+    /// No such lock, or it holds no more.
+    #[error("there is no such lock; list them with: caponier locks")]
+    NotFound,
+    /// What is to be locked is not there: a slip of the pen would lock nothing.
+    #[error("{0}")]
+    Unknown(String),
+    /// What they say is missing, too long, or no plain line.
+    #[error("{0}")]
+    Words(String),
+    /// The store is out of order.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// What to lock.
 #[derive(Clone, Debug)]
@@ -29,10 +49,11 @@ pub struct LockWish {
 }
 
 /// Sets a lock for an administrator.
-pub async fn lock(app: &App, signed: &SignedBy, wish: LockWish) -> Result<Lock, AnswerRefused> {
-    let (caller, tx) = admin(app, signed, "lock").await?;
-    let by = caller.identity().reference();
-    let lock = write_lock(tx, &app.random, wish, by, app.clock.now()).await?;
+pub async fn lock(app: &App, by: &Admin, wish: LockWish) -> Result<Lock, LockRefused> {
+    let caller = by.person().caller();
+    is_known(&wish.on, &app.policy(), &app.config).map_err(LockRefused::Unknown)?;
+    let tx = begin(app, by).await?;
+    let lock = write_lock(tx, &app.random, wish, caller.identity().reference(), app.clock.now()).await?;
     app.desk.tell(match lock.on.clone() {
         LockOn::User(reference) => Change::User(reference),
         LockOn::Target(name) => Change::Target(name),
@@ -47,7 +68,7 @@ pub async fn lock_by_command(
     random: &Random,
     wish: LockWish,
     now: Timestamp,
-) -> Result<Lock, AnswerRefused> {
+) -> Result<Lock, LockRefused> {
     write_lock(store.begin().await?, random, wish, "admin".to_owned(), now).await
 }
 
@@ -57,10 +78,9 @@ async fn write_lock(
     wish: LockWish,
     by: String,
     now: Timestamp,
-) -> Result<Lock, AnswerRefused> {
-    if wish.reason.trim().is_empty() {
-        return Err(Denied::Reason.into());
-    }
+) -> Result<Lock, LockRefused> {
+    let words = Words { required: true, min: 0, pattern: None };
+    words.check("reason", &wish.reason).map_err(LockRefused::Words)?;
     let lock = Lock {
         id: LockId::random(random),
         on: wish.on,
@@ -75,18 +95,18 @@ async fn write_lock(
 }
 
 /// Lifts a lock for an administrator.
-pub async fn unlock(app: &App, signed: &SignedBy, id: &LockId) -> Result<Lock, AnswerRefused> {
-    let (caller, tx) = admin(app, signed, "unlock").await?;
-    write_unlock(tx, id, &caller.identity().reference(), app.clock.now()).await
+pub async fn unlock(app: &App, by: &Admin, id: &LockId) -> Result<Lock, LockRefused> {
+    let tx = begin(app, by).await?;
+    write_unlock(tx, id, &by.person().caller().identity().reference(), app.clock.now()).await
 }
 
 /// Lifts a lock by a command on the server.
-pub async fn unlock_by_command(store: &Store, id: &LockId, now: Timestamp) -> Result<Lock, AnswerRefused> {
+pub async fn unlock_by_command(store: &Store, id: &LockId, now: Timestamp) -> Result<Lock, LockRefused> {
     write_unlock(store.begin().await?, id, "admin", now).await
 }
 
-async fn write_unlock(mut tx: Tx, id: &LockId, by: &str, now: Timestamp) -> Result<Lock, AnswerRefused> {
-    let lock = tx.lift_lock(id, by, now).await?.ok_or(AnswerRefused::NotFound)?;
+async fn write_unlock(mut tx: Tx, id: &LockId, by: &str, now: Timestamp) -> Result<Lock, LockRefused> {
+    let lock = tx.lift_lock(id, by, now).await?.ok_or(LockRefused::NotFound)?;
     let event = AccessEvent::Unlocked {
         lock: id.clone(),
         kind: lock.on.kind(),
@@ -97,19 +117,34 @@ async fn write_unlock(mut tx: Tx, id: &LockId, by: &str, now: Timestamp) -> Resu
     Ok(lock)
 }
 
-/// The locks that hold.
+/// The locks that hold, oldest first.
 pub async fn held(app: &App) -> Result<Vec<Lock>, StoreError> {
     app.store.locks(app.clock.now()).await
 }
 
-async fn admin(app: &App, signed: &SignedBy, act: &str) -> Result<(Caller, Tx), AnswerRefused> {
-    let caller = Caller::new(&sign_in_of(app, signed).await?, None, None, signed.from());
-    if !is_admin(app, &caller) {
-        let nothing = (String::new(), String::new());
-        let refused = AnswerRefused::Denied(Denied::NotYours);
-        note_refusal(app, &caller, nothing, act, RefusalCode::NoAccess, &refused, app.clock.now()).await?;
-        return Err(refused);
+/// Whether there is such a target or role, or a person could be called so; else why not. Whether a person exists only their
+/// provider knows.
+pub fn is_known(on: &LockOn, policy: &Policy, config: &Config) -> Result<(), String> {
+    match on {
+        LockOn::Target(name) if !policy.targets.contains_key(name) => {
+            Err(format!("the policy has no target {name}"))
+        }
+        LockOn::Role(name) if !policy.roles.iter().any(|role| role.name == *name) => {
+            Err(format!("the policy has no role {name}"))
+        }
+        LockOn::User(reference) => {
+            let provider = reference.split_once(':').map(|(provider, _)| provider);
+            let known: Vec<&str> = config.providers.iter().map(|one| one.name.as_str()).collect();
+            if provider.is_some_and(|provider| known.contains(&provider)) {
+                return Ok(());
+            }
+            Err(format!("nobody is called {reference}: write PROVIDER:SUBJECT, with one of {}", known.join(", ")))
+        }
+        LockOn::Target(_) | LockOn::Role(_) => Ok(()),
     }
-    let tx = begin_once(app, signed).await?.ok_or(AnswerRefused::Replay)?;
-    Ok((caller, tx))
+}
+
+/// A transaction in which the request is used up.
+async fn begin(app: &App, by: &Admin) -> Result<Tx, LockRefused> {
+    begin_once(app, by.person().signed()).await?.ok_or(LockRefused::Replay)
 }

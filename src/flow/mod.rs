@@ -5,6 +5,7 @@ pub mod answer;
 pub mod ask;
 pub mod authorize;
 mod caller;
+pub mod cases;
 pub mod change;
 mod denials;
 mod desk;

@@ -164,7 +164,7 @@ impl Proof for Auditor {
         if is_auditor(app, person.caller()) && !is_locked(app, person.caller()).await? {
             return Ok(Self(person));
         }
-        Err(refused(app, &person, request, Self::PERMISSION).await?)
+        Err(refused(app, &person, &act_of(request), Self::PERMISSION).await?)
     }
 }
 
@@ -176,7 +176,7 @@ impl Proof for Admin {
         if is_admin(app, person.caller()) && !is_locked(app, person.caller()).await? {
             return Ok(Self(person));
         }
-        Err(refused(app, &person, request, Self::PERMISSION).await?)
+        Err(refused(app, &person, &act_of(request), Self::PERMISSION).await?)
     }
 }
 
@@ -185,6 +185,14 @@ pub(super) async fn is_locked(app: &App, caller: &Caller) -> Result<bool, StoreE
     let now = app.clock.now();
     let locks = app.store.locks(now).await?;
     Ok(locks.iter().any(|lock| lock.holds(now) && lock.is_on(caller.identity())))
+}
+
+/// For what only auditors may ask of an endpoint that others may call too. `act` is what they tried, for the audit log.
+pub async fn must_be_auditor(app: &App, person: &SignedIn, act: &str) -> Result<(), PermissionRefused> {
+    if is_auditor(app, person.caller()) && !is_locked(app, person.caller()).await? {
+        return Ok(());
+    }
+    Err(refused(app, person, act, Permission::Auditor).await?)
 }
 
 /// Whether the configuration names this person, or a group of theirs, as admin.
@@ -204,24 +212,29 @@ fn is_named(people: &People, who: &Identity) -> bool {
         || people.subjects.iter().any(|one| *one.provider() == who.provider && one.subject() == who.subject)
 }
 
+/// Method and path.
+fn act_of(request: Request<'_>) -> String {
+    let path = request.path_and_query.split('?').next().unwrap_or_default();
+    format!("{} {path}", request.method)
+}
+
 /// The refusal, which is in the audit log by then (up to a rate for each sign-in).
 async fn refused(
     app: &App,
     person: &SignedIn,
-    request: Request<'_>,
+    act: &str,
     wanted: Permission,
 ) -> Result<PermissionRefused, StoreError> {
     let (now, caller) = (app.clock.now(), person.caller());
     let more = lock(&app.desk.denials).take(caller.sign_in(), now);
     if let Some(more) = more {
         let reason = format!("{} is no {}, or is locked", caller.identity().reference(), wanted.as_str());
-        let path = request.path_and_query.split('?').next().unwrap_or_default();
         let event = AuditEvent::AccessRefused {
             who: caller.identity().clone(),
             sign_in: caller.sign_in().clone(),
             target: String::new(),
             login: String::new(),
-            act: denials::cut(&format!("{} {path}", request.method)),
+            act: denials::cut(act),
             code: RefusalCode::NoAccess,
             reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
             from: caller.from().to_string(),

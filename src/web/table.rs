@@ -17,9 +17,9 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::{MethodFilter, MethodRouter, any};
 
-use super::endpoint::{Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
+use super::endpoint::{ADMIN, AUDITOR, Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
 use super::error::ApiError;
-use super::v1::{certificate, description, sign_in};
+use super::v1::{certificate, description, locks, requests, sign_in};
 use crate::app::App;
 
 /// The table.
@@ -45,6 +45,24 @@ fn rows() -> Vec<Endpoint> {
         Endpoint::delete("/v1/sign-in/{id}", SIGNED_IN, "endSignIn", "End one of your own sign-ins, or anybody's as an admin.", sign_in::end),
 
         Endpoint::post("/v1/certificate", SIGNED_IN, "issueCertificate", "A certificate for the signing key. What is asked for can only narrow it.", certificate::issue),
+
+        Endpoint::get("/v1/eligible", SIGNED_IN, "listEligible", "What you may ask for, or have without asking: your roles.", requests::eligible),
+        Endpoint::post("/v1/requests", SIGNED_IN, "askForAccess", "Ask for access, or with `dry_run` what would become of it.", requests::ask)
+            .details("What nobody needs to approve is granted at once: look at `request.state`. A role's rules are \
+                checked here, whatever the client checked. What is too long is refused, never shortened."),
+        Endpoint::get("/v1/requests", SIGNED_IN, "listRequests", "Your requests, newest first; everybody's for auditors.", requests::list),
+        Endpoint::get("/v1/requests/{id}", SIGNED_IN, "showRequest", "One request: your own, one that you decide, or any as an auditor.", requests::show),
+        Endpoint::post("/v1/requests/{id}/approve", SIGNED_IN, "approveRequest", "Say yes, and perhaps to less than was asked for.", requests::approve),
+        Endpoint::post("/v1/requests/{id}/deny", SIGNED_IN, "denyRequest", "Say no, and why.", requests::deny),
+        Endpoint::post("/v1/requests/{id}/cancel", SIGNED_IN, "cancelRequest", "Withdraw your waiting request, or anybody's as an admin.", requests::cancel),
+        Endpoint::post("/v1/requests/{id}/release", SIGNED_IN, "releaseGrant", "Give back what it opened: what runs under it ends at once.", requests::release),
+        Endpoint::post("/v1/requests/{id}/revoke", SIGNED_IN, "revokeGrant", "Take away what it opened, as an approver of it or an admin.", requests::revoke),
+        Endpoint::post("/v1/requests/{id}/review", SIGNED_IN, "reviewRequest", "Close the review of an emergency of somebody else.", requests::review),
+        Endpoint::get("/v1/inbox", SIGNED_IN, "listInbox", "What waits for you: requests to decide, emergencies to review; oldest first.", requests::inbox),
+
+        Endpoint::get("/v1/locks", AUDITOR, "listLocks", "The locks that hold, oldest first.", locks::list),
+        Endpoint::post("/v1/locks", ADMIN, "lock", "Lock a person, a target or a role: what is open under it ends at once.", locks::lock),
+        Endpoint::delete("/v1/locks/{id}", ADMIN, "unlock", "Lift a lock.", locks::unlock),
     ]
 }
 

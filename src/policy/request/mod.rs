@@ -1,6 +1,8 @@
 //! How people get to a role: by standing access, or by asking. What must be said, how long it may be, who approves
-//! and when nobody needs to. `read` reads it from the policy, `plan` makes of a wish what a case begins with.
+//! and when nobody needs to. `read` reads it from the policy, `plan` makes of a wish what a case begins with, `eligible` is what there is
+//! to wish for.
 
+mod eligible;
 mod plan;
 mod read;
 #[cfg(test)]
@@ -19,7 +21,8 @@ use crate::identity::Identity;
 use crate::names::RoleName;
 use crate::time::Timestamp;
 
-pub use plan::{Plan, PlanRefused, TargetWish, Wish, plan, still_asked};
+pub use eligible::{Eligible, eligible};
+pub use plan::{Plan, PlanRefused, TargetWish, Wish, check_lines, plan, still_asked};
 pub(super) use read::{MISSING, read, unknown_role};
 
 /// How people get what a role opens.
@@ -115,7 +118,7 @@ pub struct StageRule {
     pub give_up_after: Option<Duration>,
 }
 
-/// Longest reason and longest ticket, in bytes.
+/// Longest reason, ticket or note, in characters.
 pub const WORDS_MAX: usize = 1000;
 
 impl Words {
@@ -125,13 +128,13 @@ impl Words {
         if said.is_empty() {
             return if self.required { Err(format!("a {what} is needed: --{what} '...'")) } else { Ok(()) };
         }
-        if said.len() > WORDS_MAX {
-            return Err(format!("the {what} is longer than {WORDS_MAX} bytes"));
+        let length = said.chars().count();
+        if length > WORDS_MAX {
+            return Err(format!("the {what} is longer than {WORDS_MAX} characters"));
         }
         if said.chars().any(char::is_control) {
             return Err(format!("the {what} must be one line without control characters"));
         }
-        let length = said.chars().count();
         if length < self.min {
             return Err(format!("the {what} must have at least {} characters; this has {length}", self.min));
         }

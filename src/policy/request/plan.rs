@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// Most targets and most commands of one request.
 const TARGETS_MAX: usize = 50;
 const COMMANDS_MAX: usize = 20;
-/// Longest command, in bytes.
+/// Longest command, in characters.
 const COMMAND_MAX: usize = 1000;
 /// How far ahead a window may begin.
 const AHEAD_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -283,17 +283,23 @@ fn check_commands(role: &Role, wish: &Wish) -> Result<(), String> {
     if narrowed && !role.channels.contains(&ChannelKind::Exec) {
         return Err(format!("role \"{}\" runs no commands: leave out --command", role.name));
     }
-    if wish.commands.len() > COMMANDS_MAX {
-        return Err(format!("at most {COMMANDS_MAX} commands in one request"));
-    }
-    for command in &wish.commands {
-        if command.trim().is_empty()
-            || command.len() > COMMAND_MAX
-            || command.trim() != command
-            || command.chars().any(char::is_control)
+    check_lines(&wish.commands)
+}
+
+/// Whether these can be the commands of a request, or what an approver leaves of them.
+pub fn check_lines<L: AsRef<str>>(lines: impl IntoIterator<Item = L>) -> Result<(), String> {
+    for (at, line) in lines.into_iter().enumerate() {
+        let line = line.as_ref();
+        if at >= COMMANDS_MAX {
+            return Err(format!("at most {COMMANDS_MAX} commands in one request"));
+        }
+        if line.is_empty()
+            || line.chars().count() > COMMAND_MAX
+            || line.trim() != line
+            || line.chars().any(char::is_control)
         {
             return Err(format!(
-                "a command is one line of 1 to {COMMAND_MAX} bytes without control characters, as you will send it"
+                "a command is one line of 1 to {COMMAND_MAX} characters without control characters, as you will send it"
             ));
         }
     }

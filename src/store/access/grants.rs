@@ -58,6 +58,13 @@ impl Store {
         row.as_ref().map(read).transpose()
     }
 
+    /// What a case opened.
+    pub async fn grant_of_case(&self, case: &CaseId) -> Result<Option<GrantRow>, StoreError> {
+        let row =
+            sqlx::query(select!("WHERE case_id = $1")).bind(case.as_str()).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read).transpose()
+    }
+
     /// Grants opened since `since`, newest first; with `live_at` only those that have not ended and are not over then.
     pub async fn grants(
         &self,

@@ -62,6 +62,30 @@ impl<T: Serialize + JsonSchema + Send + 'static> Output for Created<T> {
     }
 }
 
+/// Something that exists from now on, 201; or that was there before, or is only looked at, 200.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made<T> {
+    /// It is new.
+    New(T),
+    /// Nothing was made.
+    Known(T),
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Output for Made<T> {
+    fn describe(schemas: &mut SchemaGenerator) -> Vec<Gives> {
+        vec![
+            one(StatusCode::CREATED, "Made.", json::<T>(schemas)),
+            one(StatusCode::OK, "Nothing was made: it was there, or was only asked about.", json::<T>(schemas)),
+        ]
+    }
+    fn respond(self) -> Response {
+        match self {
+            Self::New(made) => (StatusCode::CREATED, axum::Json(made)).into_response(),
+            Self::Known(known) => axum::Json(known).into_response(),
+        }
+    }
+}
+
 /// Something that may take a while: 200 when it is there, 202 with an empty object until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Soon<T> {

@@ -2,7 +2,7 @@
 //! description and the tests read it off there. Decides forms only.
 //!
 //! `takes` are the arguments: [`Json`], [`Form`], [`Query`], [`Id`], [`IfNoneMatch`], [`IdempotencyKey`], and tuples
-//! of them · `gives` are the results: [`Json`], [`Created`], [`Soon`], [`NoContent`], [`Tagged`] · `paging` is for lists.
+//! of them · `gives` are the results: [`Json`], [`Created`], [`Made`], [`Soon`], [`NoContent`], [`Tagged`] · `paging` is for lists.
 
 mod gives;
 mod paging;
@@ -14,7 +14,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use super::error::ApiError;
 
-pub use gives::{Content, Created, Gives, JsonText, NoContent, Octets, Output, Soon, Tagged};
+pub use gives::{Content, Created, Gives, JsonText, Made, NoContent, Octets, Output, Soon, Tagged};
 pub use paging::{Page, Paging};
 pub use takes::{Form, Id, IdempotencyKey, IfNoneMatch, Query, WireId};
 

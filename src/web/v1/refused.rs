@@ -3,11 +3,17 @@
 
 use axum::http::StatusCode;
 
+use crate::access::Denied;
 use crate::app::App;
+use crate::flow::answer::AnswerRefused;
+use crate::flow::ask::AskRefused;
+use crate::flow::cases::LookRefused;
 use crate::flow::end_sign_in::EndRefused;
 use crate::flow::issue::IssueRefused;
+use crate::flow::locks::LockRefused;
 use crate::flow::sign_in::SignInRefused;
-use crate::web::error::{ApiError, Refused, of_request};
+use crate::policy::request::PlanRefused;
+use crate::web::error::{ApiError, Refused, of_permission, of_request};
 
 /// For those who change something: the nonce.
 const REPLAY: (StatusCode, &str) = (StatusCode::CONFLICT, "`replay`: the same signed request came before");
@@ -62,6 +68,102 @@ impl Refused for IssueRefused {
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::Draft(_) => ApiError::bad(self),
             Self::Signer(error) => ApiError::internal(app, error),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for AskRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (
+            StatusCode::FORBIDDEN,
+            "`no-access`: no role of yours opens this, or it is not there; `rules`: the role's rules want it otherwise \
+             (too long, no reason, ...); `locked`",
+        ),
+        REPLAY,
+        (StatusCode::CONFLICT, "`standing`: you have this without asking; `other-key`: the idempotency key is another's"),
+        (StatusCode::TOO_MANY_REQUESTS, "`limit`: too many requests of yours wait"),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        let (status, code) = match self {
+            Self::Replay => (StatusCode::CONFLICT, "replay"),
+            Self::Plan(PlanRefused::NoAccess(_)) => (StatusCode::FORBIDDEN, "no-access"),
+            Self::Plan(PlanRefused::Rules(_)) => (StatusCode::FORBIDDEN, "rules"),
+            Self::Plan(PlanRefused::Locked(_)) => (StatusCode::FORBIDDEN, "locked"),
+            Self::Plan(PlanRefused::Standing(_)) => (StatusCode::CONFLICT, "standing"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "limit"),
+            Self::OtherKey => (StatusCode::CONFLICT, "other-key"),
+            Self::BadKey => return ApiError::bad(self),
+            Self::Store(error) => return ApiError::internal(app, error),
+        };
+        ApiError::new(status, code, self)
+    }
+}
+
+impl Refused for AnswerRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (
+            StatusCode::FORBIDDEN,
+            "`own-request`: nobody decides their own; `no-access`: others must; `widens`: an approver only takes away; \
+             `locked`",
+        ),
+        (StatusCode::NOT_FOUND, "`not-found`: no such request that you may see"),
+        REPLAY,
+        (
+            StatusCode::CONFLICT,
+            "`state`: the request is not in a state for this (any more); `twice`: you have approved it already; \
+             `outdated`: the policy has changed, it must be asked for again",
+        ),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        let (status, code) = match self {
+            Self::SignedOut => (StatusCode::UNAUTHORIZED, "not-signed-in"),
+            Self::Replay => (StatusCode::CONFLICT, "replay"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Self::Denied(Denied::Over(_) | Denied::Not(..)) => (StatusCode::CONFLICT, "state"),
+            Self::Denied(Denied::Twice) => (StatusCode::CONFLICT, "twice"),
+            Self::Denied(Denied::Own) => (StatusCode::FORBIDDEN, "own-request"),
+            Self::Denied(Denied::NotYours) => (StatusCode::FORBIDDEN, "no-access"),
+            Self::Denied(Denied::Widens(_)) => (StatusCode::FORBIDDEN, "widens"),
+            Self::Outdated => (StatusCode::CONFLICT, "outdated"),
+            Self::Locked => (StatusCode::FORBIDDEN, "locked"),
+            Self::Denied(Denied::Reason) | Self::Words(_) => return ApiError::bad(self),
+            Self::Store(error) => return ApiError::internal(app, error),
+        };
+        ApiError::new(status, code, self)
+    }
+}
+
+impl Refused for LookRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (StatusCode::FORBIDDEN, "`no-access`: only auditors may see the requests of everybody"),
+        (StatusCode::NOT_FOUND, "`not-found`: no such request that you may see"),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        match self {
+            Self::NotFound => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
+            Self::Permission(why) => of_permission(app, why),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for LockRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (StatusCode::FORBIDDEN, "`locked`: you are locked yourself"),
+        (StatusCode::NOT_FOUND, "`not-found`: there is no such lock, target or role, and nobody could be called so"),
+        REPLAY,
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        match self {
+            Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
+            Self::NotFound | Self::Unknown(_) => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
+            Self::Locked => ApiError::new(StatusCode::FORBIDDEN, "locked", self),
+            Self::Words(_) => ApiError::bad(self),
             Self::Store(error) => ApiError::internal(app, error),
         }
     }
