@@ -70,11 +70,11 @@ pub fn recordings(command: recordings::Command, file: &Path, env: &Environment) 
         .block_on(async { recordings::run(command, &config, &open(&config).await?, &mut io::stdout()).await })
 }
 
-fn load(file: &Path, env: &Environment) -> anyhow::Result<Config> {
+pub(super) fn load(file: &Path, env: &Environment) -> anyhow::Result<Config> {
     Ok(Config::load(file, env.vars()).map_err(ConfigRefused)?)
 }
 
-async fn open(config: &Config) -> anyhow::Result<Store> {
+pub(super) async fn open(config: &Config) -> anyhow::Result<Store> {
     Store::open(config.store_url.expose()).await.context("store")
 }
 

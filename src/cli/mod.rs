@@ -6,6 +6,7 @@ pub mod bastion;
 pub mod ca;
 pub mod client;
 pub mod config;
+pub mod csv;
 pub mod demo;
 pub mod policy;
 pub mod recordings;
@@ -36,6 +37,9 @@ On a laptop:
   caponier login https://bastion.example    sign in; sets up ssh
   ssh web1                                  stock ssh, through the bastion
   caponier status                           who you are, until when
+  caponier request web1 --as deploy --for 30m --reason 'OPS-123'
+  caponier inbox                            what waits for you; then approve ID, or deny ID
+  caponier release                          give access back before it ends by itself
   caponier logout
 
 Without either:
@@ -53,8 +57,10 @@ Exit codes:
   1   failed; one line on standard error says why and what to do. Of policy test: a case came out
       otherwise; of policy check --strict: there are warnings
   2   wrong usage
+  75  a request waits for somebody, or nobody decided in time
   77  not signed in; run: caponier login
-  78  the server's configuration, a policy or a file of cases is refused"
+  78  the server's configuration, a policy or a file of cases is refused
+  126 denied: by the policy, or by somebody"
 )]
 pub struct Cli {
     /// The server's configuration file [default: $CAPONIER_CONFIG, else /etc/caponier/caponier.toml]
@@ -72,6 +78,17 @@ enum Command {
     Logout(client::logout::Args),
     SshConfig(client::write_config::Args),
     Ensure(client::ensure::Args),
+    Request(client::requests::ask::Args),
+    Requests(client::requests::list::RequestsArgs),
+    Inbox(client::requests::list::InboxArgs),
+    Approve(client::requests::decide::ApproveArgs),
+    Deny(client::requests::decide::DenyArgs),
+    Cancel(client::requests::end::CancelArgs),
+    Release(client::requests::end::ReleaseArgs),
+    Review(client::requests::decide::ReviewArgs),
+    Lock(client::locks::LockArgs),
+    Unlock(client::locks::UnlockArgs),
+    Locks(client::locks::LocksArgs),
     /// Run the bastion
     #[command(after_help = "Example:\n  caponier serve --config /etc/caponier/caponier.toml")]
     Serve,
@@ -147,6 +164,17 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Logout(args) => client::logout::run(&args, env),
         Command::SshConfig(args) => client::write_config::run(&args, env),
         Command::Ensure(args) => client::ensure::run(&args, env),
+        Command::Request(args) => client::requests::ask::run(&args, env),
+        Command::Requests(args) => client::requests::list::requests(&args, env),
+        Command::Inbox(args) => client::requests::list::inbox(&args, env),
+        Command::Approve(args) => client::requests::decide::approve(&args, env),
+        Command::Deny(args) => client::requests::decide::deny(&args, env),
+        Command::Cancel(args) => client::requests::end::cancel(&args, env),
+        Command::Release(args) => client::requests::end::release(&args, env),
+        Command::Review(args) => client::requests::decide::review(&args, env),
+        Command::Lock(args) => client::locks::lock(&args, &file, env),
+        Command::Unlock(args) => client::locks::unlock(&args, &file, env),
+        Command::Locks(args) => client::locks::locks(&args, &file, env),
         Command::Serve => bastion::serve(&file, env),
         Command::Demo(args) => demo::run(args, env),
         Command::SignIns { command } => bastion::sign_ins(command, &file, env),

@@ -41,7 +41,7 @@ pub(crate) use doors::is_host_name;
 pub(crate) use notify::NOTICE_KINDS;
 pub use notify::{Mail, MailRule, MailTls, Notify, Webhook, WebhookFormat};
 pub(crate) use section::Section;
-pub(crate) use units::Bounds;
+pub(crate) use units::{Bounds, parse_duration};
 pub use units::{show_duration, show_size};
 
 /// One thing wrong with a file, for people: `caponier.toml:12:3: unknown key "lisen"; did you mean "listen"?`

@@ -169,5 +169,9 @@ fn open_to(app: &App, case: &Case, by: &Caller, locks: &[Lock], now: Timestamp) 
         ("revoke", Event::Revoke { by: Party::of(who), admin, who: Some(me()), reason }),
         ("review", Event::Reviewed { by: me(), admin, note }),
     ];
-    events.into_iter().filter(|(_, event)| step(case, event.clone(), now).is_ok()).map(|(word, _)| word).collect()
+    events
+        .into_iter()
+        .filter(|(_, event)| step(case, event.clone(), now).is_ok())
+        .map(|(word, _)| word)
+        .collect()
 }

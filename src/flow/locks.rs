@@ -138,7 +138,10 @@ pub fn is_known(on: &LockOn, policy: &Policy, config: &Config) -> Result<(), Str
             if provider.is_some_and(|provider| known.contains(&provider)) {
                 return Ok(());
             }
-            Err(format!("nobody is called {reference}: write PROVIDER:SUBJECT, with one of {}", known.join(", ")))
+            Err(format!(
+                "nobody is called {reference}: write PROVIDER:SUBJECT, with one of {}",
+                known.join(", ")
+            ))
         }
         LockOn::Target(_) | LockOn::Role(_) => Ok(()),
     }

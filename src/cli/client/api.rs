@@ -18,7 +18,8 @@ use crate::web::api::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const ANSWER_MAX: usize = 256 * 1024;
+/// A page of fifty requests, each as large as one can be.
+const ANSWER_MAX: usize = 4 * 1024 * 1024;
 
 /// A request without a body.
 pub const NOTHING: Option<&()> = None;
@@ -200,7 +201,27 @@ impl Api {
     ) -> Result<Option<A>, ApiError> {
         let body = request.map(serde_json::to_vec).transpose();
         let body = body.map_err(|e| ApiError::Server(format!("internal error: {e}")))?.unwrap_or_default();
-        let (status, body) = self.send(key, method, path, body).await?;
+        self.answered(self.send(key, method, path, body, None).await?)
+    }
+
+    /// A `POST` that is done once, however often it is sent with the same `word` (the header `Idempotency-Key`).
+    pub async fn call_once<A: DeserializeOwned>(
+        &self,
+        key: &Key,
+        path: &str,
+        request: &impl Serialize,
+        word: &str,
+    ) -> Result<A, ApiError> {
+        let body = serde_json::to_vec(request);
+        let body = body.map_err(|e| ApiError::Server(format!("internal error: {e}")))?;
+        let answer = self.answered(self.send(key, Method::POST, path, body, Some(word)).await?)?;
+        answer.ok_or_else(|| self.odd(StatusCode::ACCEPTED))
+    }
+
+    fn answered<A: DeserializeOwned>(
+        &self,
+        (status, body): (StatusCode, Vec<u8>),
+    ) -> Result<Option<A>, ApiError> {
         let read = |body: &[u8]| serde_json::from_slice(body).map(Some).map_err(|_| self.odd(status));
         match status {
             StatusCode::OK | StatusCode::CREATED => read(&body),
@@ -216,6 +237,7 @@ impl Api {
         method: Method,
         path: &str,
         body: Vec<u8>,
+        word: Option<&str>,
     ) -> Result<(StatusCode, Vec<u8>), ApiError> {
         let request =
             sign::Request { method: method.as_str(), authority: &self.authority, path, body: &body };
@@ -224,6 +246,9 @@ impl Api {
         let mut outgoing = self.http.request(method, url);
         for (name, value) in headers {
             outgoing = outgoing.header(name, value);
+        }
+        if let Some(word) = word {
+            outgoing = outgoing.header("idempotency-key", word);
         }
         if !body.is_empty() {
             outgoing = outgoing.header("content-type", "application/json").body(body);

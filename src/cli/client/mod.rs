@@ -1,6 +1,7 @@
 //! The client: what a person runs on a laptop, beside stock OpenSSH. `login` binds the key to a sign-in, `ensure`
 //! keeps the certificate fresh, `ssh_config` tells ssh, `status` and `logout` do what they say. Nothing here is
-//! trusted by the server; everything the server says is judged (`settings`, `certificate`) before it is written.
+//! trusted by the server; everything the server says is judged (`settings`, `certificate`) before it is written. `requests` and
+//! `locks` ask the server over `signed` and show what it says.
 
 pub mod agent;
 pub mod api;
@@ -8,11 +9,14 @@ pub mod certificate;
 pub mod ensure;
 pub mod home;
 pub mod include;
+pub mod locks;
 pub mod login;
 pub mod logout;
 pub mod loopback;
+pub mod requests;
 pub mod settings;
 pub mod sign;
+pub mod signed;
 pub mod ssh_config;
 pub mod state;
 pub mod status;
@@ -44,9 +48,26 @@ impl NotSignedIn {
     }
 }
 
+/// Exit code when the answer is no: by policy, or by somebody.
+pub const EXIT_DENIED: u8 = 126;
+
+/// Exit code when there is no answer yet, or there was none in time (`EX_TEMPFAIL` of sysexits.h).
+pub const EXIT_WAITING: u8 = 75;
+
+/// The server's answer is no.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Denied(pub String);
+
 /// The exit code for a command that ended with `error`.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<NotSignedIn>() { ExitCode::from(EXIT_NOT_SIGNED_IN) } else { ExitCode::FAILURE }
+    if error.is::<NotSignedIn>() {
+        ExitCode::from(EXIT_NOT_SIGNED_IN)
+    } else if error.is::<Denied>() {
+        ExitCode::from(EXIT_DENIED)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// The option that all client commands have.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::requests::SAID;
+use crate::access::{Lock, LockOn};
 
 /// `POST /v1/locks`: nobody in, nothing out, whatever roles and grants say.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -56,4 +57,22 @@ pub struct LockAnswer {
     pub created: u64,
     /// When it opens by itself, in Unix seconds; null: when it is lifted.
     pub until: Option<u64>,
+}
+
+impl From<&Lock> for LockAnswer {
+    fn from(lock: &Lock) -> Self {
+        Self {
+            id: lock.id.to_string(),
+            on: match &lock.on {
+                LockOn::User(_) => LockKind::User,
+                LockOn::Target(_) => LockKind::Target,
+                LockOn::Role(_) => LockKind::Role,
+            },
+            name: lock.on.name().to_owned(),
+            reason: lock.reason.clone(),
+            by: lock.by.clone(),
+            created: lock.created.as_secs(),
+            until: lock.until.map(crate::time::Timestamp::as_secs),
+        }
+    }
 }

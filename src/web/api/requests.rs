@@ -13,7 +13,8 @@ const LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 pub(super) const SAID: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u001f\u007f-\u009f\s][^\u0000-\u001f\u007f-\u009f]*$";
 /// One line without blanks at its ends.
-const COMMAND: &str = r"^[^\u0000-\u001f\u007f-\u009f\s]([^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u001f\u007f-\u009f\s])?$";
+const COMMAND: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f\s]([^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u001f\u007f-\u009f\s])?$";
 
 /// `POST /v1/requests`: ask for access.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

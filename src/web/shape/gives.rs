@@ -75,7 +75,11 @@ impl<T: Serialize + JsonSchema + Send + 'static> Output for Made<T> {
     fn describe(schemas: &mut SchemaGenerator) -> Vec<Gives> {
         vec![
             one(StatusCode::CREATED, "Made.", json::<T>(schemas)),
-            one(StatusCode::OK, "Nothing was made: it was there, or was only asked about.", json::<T>(schemas)),
+            one(
+                StatusCode::OK,
+                "Nothing was made: it was there, or was only asked about.",
+                json::<T>(schemas),
+            ),
         ]
     }
     fn respond(self) -> Response {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use super::requests::{SECONDS_MAX, place_of, read_place};
-use crate::access::{Lock, LockOn};
+use crate::access::LockOn;
 use crate::app::App;
 use crate::flow::locks::{self as flow, LockRefused, LockWish};
 use crate::flow::permission::{Admin, Auditor};
@@ -25,7 +25,7 @@ pub(in crate::web) async fn list(
     if let Some((at, id)) = read_place::<LockId, _>(&paging)? {
         locks.retain(|lock| (lock.created, &lock.id) > (at, &id));
     }
-    Ok(Json(paging.page(locks, |lock| place_of(lock.created, &lock.id), |lock| shown(&lock))))
+    Ok(Json(paging.page(locks, |lock| place_of(lock.created, &lock.id), |lock| LockAnswer::from(&lock))))
 }
 
 pub(in crate::web) async fn lock(
@@ -48,7 +48,7 @@ pub(in crate::web) async fn lock(
         LockKind::Role => LockOn::Role(name.parse().map_err(unknown)?),
     };
     let wish = LockWish { on, reason, length: seconds.map(Duration::from_secs) };
-    Ok(Created(shown(&flow::lock(&app, &by, wish).await?)))
+    Ok(Created(LockAnswer::from(&flow::lock(&app, &by, wish).await?)))
 }
 
 pub(in crate::web) async fn unlock(
@@ -58,21 +58,4 @@ pub(in crate::web) async fn unlock(
 ) -> Result<NoContent, Failed<LockRefused>> {
     flow::unlock(&app, &by, &id).await?;
     Ok(NoContent)
-}
-
-/// As clients see it, and `caponier locks --on-server` too.
-pub(in crate::web) fn shown(lock: &Lock) -> LockAnswer {
-    LockAnswer {
-        id: lock.id.to_string(),
-        on: match &lock.on {
-            LockOn::User(_) => LockKind::User,
-            LockOn::Target(_) => LockKind::Target,
-            LockOn::Role(_) => LockKind::Role,
-        },
-        name: lock.on.name().to_owned(),
-        reason: lock.reason.clone(),
-        by: lock.by.clone(),
-        created: lock.created.as_secs(),
-        until: lock.until.map(crate::time::Timestamp::as_secs),
-    }
 }

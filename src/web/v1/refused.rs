@@ -81,7 +81,10 @@ impl Refused for AskRefused {
              (too long, no reason, ...); `locked`",
         ),
         REPLAY,
-        (StatusCode::CONFLICT, "`standing`: you have this without asking; `other-key`: the idempotency key is another's"),
+        (
+            StatusCode::CONFLICT,
+            "`standing`: you have this without asking; `other-key`: the idempotency key is another's",
+        ),
         (StatusCode::TOO_MANY_REQUESTS, "`limit`: too many requests of yours wait"),
     ];
 
@@ -154,7 +157,10 @@ impl Refused for LookRefused {
 impl Refused for LockRefused {
     const STATUSES: &'static [(StatusCode, &'static str)] = &[
         (StatusCode::FORBIDDEN, "`locked`: you are locked yourself"),
-        (StatusCode::NOT_FOUND, "`not-found`: there is no such lock, target or role, and nobody could be called so"),
+        (
+            StatusCode::NOT_FOUND,
+            "`not-found`: there is no such lock, target or role, and nobody could be called so",
+        ),
         REPLAY,
     ];
 

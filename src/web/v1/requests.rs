@@ -59,7 +59,8 @@ pub(in crate::web) async fn list(
         Some("all") => Whose::All,
         Some(_) => return Err(Failed::bad("scope is \"own\" or \"all\"")),
     };
-    let word = wanted.state.as_deref().map(|word| state(word).ok_or_else(|| Failed::bad("there is no such state")));
+    let word =
+        wanted.state.as_deref().map(|word| state(word).ok_or_else(|| Failed::bad("there is no such state")));
     let before = read_place(&paging)?;
     let listing = Listing { whose, word: word.transpose()?, before, rows: paging.rows() };
     let cases = cases::list(&app, &by, &listing).await?;
@@ -249,5 +250,6 @@ pub(super) fn read_place<I: FromStr, E>(paging: &Paging) -> Result<Option<(Times
         Some((Timestamp::from_millis(at), id.parse().ok()?))
     });
     // A cursor of another list, or none of ours.
-    read.map(Some).ok_or_else(|| Failed::bad("\"after\" is no cursor of this list; take \"next\" of the page before"))
+    read.map(Some)
+        .ok_or_else(|| Failed::bad("\"after\" is no cursor of this list; take \"next\" of the page before"))
 }
