@@ -118,6 +118,8 @@ pub struct StageRule {
     pub give_up_after: Option<Duration>,
 }
 
+/// What is asked for when nobody says how long, unless the role allows less.
+const LENGTH: Duration = Duration::from_secs(30 * 60);
 /// Longest reason, ticket or note, in characters.
 pub const WORDS_MAX: usize = 1000;
 
@@ -148,6 +150,11 @@ impl Words {
 }
 
 impl RequestRules {
+    /// What is asked for when nobody says how long.
+    pub fn usual_length(&self) -> Duration {
+        LENGTH.min(self.max)
+    }
+
     /// Rules by which nobody can get anything.
     pub(super) fn closed() -> Self {
         let words = Words { required: true, min: 0, pattern: None };
