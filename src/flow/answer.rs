@@ -4,7 +4,7 @@
 
 use super::change::Change;
 use super::desk::lock;
-use super::permission::{SignedIn, is_admin};
+use super::permission::{SignedIn, is_admin, is_locked};
 use super::recognise::begin_once;
 use super::{Caller, denials, notices};
 use crate::access::{
@@ -18,6 +18,8 @@ use crate::policy::RefusalCode;
 use crate::policy::request::{Words, check_lines, still_asked};
 use crate::store::{StoreError, Tx};
 use crate::time::Timestamp;
+
+pub use super::cases::waiting_for as inbox;
 
 /// Cases that one look at the clock handles.
 const DUE_MAX: u32 = 200;
@@ -110,7 +112,7 @@ pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Resul
     let refused = match taken {
         Some(case) if may_see(&case, who, admin) => {
             whose = format!("it is of {}", case.who);
-            match judged(app, caller, &case, &wanted, admin, now).await {
+            match judged(app, caller, &case, &wanted, admin).await {
                 Ok(event) => {
                     let from = caller.from().to_string();
                     match apply(app, tx, case, event, Vec::new(), &from, now).await {
@@ -185,10 +187,9 @@ async fn judged(
     case: &Case,
     wanted: &Wanted,
     admin: bool,
-    now: Timestamp,
 ) -> Result<Event, AnswerRefused> {
     let who = caller.identity();
-    if app.store.locks(now).await?.iter().any(|lock| lock.holds(now) && lock.is_on(who)) {
+    if is_locked(app, caller).await? {
         return Err(AnswerRefused::Locked);
     }
     wanted.check().map_err(AnswerRefused::Words)?;
@@ -266,13 +267,6 @@ pub async fn elapse(app: &App) -> Result<usize, StoreError> {
         }
     }
     Ok(changed)
-}
-
-async fn elapse_one(app: &App, id: &CaseId) -> Result<(), AnswerRefused> {
-    let mut tx = app.store.begin().await?;
-    let now = app.clock.now();
-    let Some(case) = tx.take_case(id).await? else { return Ok(()) };
-    apply(app, tx, case, Event::Tick, Vec::new(), "", now).await.map(|_| ())
 }
 
 /// Writes what `event` makes of a taken (or just inserted) case, and tells whoever must know. `first` are audit entries that

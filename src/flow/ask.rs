@@ -143,9 +143,11 @@ async fn file(
     let event = if at_once { Event::Open { grant: GrantId::random(&app.random) } } else { Event::Tick };
     let case = apply(app, tx, case, event, vec![AuditEvent::Access(filed)], &caller.from().to_string(), now)
         .await
-        .map_err(|error| match error {
-            answer::AnswerRefused::Store(error) => AskRefused::Store(error),
-            other => AskRefused::Plan(PlanRefused::Rules(other.to_string())),
+        .map_err(|error| {
+            if let answer::AnswerRefused::Store(error) = error {
+                return AskRefused::Store(error);
+            }
+            AskRefused::Plan(PlanRefused::Rules(error.to_string()))
         })?;
     Ok(Filed { case, again: false, automatic: plan.automatic })
 }

@@ -2,7 +2,7 @@
 
 use super::Caller;
 use super::answer::may_see;
-use super::permission::{PermissionRefused, SignedIn, is_admin, is_auditor, must_be_auditor};
+use super::permission::{PermissionRefused, SignedIn, is_admin, is_auditor, is_locked, must_be_auditor};
 use crate::access::{Case, Event, Lock, Narrowing, Party, State, step};
 use crate::app::App;
 use crate::identity::Identity;
@@ -63,7 +63,7 @@ pub struct Listing {
 
 /// One request, if they may see it: their own, one that they decide or review, or any as an auditor.
 pub async fn show(app: &App, by: &Caller, id: &CaseId) -> Result<Shown, LookRefused> {
-    let all = is_auditor(app, by);
+    let all = is_auditor(app, by) && !is_locked(app, by).await?;
     let case = app.store.case(id).await?.filter(|case| may_see(case, by.identity(), all));
     shown(app, by, case.ok_or(LookRefused::NotFound)?).await.map_err(Into::into)
 }
@@ -86,19 +86,23 @@ pub async fn list(app: &App, by: &SignedIn, wanted: &Listing) -> Result<Vec<Show
 
 /// What waits for this person: requests to decide, and break-glass to look at. Oldest first.
 pub async fn inbox(app: &App, by: &Caller) -> Result<Vec<Shown>, StoreError> {
+    let cases = waiting_for(app, by.identity()).await?;
+    all_shown(app, by, cases).await
+}
+
+/// The same as bare cases.
+pub async fn waiting_for(app: &App, who: &Identity) -> Result<Vec<Case>, StoreError> {
     let now = app.clock.now();
     let waiting = CaseFilter { word: Some("waiting"), ..CaseFilter::default() };
     let to_review = CaseFilter { to_review: true, ..CaseFilter::default() };
     let mut cases = Vec::new();
     for filter in [waiting, to_review] {
-        cases.extend(all_of(app, filter).await?.into_iter().filter(|case| {
-            let case = as_of(case, now);
-            waits_for(&case, by.identity())
-        }));
+        let all = all_of(app, filter).await?;
+        cases.extend(all.iter().map(|case| as_of(case, now)).filter(|case| waits_for(case, who)));
     }
     cases.sort_by(|a, b| (a.filed, &a.id).cmp(&(b.filed, &b.id)));
     cases.dedup_by(|a, b| a.id == b.id);
-    all_shown(app, by, cases).await
+    Ok(cases)
 }
 
 /// A case as whoever looks sees it now.

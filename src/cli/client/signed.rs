@@ -108,9 +108,13 @@ impl Signed {
 
 /// The error for the person.
 pub fn told(error: ApiError) -> anyhow::Error {
-    match &error {
-        _ if error.is_signed_out() => NotSignedIn::ended().into(),
-        ApiError::Refused { code, message } if NO.contains(&code.as_str()) => Denied(message.clone()).into(),
-        _ => error.into(),
+    if error.is_signed_out() {
+        return NotSignedIn::ended().into();
     }
+    if let ApiError::Refused { code, message } = &error
+        && NO.contains(&code.as_str())
+    {
+        return Denied(message.clone()).into();
+    }
+    error.into()
 }

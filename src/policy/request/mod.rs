@@ -119,7 +119,7 @@ pub struct StageRule {
 }
 
 /// What is asked for when nobody says how long, unless the role allows less.
-const USUAL: Duration = Duration::from_secs(30 * 60);
+const LENGTH: Duration = Duration::from_secs(30 * 60);
 /// Longest reason, ticket or note, in characters.
 pub const WORDS_MAX: usize = 1000;
 
@@ -151,8 +151,8 @@ impl Words {
 
 impl RequestRules {
     /// What is asked for when nobody says how long.
-    pub fn usual(&self) -> Duration {
-        USUAL.min(self.max)
+    pub fn usual_length(&self) -> Duration {
+        LENGTH.min(self.max)
     }
 
     /// Rules by which nobody can get anything.

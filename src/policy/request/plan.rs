@@ -109,28 +109,13 @@ pub fn plan(
             role.name
         )));
     };
-    let locked = |name: &TargetName| LockOn::Target(name.clone());
-    let locked = locks.iter().filter(|lock| lock.holds(now)).find(|lock| {
-        lock.on == LockOn::Role(role.name.clone()) || targets.iter().any(|name| lock.on == locked(name))
-    });
-    if let Some(lock) = locked {
+    if let Some(lock) = locked(locks, role, &targets, now) {
         let text = format!("the {} {} is locked; ask an administrator", lock.on.kind(), lock.on.name());
         return Err(PlanRefused::Locked(text));
     }
     asking.reason.check("reason", &wish.reason).map_err(rules)?;
     asking.ticket.check("ticket", &wish.ticket).map_err(rules)?;
-    let length = wish.length.unwrap_or(asking.usual());
-    if length > asking.max {
-        return Err(rules(format!(
-            "role \"{}\" gives at most {} at a time: ask with --for {}",
-            role.name,
-            show_duration(asking.max),
-            show_duration(asking.max)
-        )));
-    }
-    if length < Duration::from_secs(1) {
-        return Err(rules("ask for some time, such as --for 30m".to_owned()));
-    }
+    let length = length_of(role, asking, wish).map_err(rules)?;
     check_commands(role, wish).map_err(rules)?;
     check_start(wish, length, now).map_err(rules)?;
     let scope = Scope {
@@ -274,6 +259,33 @@ fn nothing(wish: &Wish) -> PlanRefused {
          for with: caponier request --list",
         if what.is_empty() { "nothing".to_owned() } else { what.join(", ") }
     ))
+}
+
+/// The lock that is on the role or on one of the targets.
+fn locked<'l>(
+    locks: &'l [Lock],
+    role: &Role,
+    targets: &BTreeSet<TargetName>,
+    now: Timestamp,
+) -> Option<&'l Lock> {
+    locks.iter().filter(|lock| lock.holds(now)).find(|lock| match &lock.on {
+        LockOn::Role(name) => *name == role.name,
+        LockOn::Target(name) => targets.contains(name),
+        LockOn::User(_) => false,
+    })
+}
+
+/// How long. What is too long is refused: who asked for two hours shall not find out later that they have one.
+fn length_of(role: &Role, rules: &RequestRules, wish: &Wish) -> Result<Duration, String> {
+    let length = wish.length.unwrap_or_else(|| rules.usual_length());
+    if length > rules.max {
+        let max = show_duration(rules.max);
+        return Err(format!("role \"{}\" gives at most {max} at a time: ask with --for {max}", role.name));
+    }
+    if length < Duration::from_secs(1) {
+        return Err("ask for some time, such as --for 30m".to_owned());
+    }
+    Ok(length)
 }
 
 fn check_commands(role: &Role, wish: &Wish) -> Result<(), String> {

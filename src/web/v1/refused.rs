@@ -161,7 +161,6 @@ impl Refused for LookRefused {
 
 impl Refused for LockRefused {
     const STATUSES: &'static [(StatusCode, &'static str)] = &[
-        (StatusCode::FORBIDDEN, "`locked`: you are locked yourself"),
         (
             StatusCode::NOT_FOUND,
             "`not-found`: there is no such lock, target or role, and nobody could be called so",
@@ -173,7 +172,6 @@ impl Refused for LockRefused {
         match self {
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::NotFound | Self::Unknown(_) => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
-            Self::Locked => ApiError::new(StatusCode::FORBIDDEN, "locked", self),
             Self::Words(_) => ApiError::bad(self),
             Self::Store(error) => ApiError::internal(app, error),
         }
