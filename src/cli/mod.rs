@@ -6,7 +6,6 @@ pub mod bastion;
 pub mod ca;
 pub mod client;
 pub mod config;
-pub mod csv;
 pub mod demo;
 pub mod policy;
 pub mod recordings;

@@ -269,6 +269,13 @@ pub async fn elapse(app: &App) -> Result<usize, StoreError> {
     Ok(changed)
 }
 
+async fn elapse_one(app: &App, id: &CaseId) -> Result<(), AnswerRefused> {
+    let mut tx = app.store.begin().await?;
+    let now = app.clock.now();
+    let Some(case) = tx.take_case(id).await? else { return Ok(()) };
+    apply(app, tx, case, Event::Tick, Vec::new(), "", now).await.map(|_| ())
+}
+
 /// Writes what `event` makes of a taken (or just inserted) case, and tells whoever must know. `first` are audit entries that
 /// come before its own. What `step` denies leaves nothing.
 pub(super) async fn apply(

@@ -10,7 +10,7 @@ use super::requests::list::Form;
 use super::requests::span;
 use super::signed::Signed;
 use crate::access::LockOn;
-use crate::cli::csv::csv;
+use crate::cli::table::csv;
 use crate::cli::table::{printable, table};
 use crate::cli::terminal::{print, say};
 use crate::cli::{Environment, bastion};

@@ -129,7 +129,7 @@ pub(super) fn by_request(ask: &Ask, allowance: &Allowance, eligible: &[&Role]) -
     let only = eligible.iter().filter(|role| role.access.rules().is_some()).count() == 1;
     let by_name = if only { String::new() } else { format!(" --role {}", first.name) };
     let ticket = if rules.ticket.required { " --ticket TICKET" } else { "" };
-    let length = show_duration(rules.usual());
+    let length = show_duration(rules.usual_length());
     let names: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
     Verdict::Refuse(Refusal {
         code: RefusalCode::ByRequest,

@@ -20,11 +20,10 @@ use super::files::FileRules;
 use super::forwards::Host;
 use super::hours::Opening;
 use super::{
-    Act, Ask, ChannelKind, Circumstances, Granted, Held, Members, Policy, Refusal, RefusalCode, RequestRules,
-    Role, Target, Terms, env_passes,
+    Act, Ask, ChannelKind, Circumstances, Members, Policy, Refusal, RefusalCode, Role, Target, Terms,
+    env_passes,
 };
 use crate::access::{Grant, Lock, LockOn};
-use crate::config::show_duration;
 use crate::identity::Identity;
 use crate::inspect::transfer::Transfer;
 use crate::names::{LoginName, RoleName, TargetName};
@@ -201,32 +200,6 @@ fn unlocked<'p>(
         }
         Some(_) | None => Ok(left),
     }
-}
-
-/// Nothing is granted; the text is the one line that asks for it.
-fn by_request(ask: &Ask, roles: &[RoleName], eligible: &[&Role]) -> Verdict {
-    let (target, login) = (&ask.target, &ask.login);
-    let wanting: Vec<&&Role> = eligible.iter().filter(|role| roles.contains(&role.name)).collect();
-    let by_name = match wanting.as_slice() {
-        [_] if eligible.iter().filter(|role| role.access.rules().is_some()).count() == 1 => String::new(),
-        [role, ..] => format!(" --role {}", role.name),
-        [] => String::new(),
-    };
-    let ticket =
-        wanting.first().and_then(|role| role.access.rules()).is_some_and(|rules| rules.ticket.required);
-    let ticket = if ticket { " --ticket TICKET" } else { "" };
-    let length = wanting.first().and_then(|role| role.access.rules()).map(RequestRules::usual_length);
-    let length = show_duration(length.unwrap_or_default());
-    let names: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
-    Verdict::Refuse(Refusal {
-        code: RefusalCode::ByRequest,
-        rule: None,
-        text: format!(
-            "{target} as {login} is open to those who ask: caponier request {target} --as {login} --for {length} --reason \
-             '...'{by_name}{ticket}"
-        ),
-        reason: format!("role {} is by request, and nothing is granted", names.join(", ")),
-    })
 }
 
 /// The roles of `opening` that hold at this address and this moment.

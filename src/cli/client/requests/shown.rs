@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::csv::csv;
+use crate::cli::table::csv;
 use crate::cli::table::{printable, table};
 use crate::cli::terminal::plain;
 use crate::config::show_duration;
