@@ -9,6 +9,7 @@
 //! the same task: SQLite has one writer at a time, and it would wait for itself until [`StoreError::Busy`].
 
 mod access;
+mod alerts;
 mod audit;
 mod column;
 mod credentials;
@@ -29,6 +30,7 @@ use crate::audit::AuditEvent;
 use crate::time::Timestamp;
 
 pub use access::{CaseFilter, GrantRow};
+pub use alerts::{AlertFilter, AlertRow, MoreEvents, WatchStep, Watching};
 pub use audit::{AuditLook, AuditRow};
 pub use credentials::CertificateRow;
 pub use outbox::{Delivery, QueuedNotice};

@@ -36,6 +36,7 @@ mod shells;
 mod sign_in;
 mod stall;
 mod store;
+mod telling;
 mod tidy;
 mod transfers;
 mod vscode;
