@@ -39,7 +39,7 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
         "state_dir",
         "state_folder",
         &[
-            "caponier.toml:1:1: unknown key \"state_folder\"; there is: state_dir, ssh, web, store, ca, certificates, provider, sign_in, sessions, recording, policy, log",
+            "caponier.toml:1:1: unknown key \"state_folder\"; there is: state_dir, ssh, web, store, ca, certificates, provider, sign_in, sessions, recording, notify, alerts, policy, log",
         ],
     ),
     (
@@ -484,5 +484,37 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
             "caponier.toml:6:1: unknown key \"tls\" in [web]; did you mean \"tls_key\"?",
             "caponier.toml:7:2: [ca] says nowhere how the keys are protected: set one of \"passphrase_file\", \"passphrase_env\", \"passphrase_credential\" or \"agent\" (or, for trying out, \"plain = true\")",
         ],
+    ),
+    // Receivers of notices.
+    (
+        "[ssh]",
+        "[[notify.webhook]]\nname = \"Ops\"\nurl = \"http://hooks.example.com/x\"\nkinds = [\"request.*\", \"grant.open\"]\n[ssh]",
+        &["?"],
+    ),
+    (
+        "[ssh]",
+        "[[notify.webhook]]\nname = \"a\"\nurl = \"https://h.example\"\nsecret_file = \"secret\"\nformat = \"teams\"\n[ssh]",
+        &["?"],
+    ),
+    (
+        "[ssh]",
+        "[notify.mail]\nserver = \"smtp.example.com\"\ntls = \"none\"\nfrom = \"Ann <ann@example.com>\"\nuser = \"u\"\n[ssh]",
+        &["?"],
+    ),
+    (
+        "[ssh]",
+        "[notify.mail]\nserver = \"smtp.example.com:25\"\ntls = \"none\"\nfrom = \"a@example.com\"\n[notify.mail.people]\n\"ann\" = \"ann@example.com\\r\\nBcc: x@y\"\n[ssh]",
+        &["?"],
+    ),
+    // Rules.
+    (
+        "[ssh]",
+        "[alerts.failed_sign_ins]\ncount = 0\nwindow = \"2d\"\n[alerts.break_glass]\ncount = 2\n[alerts.odd_hour]\non = true\n[ssh]",
+        &["?"],
+    ),
+    (
+        "[ssh]",
+        "[alerts.odd_hours]\nzone = \"Mars/Base\"\ndays = [\"mo\"]\nfrom = \"20:00\"\nto = \"7:00\"\n[ssh]",
+        &["?"],
     ),
 ];
