@@ -48,14 +48,19 @@ enum Command {
 }
 
 /// Does what `args` say; lists go to `out`.
-pub async fn run(args: Alerts, store: &Store, clock: &Clock, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    args: Alerts,
+    store: &Store,
+    clock: &Clock,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
     if let Some(Command::Ack { alert, note }) = args.command {
         let row = alert::acknowledge(store, &alert, "admin", &note, clock.now()).await?;
         let after = row.acknowledged.map(|at| at.since(row.raised)).unwrap_or_default();
         writeln!(out, "{alert} is acknowledged, {} after it was raised", span(after.as_secs()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = store.alerts(&AlertFilter { open: !args.all, limit: args.limit }).await?;
+    let rows = store.alerts(&AlertFilter { open: !args.all, limit: args.limit, after: None }).await?;
     let means = alert::means(&rows);
     if args.json {
         let list: Vec<serde_json::Value> = rows.iter().map(json).collect();

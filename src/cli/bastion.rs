@@ -66,9 +66,8 @@ pub fn sign_ins(command: sign_ins::Command, file: &Path, env: &Environment) -> a
 /// `caponier alerts ...`
 pub fn alerts(args: alerts::Alerts, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
     let config = load(file, env)?;
-    runtime()?.block_on(async {
-        alerts::run(args, &open(&config).await?, &Clock::System, &mut io::stdout()).await
-    })
+    runtime()?
+        .block_on(async { alerts::run(args, &open(&config).await?, &Clock::System, &mut io::stdout()).await })
 }
 
 /// `caponier recordings ...`

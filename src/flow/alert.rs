@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::permission::Auditor;
+use super::recognise::begin_once;
 use crate::alerts::rules::{self, Entry, Finding, Memory, Whose};
 use crate::alerts::{Notice, NoticeKind};
 use crate::app::App;
 use crate::audit::{AuditEvent, Raised, TellingEvent};
 use crate::ids::{AlertId, NoticeId};
-use crate::store::{AlertRow, AuditRow, MoreEvents, Store, StoreError, WatchStep};
+use crate::store::{AlertRow, AuditRow, MoreEvents, Store, StoreError, Tx, WatchStep};
 use crate::time::Timestamp;
 
 /// The name of this set of rules in the store.
@@ -251,6 +253,9 @@ pub enum AckRefused {
         /// When.
         at: Timestamp,
     },
+    /// The same signed request came before.
+    #[error("this request was sent before; send a new one")]
+    Replay,
     /// The note is no note.
     #[error("say in 1 to {NOTE_MAX} characters what you found or will do")]
     Note,
@@ -267,11 +272,37 @@ pub async fn acknowledge(
     note: &str,
     now: Timestamp,
 ) -> Result<AlertRow, AckRefused> {
+    let note = noted(note)?;
+    let tx = store.begin().await?;
+    write_acknowledged(store, tx, id, (by, note), now).await
+}
+
+/// The same, asked for by a signed request.
+pub async fn acknowledge_signed(
+    app: &App,
+    by: &Auditor,
+    id: &AlertId,
+    note: &str,
+) -> Result<AlertRow, AckRefused> {
+    let note = noted(note)?;
+    let person = by.person();
+    let tx = begin_once(app, person.signed()).await?.ok_or(AckRefused::Replay)?;
+    let who = person.caller().identity().reference();
+    write_acknowledged(&app.store, tx, id, (&who, note), app.clock.now()).await
+}
+
+fn noted(note: &str) -> Result<&str, AckRefused> {
     let note = note.trim();
-    if note.is_empty() || note.chars().count() > NOTE_MAX {
-        return Err(AckRefused::Note);
-    }
-    let mut tx = store.begin().await?;
+    if note.is_empty() || note.chars().count() > NOTE_MAX { Err(AckRefused::Note) } else { Ok(note) }
+}
+
+async fn write_acknowledged(
+    store: &Store,
+    mut tx: Tx,
+    id: &AlertId,
+    (by, note): (&str, &str),
+    now: Timestamp,
+) -> Result<AlertRow, AckRefused> {
     if !tx.acknowledge_alert(id, by, note, now).await? {
         drop(tx);
         let row = store.alert(id).await?.ok_or(AckRefused::NotFound)?;

@@ -88,12 +88,23 @@ pub struct WatchStep<'a> {
 }
 
 /// Which alerts to list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AlertFilter {
     /// Only those that nobody has acknowledged.
     pub open: bool,
     /// At most so many, newest first.
     pub limit: u32,
+    /// Only those that come after this place in that order.
+    pub after: Option<AlertPlace>,
+}
+
+/// A place in the list of alerts: that of this one.
+#[derive(Clone, Debug)]
+pub struct AlertPlace {
+    /// When it was raised.
+    pub raised: Timestamp,
+    /// Its id.
+    pub id: AlertId,
 }
 
 /// The start of every read.
@@ -117,10 +128,11 @@ impl Store {
         (now, until): (Timestamp, Timestamp),
     ) -> Result<Option<Watching>, StoreError> {
         let half = Timestamp::from_millis(u64::midpoint(now.as_millis(), until.as_millis()));
-        let row = sqlx::query("SELECT seq, quiet_to, leased_by, leased_until FROM alert_watch WHERE rules = $1")
-            .bind(rules)
-            .fetch_optional(&self.pool)
-            .await?;
+        let row =
+            sqlx::query("SELECT seq, quiet_to, leased_by, leased_until FROM alert_watch WHERE rules = $1")
+                .bind(rules)
+                .fetch_optional(&self.pool)
+                .await?;
         if let Some(row) = &row {
             let columns = Columns { table: WATCH, row };
             let mine = columns.text_opt("leased_by")?.as_deref() == Some(node);
@@ -222,11 +234,18 @@ impl Store {
 
     /// Alerts, newest first.
     pub async fn alerts(&self, filter: &AlertFilter) -> Result<Vec<AlertRow>, StoreError> {
+        let (raised, id) = match &filter.after {
+            None => (i64::MAX, ""),
+            Some(place) => (millis(TABLE, "raised", place.raised)?, place.id.as_str()),
+        };
         let rows = sqlx::query(select!(
-            "WHERE ($2 = 0 OR acknowledged IS NULL) ORDER BY raised DESC, first_seq DESC, id LIMIT $1"
+            "WHERE ($2 = 0 OR acknowledged IS NULL) AND (raised < $3 OR (raised = $3 AND id > $4)) \
+             ORDER BY raised DESC, id LIMIT $1"
         ))
         .bind(i64::from(filter.limit))
         .bind(i64::from(filter.open))
+        .bind(raised)
+        .bind(id)
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(read).collect()
@@ -237,15 +256,14 @@ impl Tx {
     /// Moves a set of rules along the log, with what it learned; false when another node has moved it meanwhile, and then
     /// this transaction is to be dropped.
     pub async fn advance_watch(&mut self, step: &WatchStep<'_>) -> Result<bool, StoreError> {
-        let moved = sqlx::query(
-            "UPDATE alert_watch SET seq = $4 WHERE rules = $1 AND leased_by = $2 AND seq = $3",
-        )
-        .bind(step.rules)
-        .bind(step.node)
-        .bind(whole(WATCH, "seq", step.from)?)
-        .bind(whole(WATCH, "seq", step.to)?)
-        .execute(self.connection())
-        .await?;
+        let moved =
+            sqlx::query("UPDATE alert_watch SET seq = $4 WHERE rules = $1 AND leased_by = $2 AND seq = $3")
+                .bind(step.rules)
+                .bind(step.node)
+                .bind(whole(WATCH, "seq", step.from)?)
+                .bind(whole(WATCH, "seq", step.to)?)
+                .execute(self.connection())
+                .await?;
         if moved.rows_affected() != 1 {
             return Ok(false);
         }

@@ -30,7 +30,7 @@ use crate::audit::AuditEvent;
 use crate::time::Timestamp;
 
 pub use access::{CaseFilter, GrantRow};
-pub use alerts::{AlertFilter, AlertRow, MoreEvents, WatchStep, Watching};
+pub use alerts::{AlertFilter, AlertPlace, AlertRow, MoreEvents, WatchStep, Watching};
 pub use audit::{AuditLook, AuditRow};
 pub use credentials::CertificateRow;
 pub use outbox::{Delivery, QueuedNotice};

@@ -17,9 +17,9 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::{MethodFilter, MethodRouter, any};
 
-use super::endpoint::{Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
+use super::endpoint::{AUDITOR, Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
 use super::error::ApiError;
-use super::v1::{certificate, description, sign_in};
+use super::v1::{alerts, certificate, description, sign_in};
 use crate::app::App;
 
 /// The table.
@@ -45,6 +45,9 @@ fn rows() -> Vec<Endpoint> {
         Endpoint::delete("/v1/sign-in/{id}", SIGNED_IN, "endSignIn", "End one of your own sign-ins, or anybody's as an admin.", sign_in::end),
 
         Endpoint::post("/v1/certificate", SIGNED_IN, "issueCertificate", "A certificate for the signing key. What is asked for can only narrow it.", certificate::issue),
+
+        Endpoint::get("/v1/alerts", AUDITOR, "listAlerts", "What rules found in the audit log, newest first.", alerts::list),
+        Endpoint::post("/v1/alerts/{id}/ack", AUDITOR, "acknowledgeAlert", "Say that you have looked at an alert, and what it was.", alerts::acknowledge),
     ]
 }
 

@@ -60,11 +60,13 @@ impl<'e> Fact<'e> {
                 why: or_empty("why"),
             },
             "case_filed" => Self::CaseFiled { who: text("who")? },
-            "grant_opened" if entry.fields.get("break_glass") == Some(&Value::Bool(true)) => Self::BreakGlass {
-                who: text("who")?,
-                targets: list(entry.fields.get("targets").or_else(|| entry.fields.get("target"))),
-                grant: text("grant").or_else(|| text("case")).unwrap_or_default(),
-            },
+            "grant_opened" if entry.fields.get("break_glass") == Some(&Value::Bool(true)) => {
+                Self::BreakGlass {
+                    who: text("who")?,
+                    targets: list(entry.fields.get("targets").or_else(|| entry.fields.get("target"))),
+                    grant: text("grant").or_else(|| text("case")).unwrap_or_default(),
+                }
+            }
             "notice_given_up" => Self::GivenUp { sink: text("sink")?, kind: or_empty("kind") },
             _ => return None,
         })

@@ -79,7 +79,8 @@ impl Memory {
     ) -> Count {
         if self.windows.len() >= WINDOWS_MAX && !self.windows.contains_key(&key) {
             let last = |queue: &VecDeque<(u64, Timestamp, u64)>| queue.back().map(|(seq, ..)| *seq);
-            let quietest = self.windows.iter().min_by_key(|(_, queue)| last(queue)).map(|(key, _)| key.clone());
+            let quietest =
+                self.windows.iter().min_by_key(|(_, queue)| last(queue)).map(|(key, _)| key.clone());
             quietest.map(|key| self.windows.remove(&key));
         }
         let queue = self.windows.entry(key).or_default();

@@ -204,9 +204,12 @@ fn signals(entry: &Entry, whose: Option<&Whose>, config: &Alerts) -> Vec<Signal>
             let network = network(from, area);
             one(AlertRule::FailedSignIns, &network, format!("failed sign-ins from {network}"), vec![])
         }
-        Fact::AccessRefused { who, what } => {
-            one(AlertRule::RefusedAccess, who, format!("{who} is refused again and again"), vec![("last", what)])
-        }
+        Fact::AccessRefused { who, what } => one(
+            AlertRule::RefusedAccess,
+            who,
+            format!("{who} is refused again and again"),
+            vec![("last", what)],
+        ),
         Fact::FileRefused { path, .. } => {
             let fields = vec![("last", format!("{target}: {path}"))];
             one(AlertRule::RefusedAccess, who, format!("{who} is refused again and again"), fields)
@@ -230,7 +233,11 @@ fn signals(entry: &Entry, whose: Option<&Whose>, config: &Alerts) -> Vec<Signal>
                     who,
                     When::First(String::new()),
                     format!("{who} opened a session for the first time"),
-                    vec![("target", target.to_owned()), ("login", login.to_owned()), ("from", from.to_owned())],
+                    vec![
+                        ("target", target.to_owned()),
+                        ("login", login.to_owned()),
+                        ("from", from.to_owned()),
+                    ],
                 ),
                 signal(
                     AlertRule::FirstAccessTarget,
@@ -249,11 +256,13 @@ fn signals(entry: &Entry, whose: Option<&Whose>, config: &Alerts) -> Vec<Signal>
             one(AlertRule::HostKey, target, title, fields)
         }
         Fact::SessionClosed { reason: "recorder", session } => {
-            let fields = vec![("who", who.to_owned()), ("target", target.to_owned()), ("session", session.to_owned())];
+            let fields =
+                vec![("who", who.to_owned()), ("target", target.to_owned()), ("session", session.to_owned())];
             one(AlertRule::Recorder, node, format!("a recording failed at {node}"), fields)
         }
         Fact::RecorderFailed { who, target, node, why } => {
-            let fields = vec![("who", who.to_owned()), ("target", target.to_owned()), ("why", why.to_owned())];
+            let fields =
+                vec![("who", who.to_owned()), ("target", target.to_owned()), ("why", why.to_owned())];
             one(AlertRule::Recorder, node, format!("a recording failed at {node}"), fields)
         }
         Fact::SessionClosed { .. } => Vec::new(),

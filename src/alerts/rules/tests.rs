@@ -25,7 +25,8 @@ fn session(who: &str, target: &str, from: &str) -> Value {
 
 #[test]
 fn what_is_counted_is_found_when_it_is_enough_and_not_before() {
-    let refused = json!({ "who": "corp:ann", "target": "web1", "login": "root", "act": "shell", "from": "192.0.2.1" });
+    let refused =
+        json!({ "who": "corp:ann", "target": "web1", "login": "root", "act": "shell", "from": "192.0.2.1" });
     let file = json!({ "session": "ses_x", "op": "read", "path": "/etc/shadow", "allowed": false });
     let bad = json!({ "what": "request", "claimed": "k", "code": "bad-signature", "from": "2001:db8::7" });
     let expired = json!({ "what": "certificate", "claimed": "k", "code": "expired", "from": "192.0.2.1" });
@@ -62,10 +63,18 @@ fn what_is_found_at_once() {
         ("session_closed", closed("host-key"), &["host_key web1"]),
         ("session_closed", closed("recorder"), &["recorder b1:22"]),
         ("session_closed", closed("finished"), &[]),
-        ("recorder_failed", json!({ "who": "corp:ann", "target": "web1", "node": "b2:22", "why": "full" }), &["recorder b2:22"]),
+        (
+            "recorder_failed",
+            json!({ "who": "corp:ann", "target": "web1", "node": "b2:22", "why": "full" }),
+            &["recorder b2:22"],
+        ),
         ("grant_opened", glass(true), &["break_glass grt_1"]),
         ("grant_opened", glass(false), &[]),
-        ("notice_given_up", json!({ "sink": "webhook:ops", "kind": "grant.ended" }), &["undelivered webhook:ops"]),
+        (
+            "notice_given_up",
+            json!({ "sink": "webhook:ops", "kind": "grant.ended" }),
+            &["undelivered webhook:ops"],
+        ),
         ("file_operation", json!({ "session": "s", "allowed": true }), &[]),
         ("alerts_raised", json!({ "alerts": [] }), &[]),
         ("something_new", json!({ "who": "x" }), &[]),
@@ -87,14 +96,18 @@ fn first_times_and_new_networks() {
         entry(5, 4, "session_opened", session("corp:ann", "web2", away)),
         entry(6, 5, "session_opened", session("corp:bob", "web1", away)),
     ];
-    assert_eq!(play(&entries), ["first_access_person corp:ann", "new_network corp:ann", "first_access_person corp:bob"]);
+    assert_eq!(
+        play(&entries),
+        ["first_access_person corp:ann", "new_network corp:ann", "first_access_person corp:bob"]
+    );
     // The rule about targets is off, and learns.
     let (config, mut memory) = (Alerts::default(), Memory::default());
     for entry in &entries {
         judge(entry, None, &config, &mut memory, true);
     }
     let learned = memory.take_learned();
-    let targets: Vec<_> = learned.iter().filter(|(seen, _)| seen.rule == AlertRule::FirstAccessTarget).collect();
+    let targets: Vec<_> =
+        learned.iter().filter(|(seen, _)| seen.rule == AlertRule::FirstAccessTarget).collect();
     assert_eq!(targets.len(), 3, "{learned:?}");
     let wanted = wants(&entries[0], &config);
     assert!(wanted.iter().all(|seen| memory.knows(seen)) && wanted.len() == 2, "{wanted:?}");

@@ -1,8 +1,9 @@
 //! What the endpoints of the table do: they turn wire shapes into what flows take, and back. A handler gets the proof of
 //! its permission and what it declared, nothing else; flows decide.
 //!
-//! `sign_in` · `certificate` · `description` is the API about itself · `refused` says which refusal has which status.
+//! `sign_in` · `certificate` · `alerts` · `description` is the API about itself · `refused` says which refusal has which status.
 
+pub(super) mod alerts;
 pub(super) mod certificate;
 pub(super) mod description;
 mod refused;

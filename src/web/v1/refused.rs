@@ -4,6 +4,7 @@
 use axum::http::StatusCode;
 
 use crate::app::App;
+use crate::flow::alert::AckRefused;
 use crate::flow::end_sign_in::EndRefused;
 use crate::flow::issue::IssueRefused;
 use crate::flow::sign_in::SignInRefused;
@@ -62,6 +63,26 @@ impl Refused for IssueRefused {
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::Draft(_) => ApiError::bad(self),
             Self::Signer(error) => ApiError::internal(app, error),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for AckRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (StatusCode::NOT_FOUND, "`not-found`: no such alert"),
+        (
+            StatusCode::CONFLICT,
+            "`replay`: the same signed request came before; `already`: somebody acknowledged it",
+        ),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        match self {
+            Self::NotFound => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
+            Self::Already { .. } => ApiError::new(StatusCode::CONFLICT, "already", self),
+            Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
+            Self::Note => ApiError::bad(self),
             Self::Store(error) => ApiError::internal(app, error),
         }
     }

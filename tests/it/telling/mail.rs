@@ -55,7 +55,10 @@ async fn mail_reaches_those_concerned_once_and_protected() {
         let to: Vec<&str> = letters.iter().map(|one| one.to.as_str()).collect();
         assert_eq!(to, ["RCPT TO:<ann@x.example>", "RCPT TO:<bob@x.example>", "RCPT TO:<soc@x.example>"]);
         for one in &letters {
-            assert!(one.is_protected && one.from.starts_with("MAIL FROM:<caponier@bastion.example>"), "{one:?}");
+            assert!(
+                one.is_protected && one.from.starts_with("MAIL FROM:<caponier@bastion.example>"),
+                "{one:?}"
+            );
             let (head, body) = one.text.split_once("\r\n\r\n").unwrap();
             assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{}", one.text);
             assert!(!body.lines().any(|line| line.starts_with("MAIL FROM") || line == "."), "{}", one.text);
@@ -92,7 +95,10 @@ async fn without_the_protection_that_is_configured_nothing_is_sent() {
         assert!(!problem.contains("hunter2"), "{problem}");
         assert_eq!((server.letters().len(), server.passwords().len()), (0, 0), "{manner:?} {tls} {name}");
         let clear = server.clear().concat();
-        assert!(!clear.contains("MAIL") && !clear.contains("AUTH") && !clear.contains("secret title"), "{clear}");
+        assert!(
+            !clear.contains("MAIL") && !clear.contains("AUTH") && !clear.contains("secret title"),
+            "{clear}"
+        );
     }
 }
 

@@ -135,7 +135,8 @@ pub(crate) async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Opt
 /// Waits until nothing in the outbox waits any more.
 pub(crate) async fn until_all_told(store: &Store) {
     until("an empty outbox", async || {
-        let idle = store.unspread(1).await.unwrap().is_empty() && store.deliveries_waiting().await.unwrap() == 0;
+        let idle =
+            store.unspread(1).await.unwrap().is_empty() && store.deliveries_waiting().await.unwrap() == 0;
         idle.then_some(())
     })
     .await;
@@ -154,7 +155,9 @@ fn load(dir: &Path, extra: &str) -> Config {
     let file = dir.join("caponier.toml");
     std::fs::write(&file, text).unwrap();
     std::fs::write(dir.join("policy.toml"), "").unwrap();
-    for (name, secret) in [("hook-secret", SECRET), ("old-secret", "the secret before"), ("password", "hunter2 mail")] {
+    for (name, secret) in
+        [("hook-secret", SECRET), ("old-secret", "the secret before"), ("password", "hunter2 mail")]
+    {
         std::fs::write(dir.join(name), secret).unwrap();
         std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
     }

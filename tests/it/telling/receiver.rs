@@ -125,7 +125,8 @@ fn serve(mut socket: TcpStream, script: &Script, taken: &Mutex<Vec<Taken>>, pour
     // A client that has heard enough hangs up: no failure of this end.
     match answer {
         Answer::Status(status, headers) => {
-            let text = format!("HTTP/1.1 {status} X\r\n{headers}content-length: 0\r\nconnection: close\r\n\r\n");
+            let text =
+                format!("HTTP/1.1 {status} X\r\n{headers}content-length: 0\r\nconnection: close\r\n\r\n");
             drop(socket.write_all(text.as_bytes()));
         }
         Answer::Half => drop(socket.write_all(b"HTTP/1.1 20")),

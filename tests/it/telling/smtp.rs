@@ -91,7 +91,12 @@ impl MailServer {
     }
 }
 
-fn serve(socket: TcpStream, manner: Manner, tls: &Arc<ServerConfig>, heard: &Mutex<Heard>) -> std::io::Result<()> {
+fn serve(
+    socket: TcpStream,
+    manner: Manner,
+    tls: &Arc<ServerConfig>,
+    heard: &Mutex<Heard>,
+) -> std::io::Result<()> {
     socket.set_read_timeout(Some(PATIENCE))?;
     let protect = |socket| {
         let session = ServerConnection::new(Arc::clone(tls)).map_err(std::io::Error::other)?;
@@ -195,7 +200,17 @@ fn letter(stream: &mut BufReader<impl Read>) -> std::io::Result<String> {
 
 fn make_tls(dir: &Path, name: &str) -> Arc<ServerConfig> {
     let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]);
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+    ]);
     openssl.args(["-subj", "/CN=test", "-addext", &format!("subjectAltName={name}")]);
     openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem", "-out", "cert.pem"]);
     run(openssl.current_dir(dir), b"", PATIENCE).ok();

@@ -99,12 +99,10 @@ async fn a_bad_receiver_delays_nobody_and_leads_nowhere() {
     until("an attempt at each of the others", async || {
         let tried = [&hangs, &half, &moved].iter().all(|one| !one.taken().is_empty());
         let store = &desk.app.store;
-        let failed = store.overdue_deliveries((wall(), wall()), wall().plus(Duration::from_secs(3600)), 1000).await;
-        let problems: Vec<(String, String)> = failed
-            .unwrap()
-            .into_iter()
-            .filter_map(|one| Some((one.sink.name, one.problem?)))
-            .collect();
+        let failed =
+            store.overdue_deliveries((wall(), wall()), wall().plus(Duration::from_secs(3600)), 1000).await;
+        let problems: Vec<(String, String)> =
+            failed.unwrap().into_iter().filter_map(|one| Some((one.sink.name, one.problem?))).collect();
         let said = |sink: &str, what: &str| problems.iter().any(|(s, p)| s == sink && p.contains(what));
         (tried
             && said("webhook:moved", "the receiver answered 307")
@@ -115,10 +113,14 @@ async fn a_bad_receiver_delays_nobody_and_leads_nowhere() {
     })
     .await;
     assert_eq!(elsewhere.taken().len(), 0, "a redirect was followed");
-    let listed = desk.app.store.overdue_deliveries((wall(), wall()), wall().plus(Duration::from_secs(3600)), 1000);
+    let listed =
+        desk.app.store.overdue_deliveries((wall(), wall()), wall().plus(Duration::from_secs(3600)), 1000);
     for one in listed.await.unwrap() {
         let problem = one.problem.unwrap_or_default();
-        assert!(!problem.contains("/hook") && !problem.contains("http://"), "a problem shows the URL: {problem}");
+        assert!(
+            !problem.contains("/hook") && !problem.contains("http://"),
+            "a problem shows the URL: {problem}"
+        );
     }
 }
 
