@@ -30,10 +30,13 @@ pub(super) struct Count {
     pub(super) first_seq: u64,
 }
 
+/// Events within a window, oldest first: number, time, weight.
+type Window = VecDeque<(u64, Timestamp, u64)>;
+
 /// See above.
 #[derive(Debug, Default)]
 pub struct Memory {
-    windows: HashMap<(AlertRule, String), VecDeque<(u64, Timestamp, u64)>>,
+    windows: HashMap<(AlertRule, String), Window>,
     seen: BTreeSet<Seen>,
     learned: Vec<(Seen, u64)>,
 }
@@ -78,7 +81,7 @@ impl Memory {
         (enough, window): (u64, Duration),
     ) -> Count {
         if self.windows.len() >= WINDOWS_MAX && !self.windows.contains_key(&key) {
-            let last = |queue: &VecDeque<(u64, Timestamp, u64)>| queue.back().map(|(seq, ..)| *seq);
+            let last = |queue: &Window| queue.back().map(|(seq, ..)| *seq);
             let quietest =
                 self.windows.iter().min_by_key(|(_, queue)| last(queue)).map(|(key, _)| key.clone());
             quietest.map(|key| self.windows.remove(&key));

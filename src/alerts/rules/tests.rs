@@ -1,8 +1,11 @@
 //! Rows for the rules: entries in, alerts out.
 
+use jiff::tz::TimeZone;
 use serde_json::json;
 
+use super::signal::is_office_time;
 use super::*;
+use crate::config::OfficeHours;
 
 /// Monday, 2027-01-18, 12:00 UTC.
 const NOON: u64 = 1_800_273_600;
@@ -29,13 +32,14 @@ fn what_is_counted_is_found_when_it_is_enough_and_not_before() {
         json!({ "who": "corp:ann", "target": "web1", "login": "root", "act": "shell", "from": "192.0.2.1" });
     let file = json!({ "session": "ses_x", "op": "read", "path": "/etc/shadow", "allowed": false });
     let bad = json!({ "what": "request", "claimed": "k", "code": "bad-signature", "from": "2001:db8::7" });
-    let expired = json!({ "what": "certificate", "claimed": "k", "code": "expired", "from": "192.0.2.1" });
+    let expired =
+        json!({ "what": "certificate", "claimed": "(not read)", "code": "expired", "from": "192.0.2.1" });
     let rows = [
         ("sign_in_failed", json!({ "from": "192.0.2.1" }), 5, "failed_sign_ins 192.0.2.1"),
         ("access_refused", refused, 10, "refused_access corp:ann"),
         ("file_operation", file, 10, "refused_access corp:ann"),
         ("credential_refused", bad, 20, "refused_credentials 2001:db8::"),
-        ("credential_refused", expired, 3, "expired_certificate k"),
+        ("credential_refused", expired, 3, "expired_certificate 192.0.2.1"),
         ("case_filed", json!({ "who": "corp:ann" }), 5, "repeated_requests corp:ann"),
     ];
     for (kind, fields, enough, expect) in rows {

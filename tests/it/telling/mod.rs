@@ -2,6 +2,7 @@
 //! is what the files beside share: bastions in this process, over any store, with or without their jobs.
 
 mod alerts;
+mod api;
 mod mail;
 mod outbox;
 mod receiver;
