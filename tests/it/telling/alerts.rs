@@ -11,17 +11,24 @@ use caponier::audit::{AuditEvent, TellingEvent};
 use caponier::cli::alerts as command;
 use caponier::config::{AlertRule, Config};
 use caponier::flow::alert::{self, AckRefused, Watch};
+use caponier::flow::ask::ask_here;
 use caponier::flow::end_sign_in;
+use caponier::flow::recognise::recognise_certificate;
+use caponier::policy::{
+    self,
+    request::{TargetWish, Wish},
+};
 use caponier::store::{AlertFilter, AlertRow, Store};
 use caponier::time::Clock;
 use clap::Parser as _;
+use russh::keys::ssh_key::Certificate;
 
 use super::receiver::Receiver;
 use super::{Desk1, NOW, until_all_told, webhook};
 use crate::store::on_both;
 use crate::world::keys::Key;
 use crate::world::local::Local;
-use crate::world::me;
+use crate::world::{me, stage};
 
 const ALL: AlertFilter = AlertFilter { open: false, limit: 10_000, after: None };
 
@@ -157,6 +164,47 @@ fn certificates_of_ssh_keygen_that_are_refused_are_found() {
         show(&guard, &other, "-1m:+5m");
     }
     assert_eq!(guard.new(&mut seen), ["refused_credentials 127.0.0.1"]);
+}
+
+#[test]
+fn requests_and_break_glass_are_found() {
+    let mut guard = Guard::start("[alerts.repeated_requests]\ncount = 3\n");
+    let text = stage::policy(guard.local.web1.port, "").replace(
+        "standing = true",
+        "[role.request]\nmax = \"2h\"\nbreak_glass = { groups = [\"corp:leads\"] }\n\
+         [[role.request.stage]]\ngroups = [\"corp:leads\"]",
+    );
+    let file = guard.local.dir().join("asking.toml");
+    std::fs::write(&file, text).unwrap();
+    let policy = policy::file::load(&file).unwrap();
+    guard.app.policy.send_replace(Arc::new(policy));
+    let key = Key::make(guard.local.dir(), "id");
+    let sign_in = guard.local.sign_in(&key);
+    let shown = std::fs::read_to_string(guard.local.certify(&key, &sign_in)).unwrap();
+    let shown = Certificate::from_openssh(&shown).unwrap();
+    let from = "192.0.2.1".parse().unwrap();
+    let caller = guard.local.runtime.block_on(recognise_certificate(&guard.app, &shown, from)).unwrap();
+    let mut seen = guard.alerts();
+    let ask = |guard: &Guard, target: &str, break_glass| {
+        let wish = Wish {
+            targets: vec![TargetWish::Name(target.parse().unwrap())],
+            logins: [me().parse().unwrap()].into(),
+            reason: "OPS-1 it burns".into(),
+            break_glass,
+            ..Wish::default()
+        };
+        guard.local.runtime.block_on(ask_here(&guard.app, &caller, &wish)).unwrap();
+    };
+    ask(&guard, "web1", true);
+    let found = guard.new(&mut seen);
+    assert!(found.len() == 1 && found[0].starts_with("break_glass grt_"), "{found:?}");
+    ask(&guard, "other1", false);
+    assert_eq!(guard.new(&mut seen), [""; 0]);
+    ask(&guard, "pinned1", false);
+    assert_eq!(guard.new(&mut seen), ["repeated_requests corp:engineer"]);
+    let rows = guard.local.runtime.block_on(guard.app.store.alerts(&ALL)).unwrap();
+    let glass = rows.iter().find(|row| row.rule == AlertRule::BreakGlass).unwrap();
+    assert_eq!(glass.title, "corp:engineer broke the glass for web1");
 }
 
 /// An entry that is an alert of its own for each `node`.
