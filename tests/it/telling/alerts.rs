@@ -24,7 +24,7 @@ use clap::Parser as _;
 use russh::keys::ssh_key::Certificate;
 
 use super::receiver::Receiver;
-use super::{Desk1, NOW, until_all_told, webhook};
+use super::{NOW, Outpost, until_all_told, webhook};
 use crate::store::on_both;
 use crate::world::keys::Key;
 use crate::world::local::Local;
@@ -64,7 +64,7 @@ impl Guard {
     }
 
     /// What is new since `before`.
-    fn new(&mut self, before: &mut Vec<String>) -> Vec<String> {
+    fn fresh(&mut self, before: &mut Vec<String>) -> Vec<String> {
         let mut all = self.alerts();
         let known = before.clone();
         *before = all.clone();
@@ -82,11 +82,11 @@ fn what_really_happens_is_found() {
     let key = Key::make(guard.local.dir(), "id");
     let sign_in = guard.local.sign_in(&key);
     guard.local.certify(&key, &sign_in);
-    assert_eq!(guard.new(&mut seen), ["odd_hours corp:engineer"]);
+    assert_eq!(guard.fresh(&mut seen), ["odd_hours corp:engineer"]);
 
     guard.local.ssh(&key).args(["web1", "true"]).run().ok();
     guard.local.wait_for_audit("session_closed", "finished");
-    assert_eq!(guard.new(&mut seen), ["first_access_person corp:engineer"]);
+    assert_eq!(guard.fresh(&mut seen), ["first_access_person corp:engineer"]);
 
     // From another network of loopback.
     drop(guard.local.ssh(&key));
@@ -97,12 +97,12 @@ fn what_really_happens_is_found() {
         .unwrap();
     crate::world::ssh::Ssh::new(&away).args(["web1", "true"]).run().ok();
     guard.local.wait_for_audit("session_opened", "127.0.9.5");
-    assert_eq!(guard.new(&mut seen), ["new_network corp:engineer"]);
+    assert_eq!(guard.fresh(&mut seen), ["new_network corp:engineer"]);
 
     // A target that shows another host key than the one that is pinned.
     guard.local.ssh(&key).args(["-J", "bastion", "pinned1", "true"]).run().ended(255);
     guard.local.wait_for_audit("session_closed", "host-key");
-    assert_eq!(guard.new(&mut seen), ["host_key pinned1"]);
+    assert_eq!(guard.fresh(&mut seen), ["host_key pinned1"]);
 
     // Recordings that cannot begin: their folder is a file.
     let recordings = guard.local.dir().join("recordings");
@@ -111,7 +111,7 @@ fn what_really_happens_is_found() {
     let said = guard.local.ssh(&key).args(["web1", "true"]).run();
     assert_ne!(said.status, Some(0), "{}", said.errors());
     guard.local.wait_for_audit("recorder_failed", "web1");
-    assert_eq!(guard.new(&mut seen), ["recorder local:1"]);
+    assert_eq!(guard.fresh(&mut seen), ["recorder local:1"]);
     std::fs::remove_file(&recordings).unwrap();
     std::fs::rename(guard.local.dir().join("moved"), &recordings).unwrap();
 
@@ -119,14 +119,14 @@ fn what_really_happens_is_found() {
     for _ in 0..3 {
         guard.local.ssh(&key).args(["-J", "bastion", "nowhere", "true"]).run().ended(255);
     }
-    assert_eq!(guard.new(&mut seen), ["refused_access corp:engineer"]);
+    assert_eq!(guard.fresh(&mut seen), ["refused_access corp:engineer"]);
 
     // The sign-in ends, and its certificate is shown all the same.
     let ended = end_sign_in::end(&guard.app, &sign_in, "admin", "stolen");
     assert!(guard.local.runtime.block_on(ended).unwrap());
     guard.local.ssh(&key).args(["web1", "true"]).run().ended(255);
     guard.local.wait_for_audit("credential_refused", "sign-in-ended");
-    let found = guard.new(&mut seen);
+    let found = guard.fresh(&mut seen);
     assert!(
         found.len() == 1 && found[0].starts_with("revoked_certificate corp:engineer SHA256:"),
         "{found:?}"
@@ -154,16 +154,16 @@ fn certificates_of_ssh_keygen_that_are_refused_are_found() {
     let ours = guard.local.user_ca();
     for _ in 0..2 {
         show(&guard, &ours, "-10m:-5m");
-        assert_eq!(guard.new(&mut seen), [""; 0], "once or twice happens to a laptop that wakes up");
+        assert_eq!(guard.fresh(&mut seen), [""; 0], "once or twice happens to a laptop that wakes up");
     }
     show(&guard, &ours, "-10m:-5m");
     // The SSH library refuses them before anybody reads whose they are.
-    assert_eq!(guard.new(&mut seen), ["expired_certificate 127.0.0.1"]);
+    assert_eq!(guard.fresh(&mut seen), ["expired_certificate 127.0.0.1"]);
     let other = Key::make(guard.local.dir(), "other_ca");
     for _ in 0..3 {
         show(&guard, &other, "-1m:+5m");
     }
-    assert_eq!(guard.new(&mut seen), ["refused_credentials 127.0.0.1"]);
+    assert_eq!(guard.fresh(&mut seen), ["refused_credentials 127.0.0.1"]);
 }
 
 #[test]
@@ -196,12 +196,12 @@ fn requests_and_break_glass_are_found() {
         guard.local.runtime.block_on(ask_here(&guard.app, &caller, &wish)).unwrap();
     };
     ask(&guard, "web1", true);
-    let found = guard.new(&mut seen);
+    let found = guard.fresh(&mut seen);
     assert!(found.len() == 1 && found[0].starts_with("break_glass grt_"), "{found:?}");
     ask(&guard, "other1", false);
-    assert_eq!(guard.new(&mut seen), [""; 0]);
+    assert_eq!(guard.fresh(&mut seen), [""; 0]);
     ask(&guard, "pinned1", false);
-    assert_eq!(guard.new(&mut seen), ["repeated_requests corp:engineer"]);
+    assert_eq!(guard.fresh(&mut seen), ["repeated_requests corp:engineer"]);
     let rows = guard.local.runtime.block_on(guard.app.store.alerts(&ALL)).unwrap();
     let glass = rows.iter().find(|row| row.rule == AlertRule::BreakGlass).unwrap();
     assert_eq!(glass.title, "corp:engineer broke the glass for web1");
@@ -234,8 +234,8 @@ async fn rows(store: &Store) -> Vec<AlertRow> {
 async fn nothing_is_told_twice_or_missed_by_two_bastions_that_come_and_go() {
     on_both("300 failures, two bastions", async |place| {
         let clock = Clock::fixed(NOW);
-        let one = Desk1::named("one", &place.url, "", clock.clone()).await;
-        let two = Desk1::named("two", &place.url, "", clock.clone()).await;
+        let one = Outpost::named("one", &place.url, "", clock.clone()).await;
+        let two = Outpost::named("two", &place.url, "", clock.clone()).await;
         let (mut first, mut second) = (Watch::default(), Watch::default());
         look_on(&one.app, &mut first).await;
         let write = async |range: std::ops::Range<usize>| {
@@ -272,7 +272,7 @@ async fn nothing_is_told_twice_or_missed_by_two_bastions_that_come_and_go() {
 #[tokio::test]
 async fn windows_and_what_was_seen_outlive_a_restart() {
     let clock = Clock::fixed(NOW);
-    let desk = Desk1::open("", clock.clone()).await;
+    let desk = Outpost::open("", clock.clone()).await;
     let note = async |event: AuditEvent| desk.app.store.note(clock.now(), event).await.unwrap();
     // What was there before the rules came only teaches.
     for _ in 0..20 {
@@ -316,7 +316,7 @@ async fn windows_and_what_was_seen_outlive_a_restart() {
 async fn a_rule_that_is_off_says_nothing() {
     let off: String =
         AlertRule::ALL.iter().map(|rule| format!("[alerts.{}]\non = false\n", rule.word())).collect();
-    let desk = Desk1::open(&off, Clock::fixed(NOW)).await;
+    let desk = Outpost::open(&off, Clock::fixed(NOW)).await;
     let mut watch = Watch::default();
     look_on(&desk.app, &mut watch).await;
     for n in 0..30 {
@@ -345,7 +345,7 @@ async fn run(store: &Store, clock: &Clock, args: &[&str]) -> Result<String, Stri
 #[tokio::test]
 async fn alerts_are_listed_acknowledged_and_measured() {
     let clock = Clock::fixed(NOW);
-    let desk = Desk1::open("", clock.clone()).await;
+    let desk = Outpost::open("", clock.clone()).await;
     let (store, mut watch) = (&desk.app.store, Watch::default());
     look_on(&desk.app, &mut watch).await;
     assert_eq!(run(store, &clock, &[]).await.unwrap(), "no open alerts\n");
@@ -389,7 +389,7 @@ async fn alerts_are_listed_acknowledged_and_measured() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_acknowledge_one_does() {
     on_both("20 who acknowledge", async |place| {
-        let desk = Desk1::named("one", &place.url, "", Clock::fixed(NOW)).await;
+        let desk = Outpost::named("one", &place.url, "", Clock::fixed(NOW)).await;
         let mut watch = Watch::default();
         look_on(&desk.app, &mut watch).await;
         desk.app.store.note(NOW, failure("n")).await.unwrap();
@@ -422,7 +422,7 @@ async fn an_alert_and_a_notice_that_reaches_nobody_are_told() {
         webhook("good", &good.url(), "kinds = [\"alert.raised\"]"),
         webhook("dead", &format!("http://127.0.0.1:{dead}/x"), "kinds = [\"grant.ended\"]"),
     ];
-    let desk = Desk1::open(&config.concat(), clock.clone()).await;
+    let desk = Outpost::open(&config.concat(), clock.clone()).await;
     let jobs = desk.run();
     desk.tell(None, caponier::alerts::NoticeKind::GrantEnded, "x").await;
     super::until("an attempt", async || {

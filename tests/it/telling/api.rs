@@ -12,8 +12,8 @@ use crate::sign_in::site::Site;
 async fn auditors_read_alerts_in_pages_and_acknowledge_them_once() {
     let site = Site::start_with(EXTRA, "http").await;
     let (auditor, engineer) = (site.client(), site.client());
-    people(&site, "auditor", &[auditor.key.clone()]).await;
-    people(&site, "engineer", &[engineer.key.clone()]).await;
+    people(&site, "auditor", std::slice::from_ref(&auditor.key)).await;
+    people(&site, "engineer", std::slice::from_ref(&engineer.key)).await;
     let mut watch = Watch::default();
     while alert::look(&site.app, &mut watch).await.unwrap() > 0 {}
     for n in 0..5 {

@@ -7,7 +7,7 @@ use caponier::time::Clock;
 
 use super::receiver::wall;
 use super::smtp::{MailServer, Manner};
-use super::{Desk1, until, until_all_told};
+use super::{Outpost, until, until_all_told};
 use crate::world::scratch;
 
 /// `[notify.mail]` for a server on this port.
@@ -27,7 +27,7 @@ fn hostile() -> Notice {
 }
 
 /// The problem of the one delivery that failed.
-async fn problem(desk: &Desk1) -> String {
+async fn problem(desk: &Outpost) -> String {
     until("an attempt that failed", async || {
         let later = wall().plus(std::time::Duration::from_secs(3600));
         desk.app.store.overdue_deliveries((later, later), later, 10).await.unwrap().pop()?.problem
@@ -44,7 +44,7 @@ async fn mail_reaches_those_concerned_once_and_protected() {
             "ca_file = \"{}\"\nuser = \"caponier\"\npassword_file = \"password\"",
             dir.path().join("cert.pem").display()
         );
-        let desk = Desk1::open(&mail(server.port, tls, &account), Clock::System).await;
+        let desk = Outpost::open(&mail(server.port, tls, &account), Clock::System).await;
         let _jobs = desk.run();
         desk.enqueue(&hostile()).await;
         desk.tell(None, NoticeKind::AlertRaised, "ünusual").await;
@@ -87,7 +87,7 @@ async fn without_the_protection_that_is_configured_nothing_is_sent() {
             "{}user = \"caponier\"\npassword_file = \"password\"",
             if is_trusted { ca.as_str() } else { "" }
         );
-        let desk = Desk1::open(&mail(server.port, tls, &more), Clock::System).await;
+        let desk = Outpost::open(&mail(server.port, tls, &more), Clock::System).await;
         let _jobs = desk.run();
         desk.tell(None, NoticeKind::AlertRaised, "secret title").await;
         let problem = problem(&desk).await;
@@ -107,7 +107,7 @@ async fn a_busy_server_is_asked_again_and_a_rude_one_is_not() {
     for (manner, attempts) in [(Manner::Busy, 3), (Manner::Rude, 1)] {
         let dir = scratch();
         let server = MailServer::start(manner, dir.path(), "DNS:localhost");
-        let desk = Desk1::open(&mail(server.port, "none", ""), Clock::System).await;
+        let desk = Outpost::open(&mail(server.port, "none", ""), Clock::System).await;
         let _jobs = desk.run();
         desk.tell(None, NoticeKind::AlertRaised, "x").await;
         until_all_told(&desk.app.store).await;
@@ -121,7 +121,7 @@ async fn a_busy_server_is_asked_again_and_a_rude_one_is_not() {
 async fn a_silent_server_does_not_hold_anybody() {
     let dir = scratch();
     let server = MailServer::start(Manner::Silent, dir.path(), "DNS:localhost");
-    let desk = Desk1::open(&mail(server.port, "none", ""), Clock::System).await;
+    let desk = Outpost::open(&mail(server.port, "none", ""), Clock::System).await;
     let jobs = desk.run();
     desk.tell(None, NoticeKind::AlertRaised, "x").await;
     let problem = problem(&desk).await;

@@ -37,12 +37,12 @@ pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
 pub(crate) const SECRET: &str = "the secret of the tests";
 
 /// A bastion without doors.
-pub(crate) struct Desk1 {
+pub(crate) struct Outpost {
     pub(crate) app: App,
     dir: tempfile::TempDir,
 }
 
-impl Desk1 {
+impl Outpost {
     /// With this configuration beside the least that is needed, SQLite and this clock.
     pub(crate) async fn open(extra: &str, clock: Clock) -> Self {
         let dir = scratch();

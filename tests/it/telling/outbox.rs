@@ -13,7 +13,7 @@ use caponier::time::{Clock, Timestamp};
 use tokio::task::JoinSet;
 
 use super::receiver::Receiver;
-use super::{Desk1, NOW, enqueue, webhook};
+use super::{NOW, Outpost, enqueue, webhook};
 use crate::store::on_both;
 
 const LEASE: Duration = Duration::from_secs(90);
@@ -131,7 +131,7 @@ async fn many_claim_and_each_is_taken_once() {
 async fn what_fails_for_too_long_is_given_up_and_written_down() {
     let dead = Receiver::start(|_, _| super::receiver::Answer::Status(503, "retry-after: 60\r\n".into()));
     let clock = Clock::fixed(NOW);
-    let desk = Desk1::open(&webhook("ops", &dead.url(), ""), clock.clone()).await;
+    let desk = Outpost::open(&webhook("ops", &dead.url(), ""), clock.clone()).await;
     let app = &desk.app;
     let receivers = tell::receivers(app);
     let case = desk.case();
@@ -177,7 +177,7 @@ async fn what_fails_for_too_long_is_given_up_and_written_down() {
 async fn a_sink_that_is_gone_from_the_configuration_blocks_nobody_and_ends_in_the_audit_log() {
     let clock = Clock::fixed(NOW);
     let gone = Receiver::willing();
-    let desk = Desk1::open(&webhook("gone", &gone.url(), ""), clock.clone()).await;
+    let desk = Outpost::open(&webhook("gone", &gone.url(), ""), clock.clone()).await;
     desk.tell(None, NoticeKind::AlertRaised, "x").await;
     tell::spread(&desk.app).await.unwrap();
     let stays = Receiver::willing();
@@ -207,7 +207,7 @@ async fn a_sink_that_is_gone_from_the_configuration_blocks_nobody_and_ends_in_th
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_outbox_empties() {
     let receiver = Receiver::willing();
-    let desk = Desk1::open(&webhook("ops", &receiver.url(), ""), Clock::System).await;
+    let desk = Outpost::open(&webhook("ops", &receiver.url(), ""), Clock::System).await;
     for n in 0..200 {
         desk.tell(None, NoticeKind::AlertRaised, &n.to_string()).await;
     }

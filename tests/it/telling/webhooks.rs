@@ -10,7 +10,7 @@ use caponier::time::Clock;
 use serde_json::Value;
 
 use super::receiver::{Answer, Receiver, Taken, assert_is_ours, wall};
-use super::{Desk1, enqueue, run, until, until_all_told, webhook};
+use super::{Outpost, enqueue, run, until, until_all_told, webhook};
 use crate::postgres;
 use crate::world::stage::{Plan, Stage};
 use crate::world::{PATIENCE, free_port, wait_for};
@@ -38,7 +38,7 @@ fn twice_500(kind: NoticeKind) -> impl Fn(&[Taken], &Value) -> Answer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_notice_once_in_order_signed_also_after_two_500s() {
     let receiver = Receiver::start(twice_500(NoticeKind::RequestReminded));
-    let desk = Desk1::open(&webhook("ops", &receiver.url(), ""), Clock::System).await;
+    let desk = Outpost::open(&webhook("ops", &receiver.url(), ""), Clock::System).await;
     let cases: Vec<_> = (0..6).map(|_| desk.case()).collect();
     let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let jobs = desk.run();
@@ -84,7 +84,7 @@ async fn a_bad_receiver_delays_nobody_and_leads_nowhere() {
         webhook("endless", &endless.url(), short),
         webhook("good", &good.url(), short),
     ];
-    let desk = Desk1::open(&config.concat(), Clock::System).await;
+    let desk = Outpost::open(&config.concat(), Clock::System).await;
     let _jobs = desk.run();
     // More than one lane could try at once, were they not apart.
     for n in 0..30 {
@@ -134,7 +134,7 @@ async fn kinds_formats_and_two_secrets() {
             slack.url()
         ),
     ];
-    let desk = Desk1::open(&config.concat(), Clock::System).await;
+    let desk = Outpost::open(&config.concat(), Clock::System).await;
     let _jobs = desk.run();
     let case = desk.case();
     for kind in [NoticeKind::RequestPending, NoticeKind::GrantOpened] {
@@ -160,7 +160,7 @@ async fn names_of_this_machine_and_of_its_cloud_get_nothing() {
         webhook("zero", "https://0.0.0.0/x", "timeout = \"2s\""),
         webhook("mapped", "https://[::ffff:169.254.169.254]/x", "timeout = \"2s\""),
     ];
-    let desk = Desk1::open(&config.concat(), Clock::System).await;
+    let desk = Outpost::open(&config.concat(), Clock::System).await;
     let _jobs = desk.run();
     desk.tell(None, NoticeKind::AlertRaised, "x").await;
     until("three refusals", async || {
@@ -181,8 +181,8 @@ async fn two_bastions_on_one_postgresql_deliver_each_once() {
     let url = cluster.fresh_database();
     let receiver = Receiver::start(twice_500(NoticeKind::GrantEnded));
     let config = webhook("ops", &receiver.url(), "");
-    let one = Desk1::named("one", &url, &config, Clock::System).await;
-    let two = Desk1::named("two", &url, &config, Clock::System).await;
+    let one = Outpost::named("one", &url, &config, Clock::System).await;
+    let two = Outpost::named("two", &url, &config, Clock::System).await;
     let _jobs = (one.run(), two.run());
     let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let cases: Vec<_> = (0..20).map(|_| one.case()).collect();
@@ -237,7 +237,7 @@ fn a_killed_bastion_loses_nothing() {
 async fn a_receiver_that_comes_later_gets_no_history() {
     let (first, later) = (Receiver::willing(), Receiver::willing());
     let config = webhook("first", &first.url(), "");
-    let desk = Desk1::open(&config, Clock::System).await;
+    let desk = Outpost::open(&config, Clock::System).await;
     let jobs = desk.run();
     desk.tell(None, NoticeKind::AlertRaised, "before").await;
     until_all_told(&desk.app.store).await;
