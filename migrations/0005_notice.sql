@@ -38,7 +38,8 @@ CREATE INDEX delivery_of_case ON delivery (sink, case_id, place) WHERE finished 
 CREATE INDEX delivery_by_created ON delivery (created) WHERE finished IS NULL;
 CREATE INDEX delivery_by_finished ON delivery (finished) WHERE finished IS NOT NULL;
 
--- Something in the audit log that somebody should look at. `happened` is the time of its first entry.
+-- Something in the audit log that somebody should look at. `happened` is the time of the entry
+-- that made it an alert.
 CREATE TABLE alert (
     id TEXT NOT NULL PRIMARY KEY,
     rule TEXT NOT NULL,
@@ -54,7 +55,7 @@ CREATE TABLE alert (
     acknowledged_by TEXT,
     note TEXT
 );
-CREATE INDEX alert_by_subject ON alert (rule, subject, raised);
+CREATE INDEX alert_by_subject ON alert (rule, subject, happened);
 CREATE INDEX alert_by_raised ON alert (raised);
 CREATE INDEX alert_open ON alert (raised) WHERE acknowledged IS NULL;
 

@@ -9,6 +9,7 @@ pub mod message;
 mod notice;
 mod pause;
 mod route;
+pub mod rules;
 pub mod sign;
 
 pub use notice::{Notice, NoticeKind};

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::Environment;
-use super::{ca, config, policy, recordings, sessions, sign_ins};
+use super::{alerts, ca, config, policy, recordings, sessions, sign_ins};
 use crate::config::Config;
 use crate::random::Random;
 use crate::server::ConfigRefused;
@@ -61,6 +61,13 @@ pub fn sign_ins(command: sign_ins::Command, file: &Path, env: &Environment) -> a
     runtime()?.block_on(async {
         sign_ins::run(command, &open(&config).await?, &Clock::System, &mut io::stdout()).await
     })
+}
+
+/// `caponier alerts ...`
+pub fn alerts(args: alerts::Alerts, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
+    let config = load(file, env)?;
+    runtime()?
+        .block_on(async { alerts::run(args, &open(&config).await?, &Clock::System, &mut io::stdout()).await })
 }
 
 /// `caponier recordings ...`

@@ -1,6 +1,7 @@
 //! The command line: the tree of commands, and which function each one calls. What a command does is decided in its
 //! own file. This is also where the environment is read, once.
 
+pub mod alerts;
 pub mod api;
 pub mod bastion;
 pub mod ca;
@@ -133,6 +134,13 @@ Examples:
         #[command(subcommand)]
         command: sign_ins::Command,
     },
+    /// What rules found in the audit log that somebody should look at, and who has
+    #[command(after_help = "\
+Examples:
+  caponier alerts
+  caponier alerts --all --csv > alerts.csv
+  caponier alerts ack alr_0123456789abcdefghjkmnpqrs --note 'a new laptop, asked Ann'")]
+    Alerts(alerts::Alerts),
     /// List, find and play recordings
     #[command(after_help = "\
 Examples:
@@ -181,6 +189,7 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Policy(args) => bastion::policy(args, &file, env),
         Command::Ca(args) => bastion::ca(args, &file, env),
         Command::Sessions(args) => bastion::sessions(args, &file, env),
+        Command::Alerts(args) => bastion::alerts(args, &file, env),
         Command::Recordings { command } => bastion::recordings(command, &file, env),
         Command::Api { command } => api::run(&command),
         Command::Version => {

@@ -179,7 +179,7 @@ impl Default for Alerts {
 impl Alerts {
     /// What a rule is set to.
     pub fn setting(&self, rule: AlertRule) -> RuleSetting {
-        self.rules.get(&rule).copied().unwrap_or(rule.shape().default)
+        self.rules.get(&rule).copied().unwrap_or_else(|| rule.shape().default)
     }
 
     /// The longest time in which anything is counted.

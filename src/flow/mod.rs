@@ -1,6 +1,7 @@
 //! Recipes: the only place that judges and writes. Every door ends in one of these; `ls src/flow` lists what the
 //! product does.
 
+pub mod alert;
 pub mod answer;
 pub mod ask;
 pub mod authorize;

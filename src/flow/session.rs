@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, TellingEvent};
 use crate::ca::{Draft, DraftError, Permissions, SignerError};
 use crate::flow::answer;
 use crate::flow::authorize::{Permit, describe};
@@ -120,7 +120,13 @@ pub async fn open(
         .map_err(|e| SessionError::Key(e.to_string()))?;
     let draft = draft(app, &permit, &id, &key, permissions(&permit, beside))?;
     let recorder = match start_of(app, &permit, &id, terminal) {
-        Some(start) => Some(Recorder::create(&app.config.recording, start, recorder_failed).await?),
+        Some(start) => match Recorder::create(&app.config.recording, start, recorder_failed).await {
+            Ok(recorder) => Some(recorder),
+            Err(error) => {
+                app.store.note(app.clock.now(), not_recorded(app, &permit, &error)).await?;
+                return Err(error.into());
+            }
+        },
         None => None,
     };
     let row = row_of(app, &permit, &id, recorder.as_ref());
@@ -151,6 +157,17 @@ pub async fn open(
             Err(error.into())
         }
     }
+}
+
+/// What is written down of a session that was permitted and cannot begin.
+fn not_recorded(app: &App, permit: &Permit, error: &RecorderError) -> AuditEvent {
+    AuditEvent::Telling(TellingEvent::RecorderFailed {
+        who: permit.caller().identity().reference(),
+        target: permit.ask().target.to_string(),
+        login: permit.ask().login.to_string(),
+        node: app.node.to_string(),
+        why: error.to_string(),
+    })
 }
 
 /// Session and certificate as they will be in the store.

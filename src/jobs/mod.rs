@@ -1,6 +1,7 @@
 //! The clock's door: what happens because time has passed, or because somebody changed a file meanwhile.
 
 mod access;
+mod alerts;
 mod policy;
 mod provider;
 mod telling;
@@ -22,7 +23,8 @@ pub async fn run(app: App, stop: CancellationToken) {
         policy::watch(app.clone(), stop.clone()),
         access::watch(app.clone(), stop.clone()),
         provider::watch(app.clone(), stop.clone()),
-        telling::run(&app, &stop)
+        telling::run(&app, &stop),
+        alerts::run(&app, &stop)
     );
 }
 

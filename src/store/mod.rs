@@ -10,6 +10,7 @@
 //! the same task: SQLite has one writer at a time, and it would wait for itself until [`StoreError::Busy`].
 
 mod access;
+mod alerts;
 mod audit;
 mod checks;
 mod column;
@@ -31,6 +32,7 @@ use crate::audit::AuditEvent;
 use crate::time::Timestamp;
 
 pub use access::{CaseFilter, GrantRow};
+pub use alerts::{AlertFilter, AlertPlace, AlertRow, MoreEvents, WatchStep, Watching};
 pub use audit::{AuditLook, AuditRow};
 pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;

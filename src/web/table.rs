@@ -19,7 +19,7 @@ use axum::routing::{MethodFilter, MethodRouter, any};
 
 use super::endpoint::{ADMIN, AUDITOR, Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
 use super::error::ApiError;
-use super::v1::{certificate, description, locks, requests, sign_in};
+use super::v1::{alerts, certificate, description, locks, requests, sign_in};
 use crate::app::App;
 
 /// The table.
@@ -63,6 +63,8 @@ fn rows() -> Vec<Endpoint> {
         Endpoint::get("/v1/locks", AUDITOR, "listLocks", "The locks that hold, oldest first.", locks::list),
         Endpoint::post("/v1/locks", ADMIN, "lock", "Lock a person, a target or a role: what is open under it ends at once.", locks::lock),
         Endpoint::delete("/v1/locks/{id}", ADMIN, "unlock", "Lift a lock.", locks::unlock),
+        Endpoint::get("/v1/alerts", AUDITOR, "listAlerts", "What rules found in the audit log, newest first.", alerts::list),
+        Endpoint::post("/v1/alerts/{id}/ack", AUDITOR, "acknowledgeAlert", "Say that you have looked at an alert, and what it was.", alerts::acknowledge),
     ]
 }
 

@@ -38,6 +38,7 @@ mod shells;
 mod sign_in;
 mod stall;
 mod store;
+mod telling;
 mod tidy;
 mod transfers;
 mod vscode;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Url, redirect};
+use tokio::time::timeout;
 
 use super::{Undelivered, egress};
 use crate::alerts::{Notice, message, sign};
@@ -44,6 +45,15 @@ impl Hook {
         at: Timestamp,
         now: Timestamp,
     ) -> Result<(), Undelivered> {
+        // The client's own deadline begins after names are looked up.
+        let whole = timeout(self.config.timeout, self.post_once(notice, at, now));
+        let secs = self.config.timeout.as_secs();
+        whole.await.unwrap_or_else(|_| {
+            Err(Undelivered::Failed(format!("timed out: there was no whole answer within {secs} s")))
+        })
+    }
+
+    async fn post_once(&self, notice: &Notice, at: Timestamp, now: Timestamp) -> Result<(), Undelivered> {
         let client = self.client.as_ref().map_err(|e| Undelivered::Failed(e.clone()))?;
         let url = Url::parse(self.config.url.expose()).map_err(|e| Undelivered::failed(&e))?;
         // The client asks its resolver about names only.

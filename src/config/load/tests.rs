@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
+use super::super::AlertRule;
 use super::*;
 
 const SAMPLE: &str = include_str!("../../../config/caponier.toml");
@@ -69,8 +70,10 @@ fn the_sample_names_every_known_key_and_no_other() {
     let tables = ["ssh", "web", "store", "ca", "certificates", "sign_in", "provider", "sessions"];
     let tables: BTreeSet<String> = tables
         .into_iter()
-        .chain(["sign_in.admins", "sign_in.auditors", "recording", "policy", "log"])
+        .chain(["sign_in.admins", "sign_in.auditors", "recording", "notify", "notify.webhook", "notify.mail"])
+        .chain(["alerts", "policy", "log"])
         .map(str::to_owned)
+        .chain(AlertRule::ALL.map(|rule| format!("alerts.{}", rule.word())))
         .collect();
     let known = doc.known();
     let in_file: BTreeSet<String> = keys_of_sample().into_iter().map(|(_, key)| key).chain(tables).collect();
@@ -98,6 +101,28 @@ fn commented_values_are_the_defaults() {
         tried += 1;
     }
     assert!(tried > 25, "only {tried} defaults were tried");
+}
+
+/// The examples of [notify], as somebody gets them who takes the comment signs away.
+#[test]
+fn the_examples_in_the_sample_hold() {
+    let dir = folder();
+    for name in ["ops-secret", "mail-password"] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, "open sesame, open\n").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let (before, notify) = SAMPLE.split_once("[notify]").unwrap();
+    let shown: Vec<&str> = notify.lines().map(|line| line.strip_prefix("#   ").unwrap_or(line)).collect();
+    let config = load_text(&dir, &format!("{before}[notify]{}", shown.join("\n"))).unwrap();
+    let view = config.view();
+    assert_eq!(view["notify"]["webhook"][0]["url"], "https://hooks.example.com/(secret)");
+    assert_eq!(view["notify"]["webhook"][0]["kinds"].as_array().unwrap().len(), 12);
+    assert_eq!(view["notify"]["mail"]["server"], "smtp.example.com:587");
+    assert_eq!(view["notify"]["mail"]["people"]["corp:approvers"], "ann@example.com, bob@example.com");
+    assert!(!view.to_string().contains("open sesame"), "{view}");
+    let mail = config.notify.mail.unwrap();
+    assert_eq!(mail.rules[0].kinds.len(), 3);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 
 use crate::access::Denied;
 use crate::app::App;
+use crate::flow::alert::AckRefused;
 use crate::flow::answer::AnswerRefused;
 use crate::flow::ask::AskRefused;
 use crate::flow::cases::LookRefused;
@@ -173,6 +174,26 @@ impl Refused for LockRefused {
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::NotFound | Self::Unknown(_) => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
             Self::Words(_) => ApiError::bad(self),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for AckRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (StatusCode::NOT_FOUND, "`not-found`: no such alert"),
+        (
+            StatusCode::CONFLICT,
+            "`replay`: the same signed request came before; `already`: somebody acknowledged it",
+        ),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        match self {
+            Self::NotFound => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
+            Self::Already { .. } => ApiError::new(StatusCode::CONFLICT, "already", self),
+            Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
+            Self::Note => ApiError::bad(self),
             Self::Store(error) => ApiError::internal(app, error),
         }
     }

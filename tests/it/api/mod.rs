@@ -6,5 +6,5 @@
 
 mod beside;
 mod description;
-mod permissions;
+pub(crate) mod permissions;
 mod schemathesis;

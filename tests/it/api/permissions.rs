@@ -34,11 +34,11 @@ const COLUMNS: [(&str, Option<Permission>); 6] = [
     ("admin", Some(Permission::Admin)),
 ];
 
-pub(super) const EXTRA: &str =
+pub(crate) const EXTRA: &str =
     "[sign_in]\nadmins = { subjects = [\"corp:admin\"] }\nauditors = { subjects = [\"corp:auditor\"] }\n";
 
 /// Sign-ins of this person, one for each key, as if they had come by the browser; their ids.
-pub(super) async fn people(site: &Site, person: &str, keys: &[PrivateKey]) -> Vec<String> {
+pub(crate) async fn people(site: &Site, person: &str, keys: &[PrivateKey]) -> Vec<String> {
     let now = site.app.clock.now();
     let mut tx = site.app.store.begin().await.unwrap();
     let mut ids = Vec::new();

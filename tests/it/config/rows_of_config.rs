@@ -39,7 +39,7 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
         "state_dir",
         "state_folder",
         &[
-            "caponier.toml:1:1: unknown key \"state_folder\"; there is: state_dir, ssh, web, store, ca, certificates, provider, sign_in, sessions, recording, policy, log",
+            "caponier.toml:1:1: unknown key \"state_folder\"; there is: state_dir, ssh, web, store, ca, certificates, provider, sign_in, sessions, recording, notify, alerts, policy, log",
         ],
     ),
     (
@@ -499,6 +499,63 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
             "caponier.toml:5:14: \"public_url\": not a URL (relative URL without a base); write https://HOST",
             "caponier.toml:6:1: unknown key \"tls\" in [web]; did you mean \"tls_key\"?",
             "caponier.toml:7:2: [ca] says nowhere how the keys are protected: set one of \"passphrase_file\", \"passphrase_env\", \"passphrase_credential\" or \"agent\" (or, for trying out, \"plain = true\")",
+        ],
+    ),
+    // Receivers of notices.
+    (
+        "[ssh]",
+        "[[notify.webhook]]\nname = \"Ops\"\nurl = \"http://hooks.example.com/x\"\nkinds = [\"request.*\", \"grant.open\"]\n[ssh]",
+        &[
+            "caponier.toml:2:1: a secret is missing: without a signature anybody could post notices there; set \"secret_file\" or \"secret_env\"",
+            "caponier.toml:3:8: \"name\" must be 1 to 32 small letters, digits, - and _",
+            "caponier.toml:4:7: \"url\": http is allowed on loopback only; use https",
+            "caponier.toml:5:23: \"grant.open\" is no kind of notice; did you mean \"grant.opened\"?",
+        ],
+    ),
+    (
+        "[ssh]",
+        "[[notify.webhook]]\nname = \"a\"\nurl = \"https://h.example\"\nsecret_file = \"secret\"\nformat = \"teams\"\n[ssh]",
+        &[
+            "caponier.toml:5:15: the secret is shorter than 16 bytes; make one: openssl rand -hex 32",
+            "caponier.toml:6:10: \"format\" must be \"caponier\" or \"slack\", not \"teams\"",
+        ],
+    ),
+    (
+        "[ssh]",
+        "[notify.mail]\nserver = \"smtp.example.com\"\ntls = \"none\"\nfrom = \"Ann <ann@example.com>\"\nuser = \"u\"\n[ssh]",
+        &[
+            "caponier.toml:3:10: \"server\" must be HOST:PORT, such as \"smtp.example.com:587\", not \"smtp.example.com\"",
+            "caponier.toml:5:8: \"Ann <ann@example.com>\" is not a mail address; write user@example.com",
+            "caponier.toml:6:1: \"user\" and a password (\"password_file\", \"password_env\") belong together",
+        ],
+    ),
+    (
+        "[ssh]",
+        "[notify.mail]\nserver = \"smtp.example.com:25\"\ntls = \"none\"\nfrom = \"a@example.com\"\n[notify.mail.people]\n\"ann\" = \"ann@example.com\\r\\nBcc: x@y\"\n[ssh]",
+        &[
+            "caponier.toml:4:7: \"tls\" may be \"none\" on loopback only: others could read and change mail",
+            "caponier.toml:7:1: \"ann\" is nobody: write PROVIDER:GROUP or PROVIDER:SUBJECT",
+            "caponier.toml:7:9: \"ann@example.com\\r\\nBcc: x@y\" is not a mail address; write user@example.com",
+        ],
+    ),
+    // Rules.
+    (
+        "[ssh]",
+        "[alerts.failed_sign_ins]\ncount = 0\nwindow = \"2d\"\n[alerts.break_glass]\ncount = 2\n[alerts.odd_hour]\non = true\n[ssh]",
+        &[
+            "caponier.toml:3:9: \"count\" must be from 1 to 1000",
+            "caponier.toml:4:10: \"window\" must be from 10s to 1d",
+            "caponier.toml:6:1: unknown key \"count\" in \"break_glass\"; there is: on",
+            "caponier.toml:7:9: unknown key \"odd_hour\" in [alerts]; did you mean \"odd_hours\"?",
+        ],
+    ),
+    (
+        "[ssh]",
+        "[alerts.odd_hours]\nzone = \"Mars/Base\"\ndays = [\"mo\"]\nfrom = \"20:00\"\nto = \"7:00\"\n[ssh]",
+        &[
+            "caponier.toml:3:8: \"Mars/Base\" is not a time zone; write one such as \"Europe/Berlin\"",
+            "caponier.toml:4:1: \"mo\" is no day; there is: mon, tue, wed, thu, fri, sat, sun",
+            "caponier.toml:6:6: \"to\" must be a time of the day such as \"07:30\", not \"7:00\"",
         ],
     ),
 ];

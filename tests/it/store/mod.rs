@@ -62,7 +62,7 @@ pub(crate) async fn fresh_sqlite() -> (Store, Place) {
 }
 
 /// Plays each case on a fresh SQLite file and on a fresh PostgreSQL database.
-async fn on_both(name: &str, case: impl AsyncFn(&Place)) {
+pub(crate) async fn on_both(name: &str, case: impl AsyncFn(&Place)) {
     eprintln!("{name} on SQLite");
     case(&Place::sqlite()).await;
     eprintln!("{name} on PostgreSQL");
