@@ -436,6 +436,24 @@ mod tests {
         }
     }
 
+    /// rsync takes options behind the paths as well.
+    #[test]
+    fn no_option_stands_behind_the_paths() {
+        for line in [
+            "rsync --server --sender -re.L . up --log-file=/home/deploy/.bashrc",
+            "rsync --server --sender -re.L . up --copy-links",
+            "rsync --server --sender -re.L . up --files-from=/etc/shadow",
+            "rsync --server --sender -re.L . up --remove-source-files",
+            "rsync --server --sender -re.L . -L up",
+            "rsync --server --sender -re.L . -- up",
+            "rsync --server --sender -re.L . up -",
+            "rsync --server -re.L . --log-file=/x",
+            "rsync --server -re.L . -L",
+        ] {
+            assert_eq!(read(line), "?", "{line}");
+        }
+    }
+
     #[test]
     fn what_could_mean_something_else_is_unclear() {
         for line in [
@@ -469,15 +487,6 @@ mod tests {
             "rsync --server -rex . a",
             "rsync --server - . a",
             "rsync --server --- . a",
-            "rsync --server --sender -re.L . up --log-file=/home/deploy/.bashrc",
-            "rsync --server --sender -re.L . up --copy-links",
-            "rsync --server --sender -re.L . up --files-from=/etc/shadow",
-            "rsync --server --sender -re.L . up --remove-source-files",
-            "rsync --server --sender -re.L . -L up",
-            "rsync --server --sender -re.L . -- up",
-            "rsync --server --sender -re.L . up -",
-            "rsync --server -re.L . --log-file=/x",
-            "rsync --server -re.L . -L",
             "rsync --server --secluded-args .",
             "rsync --server --protect-args .",
             "rsync --server --log-file=/etc/x . a",
