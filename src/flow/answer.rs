@@ -97,12 +97,15 @@ pub enum By<'a> {
 
 /// Does what somebody wants to a case; the case as it is afterwards. Every refusal is in the audit log, up to a rate.
 pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Result<Case, AnswerRefused> {
-    let (caller, mut tx) = match by {
-        By::Signed(person) => {
-            let tx = begin_once(app, person.signed()).await?.ok_or(AnswerRefused::Replay)?;
-            (person.caller(), tx)
-        }
-        By::Here(caller) => (caller, begin_here(app, caller).await?),
+    let caller = match by {
+        By::Signed(person) => person.caller(),
+        By::Here(caller) => caller,
+    };
+    // Read before the transaction: who holds one and waits for another connection waits for others who do the same.
+    let locked = is_locked(app, caller).await?;
+    let mut tx = match by {
+        By::Signed(person) => begin_once(app, person.signed()).await?.ok_or(AnswerRefused::Replay)?,
+        By::Here(caller) => begin_here(app, caller).await?,
     };
     let now = app.clock.now();
     let admin = is_admin(app, caller);
@@ -112,7 +115,9 @@ pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Resul
     let refused = match taken {
         Some(case) if may_see(&case, who, admin) => {
             whose = format!("it is of {}", case.who);
-            match judged(app, caller, &case, &wanted, admin).await {
+            let judged =
+                if locked { Err(AnswerRefused::Locked) } else { judged(app, caller, &case, &wanted, admin) };
+            match judged {
                 Ok(event) => {
                     let from = caller.from().to_string();
                     match apply(app, tx, case, event, Vec::new(), &from, now).await {
@@ -181,7 +186,7 @@ impl Wanted {
 }
 
 /// The event, if they may at all; whether it fits the case is `step`'s.
-async fn judged(
+fn judged(
     app: &App,
     caller: &Caller,
     case: &Case,
@@ -189,9 +194,6 @@ async fn judged(
     admin: bool,
 ) -> Result<Event, AnswerRefused> {
     let who = caller.identity();
-    if is_locked(app, caller).await? {
-        return Err(AnswerRefused::Locked);
-    }
     wanted.check().map_err(AnswerRefused::Words)?;
     let by = who.clone();
     Ok(match wanted.clone() {

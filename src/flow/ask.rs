@@ -66,8 +66,7 @@ pub async fn dry_run(app: &App, caller: &Caller, wish: &Wish) -> Result<Plan, As
 
 /// Files the wish of whoever signed. The same `key` again gives the same case.
 pub async fn ask(app: &App, by: &SignedIn, wish: &Wish, key: Option<&str>) -> Result<Filed, AskRefused> {
-    let tx = begin_once(app, by.signed()).await?.ok_or(AskRefused::Replay)?;
-    file(app, Some(tx), by.caller(), wish, key).await
+    file(app, Door::Signed(by), wish, key).await
 }
 
 /// Files the wish of somebody on an SSH connection; who has the same waiting already is told so.
@@ -81,16 +80,36 @@ pub async fn ask_here(app: &App, caller: &Caller, wish: &Wish) -> Result<Filed, 
             return Ok(Filed { case, again: true, automatic: None });
         }
     }
-    file(app, None, caller, wish, None).await
+    file(app, Door::Here(caller), wish, None).await
 }
 
-async fn file(
-    app: &App,
-    tx: Option<Tx>,
-    caller: &Caller,
-    wish: &Wish,
-    key: Option<&str>,
-) -> Result<Filed, AskRefused> {
+/// By which door somebody asks.
+#[derive(Clone, Copy)]
+enum Door<'a> {
+    Signed(&'a SignedIn),
+    Here(&'a Caller),
+}
+
+impl Door<'_> {
+    fn caller(&self) -> &Caller {
+        match self {
+            Self::Signed(by) => by.caller(),
+            Self::Here(caller) => caller,
+        }
+    }
+
+    /// A transaction, in which a signed request is used up. To be begun when everything is read: who holds one and waits
+    /// for another connection waits for others who do the same.
+    async fn begin(&self, app: &App) -> Result<Tx, AskRefused> {
+        match self {
+            Self::Signed(by) => begin_once(app, by.signed()).await?.ok_or(AskRefused::Replay),
+            Self::Here(_) => Ok(app.store.begin().await?),
+        }
+    }
+}
+
+async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Result<Filed, AskRefused> {
+    let caller = door.caller();
     let who = caller.identity();
     if key.is_some_and(|key| {
         key.is_empty() || key.len() > KEY_MAX || !key.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
@@ -101,8 +120,6 @@ async fn file(
     let plan = match planned(app, who, wish, now).await {
         Ok(plan) => plan,
         Err(refused) => {
-            // Releases the only writer of SQLite before the refusal is written.
-            drop(tx);
             if let AskRefused::Plan(why) = &refused {
                 note_refusal(app, caller, wish, why, now).await?;
             }
@@ -112,15 +129,14 @@ async fn file(
     if let Some(key) = key
         && let Some(case) = app.store.case_by_key((&who.issuer, &who.subject), key).await?
     {
+        // The very same bytes a second time are a replay, whatever their key.
+        drop(door.begin(app).await?);
         return same_key(case, &plan, wish);
     }
     if waiting_of(&app.store, who).await?.len() >= WAITING_MAX as usize {
         return Err(AskRefused::TooMany);
     }
-    let mut tx = match tx {
-        Some(tx) => tx,
-        None => app.store.begin().await?,
-    };
+    let mut tx = door.begin(app).await?;
     let case = case_of(app, who, wish, &plan, now);
     match tx.insert_case(&case, key).await {
         Ok(()) => {}

@@ -33,6 +33,7 @@ mod postgres;
 mod readme;
 mod recording;
 mod reload;
+mod requests;
 mod sftp;
 mod shells;
 mod sign_in;

@@ -45,6 +45,42 @@ pub(crate) struct Site {
     _stop: DropGuard,
 }
 
+/// What differs from the usual site.
+pub(crate) struct Setup<'a> {
+    /// More of the configuration, whole tables.
+    pub(crate) extra: &'a str,
+    /// `http`, or `https` when the door shall end TLS itself.
+    pub(crate) scheme: &'a str,
+    /// More of `[web]`.
+    pub(crate) web: &'a str,
+    /// The policy.
+    pub(crate) policy: &'a str,
+    /// The store's URL.
+    pub(crate) store: &'a str,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { extra: "", scheme: "http", web: "", policy: POLICY, store: "sqlite:test.db" }
+    }
+}
+
+/// One target, and one role that has it without asking.
+const POLICY: &str = r#"
+[[target]]
+name = "web1"
+address = "127.0.0.1:22"
+host_key = { ca = true }
+
+[[role]]
+name = "web"
+members = { groups = ["corp:engineers"] }
+targets = { names = ["web1"] }
+logins = ["deploy", "root"]
+channels = ["shell", "exec", "sftp"]
+standing = true
+"#;
+
 pub(crate) struct Client<'a> {
     site: &'a Site,
     pub(crate) key: PrivateKey,
@@ -70,6 +106,11 @@ impl Site {
 
     /// `web` is more of `[web]`.
     pub(crate) async fn start_web(extra: &str, scheme: &str, web: &str) -> Self {
+        Self::start_set(Setup { extra, scheme, web, ..Setup::default() }).await
+    }
+
+    /// As `setup` says.
+    pub(crate) async fn start_set(setup: Setup<'_>) -> Self {
         // Clients of reqwest need one; another test of this process may have been first.
         drop(rustls::crypto::ring::default_provider().install_default());
         let dir = scratch();
@@ -77,9 +118,9 @@ impl Site {
         let clock = Clock::fixed(Timestamp::from_secs(1_900_000_000));
         let provider = provider::start(&random, &clock).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("{scheme}://127.0.0.1:{}", listener.local_addr().unwrap().port());
-        let tls = if scheme == "https" { make_tls(dir.path()) } else { "" };
-        let config = load(dir.path(), &url, &provider, &format!("{web}\n{tls}"), extra);
+        let url = format!("{}://127.0.0.1:{}", setup.scheme, listener.local_addr().unwrap().port());
+        let tls = if setup.scheme == "https" { make_tls(dir.path()) } else { "" };
+        let config = load(dir.path(), &url, &provider, tls, &setup);
         init::init(&config.ca.dir, None, &random).unwrap();
         let app = App {
             policy: Arc::new(watch::Sender::new(Arc::new(policy::file::load(&config.policy_file).unwrap()))),
@@ -98,6 +139,13 @@ impl Site {
 
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Another policy from now on.
+    pub(crate) async fn change_policy(&self, policy: &str) {
+        std::fs::write(self.dir.path().join("policy.toml"), policy).unwrap();
+        let reloaded = caponier::flow::reload::reload(&self.app).await.unwrap();
+        assert!(matches!(reloaded, caponier::flow::reload::Reloaded::Changed), "{policy}");
     }
 
     pub(crate) fn page(&self, path: &str) -> Url {
@@ -227,7 +275,8 @@ pub(crate) async fn brought(browser: &mut Browser, begun: &Begun, name: &str) ->
     found.unwrap_or_else(|| panic!("no {name} in {}", page.url))
 }
 
-fn load(dir: &Path, url: &str, provider: &Provider, tls: &str, extra: &str) -> Config {
+fn load(dir: &Path, url: &str, provider: &Provider, tls: &str, setup: &Setup<'_>) -> Config {
+    let Setup { extra, web, policy, store, .. } = setup;
     let text = format!(
         r#"state_dir = "state"
 [ssh]
@@ -236,9 +285,10 @@ host_names = ["bastion.test"]
 [web]
 listen = "127.0.0.1:0"
 public_url = "{url}"
+{web}
 {tls}
 [store]
-url = "sqlite:test.db"
+url = "{store}"
 [ca]
 dir = "ca"
 plain = true
@@ -255,20 +305,6 @@ scopes = ["profile", "email", "groups"]
 "#,
         provider.issuer, provider.client_id
     );
-    let policy = r#"
-[[target]]
-name = "web1"
-address = "127.0.0.1:22"
-host_key = { ca = true }
-
-[[role]]
-name = "web"
-members = { groups = ["corp:engineers"] }
-targets = { names = ["web1"] }
-logins = ["deploy", "root"]
-channels = ["shell", "exec", "sftp"]
-standing = true
-"#;
     let secret = dir.join("secret");
     std::fs::write(&secret, &provider.client_secret).unwrap();
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();

@@ -37,7 +37,7 @@ impl Place {
     }
 
     /// A new database of the throw-away cluster.
-    fn postgres(cluster: &postgres::Postgres) -> Self {
+    pub(crate) fn postgres(cluster: &postgres::Postgres) -> Self {
         Self { url: cluster.fresh_database(), sqlite: false, dir: tempfile::tempdir().unwrap() }
     }
 
