@@ -31,6 +31,7 @@ impl AuditEvent {
             Self::FileOperation { .. } => "file_operation",
             Self::FileTransferred { .. } => "file_transferred",
             Self::HostCertificateIssued { .. } => "host_certificate_issued",
+            Self::Looking(event) => event.kind(),
             Self::Telling(event) => event.kind(),
         }
     }
@@ -154,13 +155,14 @@ impl AuditEvent {
             Self::HostCertificateIssued { principals, serial, valid_before } => {
                 json!({ "principals": principals, "serial": serial.to_string(), "valid_before": valid_before })
             }
+            Self::Looking(event) => event.fields(),
             Self::Telling(event) => event.fields(),
         }
     }
 }
 
 /// `fields` and who it was: the key (issuer and subject), the reference that roles use, and the label.
-fn with(who: &Identity, fields: Value) -> Value {
+pub(super) fn with(who: &Identity, fields: Value) -> Value {
     let kind = match who.kind {
         Kind::Person => "person",
         Kind::Workload => "workload",

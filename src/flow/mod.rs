@@ -16,6 +16,7 @@ pub mod forward;
 mod held;
 pub mod issue;
 pub mod locks;
+pub mod look;
 mod notices;
 pub mod permission;
 pub mod recognise;

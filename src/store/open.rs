@@ -25,6 +25,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "pending_area", include_str!("../../migrations/0002_pending_area.sql")),
     (3, "access", include_str!("../../migrations/0003_access.sql")),
     (5, "notice", include_str!("../../migrations/0005_notice.sql")),
+    (7, "looking", include_str!("../../migrations/0007_looking.sql")),
 ];
 
 /// A crash must not lose a committed row, so `FULL`: the log is synced at each commit.

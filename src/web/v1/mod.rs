@@ -1,12 +1,13 @@
 //! What the endpoints of the table do: they turn wire shapes into what flows take, and back. A handler gets the proof of
 //! its permission and what it declared, nothing else; flows decide.
 //!
-//! `sign_in` · `certificate` · `requests`, with `shown` for how a request is shown · `locks` · `description` is the API about itself ·
-//! `refused` says which refusal has which status.
+//! `sign_in` · `certificate` · `requests`, with `shown` for how a request is shown · `locks` · `looking` ·
+//! `description` is the API about itself · `refused` says which refusal has which status.
 
 pub(super) mod certificate;
 pub(super) mod description;
 pub(super) mod locks;
+pub mod looking;
 mod refused;
 pub(super) mod requests;
 mod shown;
