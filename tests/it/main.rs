@@ -22,6 +22,7 @@ mod evasions;
 mod forward;
 mod gate;
 mod keygen;
+mod looking;
 mod many;
 mod pairing;
 mod parts;
