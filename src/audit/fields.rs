@@ -33,6 +33,7 @@ impl AuditEvent {
             Self::FileTransferred { .. } => "file_transferred",
             Self::HostCertificateIssued { .. } => "host_certificate_issued",
             Self::Telling(event) => event.kind(),
+            Self::Revocation(event) => event.kind(),
         }
     }
 
@@ -157,6 +158,7 @@ impl AuditEvent {
                 json!({ "principals": principals, "serial": serial.to_string(), "valid_before": valid_before })
             }
             Self::Telling(event) => event.fields(),
+            Self::Revocation(event) => event.fields(),
         }
     }
 }

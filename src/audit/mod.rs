@@ -5,6 +5,7 @@
 mod access;
 mod fields;
 mod provider;
+mod revocation;
 mod telling;
 
 pub use provider::ProviderEvent;
@@ -15,6 +16,7 @@ use crate::identity::Identity;
 use crate::ids::{GrantId, SessionId, SignInId};
 use crate::policy::RefusalCode;
 
+pub use revocation::{RevocationEvent, RevokedItem};
 pub use telling::{Raised, TellingEvent};
 
 /// One thing that happened. `kind()` and `fields()` are what is stored; names of both are stable.
@@ -283,4 +285,6 @@ pub enum AuditEvent {
     },
     /// A notice or an alert, see there.
     Telling(TellingEvent),
+    /// Something about revocations.
+    Revocation(RevocationEvent),
 }

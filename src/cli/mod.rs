@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod policy;
 pub mod recordings;
+pub mod revoke;
 pub mod sessions;
 pub mod sign_ins;
 pub mod table;
@@ -88,6 +89,7 @@ enum Command {
     Lock(client::locks::LockArgs),
     Unlock(client::locks::UnlockArgs),
     Locks(client::locks::LocksArgs),
+    Revoke(revoke::Args),
     /// Run the bastion
     #[command(after_help = "Example:\n  caponier serve --config /etc/caponier/caponier.toml")]
     Serve,
@@ -174,6 +176,7 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Lock(args) => client::locks::lock(&args, &file, env),
         Command::Unlock(args) => client::locks::unlock(&args, &file, env),
         Command::Locks(args) => client::locks::locks(&args, &file, env),
+        Command::Revoke(args) => revoke::run(args, &file, env),
         Command::Serve => bastion::serve(&file, env),
         Command::Demo(args) => demo::run(args, env),
         Command::SignIns { command } => bastion::sign_ins(command, &file, env),

@@ -25,6 +25,7 @@ pub mod recognise;
 mod refusals;
 pub mod reload;
 pub mod seen;
+pub mod revoke;
 pub mod session;
 pub mod sign_in;
 pub mod sweep;

@@ -17,6 +17,7 @@ mod credentials;
 mod open;
 mod outbox;
 mod pending;
+mod revocations;
 mod sessions;
 mod sign_ins;
 
@@ -36,6 +37,7 @@ pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;
 pub use outbox::{Delivery, QueuedNotice};
 pub use pending::{PendingCounts, PendingSignIn};
+pub use revocations::{CertificateOf, RevocationRow, RevocationVersion};
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
 

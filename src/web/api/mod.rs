@@ -1,10 +1,11 @@
 //! Wire shapes of `/v1`, spoken by our server and our client. Requests marked *signed* carry the headers of
 //! `identity::proof`. Every error is `{"error": {"code": "...", "message": "..."}}` with a fitting status.
 //!
-//! `requests` and `locks` have those of theirs.
+//! `requests`, `locks` and `revocations` have those of theirs.
 
 pub mod locks;
 pub mod requests;
+pub mod revocations;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
