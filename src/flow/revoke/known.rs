@@ -228,7 +228,8 @@ mod tests {
             key_id: Some("corp:ann/sgn"),
             key: Some(&key_print),
         };
-        let rows: &[((&str, &str, &str), Option<Revoked>)] = &[
+        type Row<'t> = ((&'t str, &'t str, &'t str), Option<Revoked>);
+        let rows: &[Row<'_>] = &[
             (("serial", "user", "17"), Some(Revoked::Certificate)),
             (("serial", "target", "17"), None),
             (("serial", "user", "18"), None),
