@@ -56,6 +56,7 @@
 //! - *What may pass?* [`mod@policy::decide`]. *Who asks it?* [`flow::authorize::authorize`] for the doors, and
 //!   [`policy::outcome`] for `caponier policy test` and `explain`; nobody else.
 //! - *What may be done to a file?* [`policy::files`] says, [`inspect::sftp`] asks; what remains open stands there too.
+//! - *What is revoked?* [`flow::revoke`]; [`ca::krl`] is the list that targets read, `contrib/krl-update` what fetches it.
 //! - *Where do a session's bytes go?* `gateway/relay.rs`, from top to bottom.
 //! - *Why is memory bounded when one side does not read?* `gateway/pressure.rs`.
 //! - *What does the API serve, and to whom?* [`web::table`], judged by [`flow::permission`]. Its first lines say how to add to it.

@@ -34,6 +34,7 @@ impl AuditEvent {
             Self::HostCertificateIssued { .. } => "host_certificate_issued",
             Self::Looking(event) => event.kind(),
             Self::Telling(event) => event.kind(),
+            Self::Revocation(event) => event.kind(),
         }
     }
 
@@ -159,6 +160,7 @@ impl AuditEvent {
             }
             Self::Looking(event) => event.fields(),
             Self::Telling(event) => event.fields(),
+            Self::Revocation(event) => event.fields(),
         }
     }
 }

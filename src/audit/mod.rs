@@ -6,6 +6,7 @@ mod access;
 mod fields;
 mod looking;
 mod provider;
+mod revocation;
 mod telling;
 
 pub use provider::ProviderEvent;
@@ -17,6 +18,7 @@ use crate::identity::Identity;
 use crate::ids::{GrantId, SessionId, SignInId};
 use crate::policy::RefusalCode;
 
+pub use revocation::{RevocationEvent, RevokedItem};
 pub use telling::{Raised, TellingEvent};
 
 /// One thing that happened. `kind()` and `fields()` are what is stored; names of both are stable.
@@ -287,4 +289,6 @@ pub enum AuditEvent {
     Looking(LookingEvent),
     /// A notice or an alert, see there.
     Telling(TellingEvent),
+    /// Something about revocations.
+    Revocation(RevocationEvent),
 }

@@ -2,13 +2,14 @@
 //!
 //! `draft` is pure: what a certificate will say. `signer` takes drafts (never bytes), checks the hard caps once more
 //! and is the only holder of CA keys. `verify` is the one verifier of certificates shown to us. `subject_key` says
-//! which keys may stand in certificates; it is pure. `key_file` and `agent` are
+//! which keys may stand in certificates; `krl` are the lists of what is revoked; both are pure. `key_file` and `agent` are
 //! the two ways to the private keys, `init` makes them.
 
 mod agent;
 pub mod draft;
 pub mod init;
 mod key_file;
+pub mod krl;
 pub mod signer;
 mod subject_key;
 pub mod verify;

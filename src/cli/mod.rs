@@ -11,6 +11,7 @@ pub mod demo;
 pub mod looking;
 pub mod policy;
 pub mod recordings;
+pub mod revoke;
 pub mod sessions;
 pub mod sign_ins;
 pub mod table;
@@ -90,6 +91,7 @@ enum Command {
     Lock(client::locks::LockArgs),
     Unlock(client::locks::UnlockArgs),
     Locks(client::locks::LocksArgs),
+    Revoke(revoke::Args),
     /// Run the bastion
     #[command(after_help = "Example:\n  caponier serve --config /etc/caponier/caponier.toml")]
     Serve,
@@ -201,6 +203,7 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Lock(args) => client::locks::lock(&args, &file, env),
         Command::Unlock(args) => client::locks::unlock(&args, &file, env),
         Command::Locks(args) => client::locks::locks(&args, &file, env),
+        Command::Revoke(args) => revoke::run(args, &file, env),
         Command::Serve => bastion::serve(&file, env),
         Command::Demo(args) => demo::run(args, env),
         Command::SignIns { command } => bastion::sign_ins(command, &file, env),

@@ -12,6 +12,7 @@ use crate::audit::AuditEvent;
 use crate::flow::change::Changes;
 use crate::flow::desk::lock;
 use crate::flow::over::{Over, explained};
+use crate::flow::revoke::{self, Credential};
 use crate::flow::{Caller, denials, destination, held, recheck};
 use crate::ids::SessionId;
 use crate::names::RoleName;
@@ -163,6 +164,7 @@ pub async fn authorize_in(
     session: Option<&SessionId>,
 ) -> Result<Answer, StoreError> {
     let now = app.clock.now();
+    revoke::refresh(app).await?;
     let sign_in = app.store.sign_in(caller.sign_in()).await?.filter(|sign_in| sign_in.is_live(now));
     let caller = &sign_in.as_ref().map_or_else(|| caller.clone(), |sign_in| caller.as_in(sign_in));
     let answer = match (sign_in, unchecked(app, caller).await?) {
@@ -197,14 +199,15 @@ async fn unchecked(app: &App, caller: &Caller) -> Result<Option<Refusal>, StoreE
     Ok(recheck::may_go_on(app, caller.sign_in()).await?.err())
 }
 
-/// Judges an open permit again, after the policy changed, a grant ended, groups changed or the hours of a role are over:
-/// the new permit, or why what is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches
+/// Judges an open permit again, after the policy changed, a grant ended, something was revoked, groups changed or the hours
+/// of a role are over: the new permit, or why what is open must end. Ended sign-ins are not asked for here; whoever holds a permit watches
 /// them anyway. An error means that it could not be seen what is granted.
 pub async fn again(app: &App, permit: &Permit) -> Result<Answer, StoreError> {
     again_before(app, permit, None).await
 }
 
 async fn again_before(app: &App, permit: &Permit, over: Option<Over>) -> Result<Answer, StoreError> {
+    revoke::refresh(app).await?;
     let held = held::by(app, permit.caller.identity(), permit.session.as_ref()).await?;
     let caller = match app.store.sign_in(permit.caller.sign_in()).await? {
         Some(sign_in) => permit.caller.as_in(&sign_in),
@@ -215,6 +218,14 @@ async fn again_before(app: &App, permit: &Permit, over: Option<Over>) -> Result<
 
 /// `caller` as their sign-in has them now.
 async fn again_with(app: &App, permit: &Permit, caller: &Caller, held: Held) -> Answer {
+    if let Some(session) = revoked_session(app, permit) {
+        return Err(Refusal {
+            code: RefusalCode::Revoked,
+            rule: None,
+            text: "this session was ended by an order".into(),
+            reason: format!("session {session} was revoked"),
+        });
+    }
     let now = app.clock.now();
     let at = Circumstances { now, from: permit.caller.from(), own: Arc::clone(&permit.own), held };
     let new = judged(app, caller, permit.ask.clone(), at).await?;
@@ -261,11 +272,18 @@ pub async fn overruled(
     refusal
 }
 
+/// The session of the permit, if it was revoked.
+fn revoked_session<'p>(app: &App, permit: &'p Permit) -> Option<&'p SessionId> {
+    permit.session.as_ref().filter(|id| lock(&app.desk.revoked).has_session(id))
+}
+
 /// As [`overruled`], for what is only a means to something that is judged by itself: nothing is written down.
 pub async fn lost(app: &App, permit: &Permit, mut changes: Changes, renewed: impl Fn(&Permit)) -> Refusal {
     let mut held: Permit = permit.clone();
     let mut over = Over::of(app, permit);
     let mut unseen: Option<Timestamp> = None;
+    // A permit may come to a session that was revoked before `changes` listened: another forward of the same connection.
+    let mut is_late = revoked_session(app, permit).is_some();
     loop {
         let closing = async {
             if unseen.is_some() {
@@ -281,7 +299,9 @@ pub async fn lost(app: &App, permit: &Permit, mut changes: Changes, renewed: imp
             () = changes.concerning(&held) => {}
             () = closing => {}
             () = Over::reached(over), if unseen.is_none() => {}
+            () = std::future::ready(()), if is_late => {}
         }
+        is_late = false;
         let answer = again_before(app, permit, over).await;
         let unclear = match &answer {
             Ok(Ok(_)) => false,
@@ -338,7 +358,15 @@ async fn judged(app: &App, caller: &Caller, ask: Ask, at: Circumstances) -> Answ
 /// What the credential and the policy say.
 fn judge(app: &App, caller: &Caller, ask: Ask, at: Circumstances) -> Answer {
     let policy = app.policy();
-    let answer = if !caller.may_use(&ask.login) {
+    let known = Arc::clone(&lock(&app.desk.revoked));
+    let answer = if let Some(what) = known.revokes(credential(caller)) {
+        Err(Refusal {
+            code: RefusalCode::Revoked,
+            rule: None,
+            text: format!("{what} was revoked; run: caponier login"),
+            reason: format!("{what} was revoked"),
+        })
+    } else if !caller.may_use(&ask.login) {
         Err(Refusal {
             code: RefusalCode::Principal,
             rule: None,
@@ -377,6 +405,16 @@ fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str
         policy_digest: digest.to_owned(),
         own: Arc::default(),
         session: None,
+    }
+}
+
+/// What the caller showed, as far as it can be revoked.
+fn credential(caller: &Caller) -> Credential<'_> {
+    Credential {
+        ca: None,
+        serial: caller.certificate_serial(),
+        key_id: caller.certificate_key_id(),
+        key: caller.key_fingerprint(),
     }
 }
 

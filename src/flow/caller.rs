@@ -16,6 +16,8 @@ pub struct Caller {
     sign_in_expires: Timestamp,
     logins: Option<BTreeSet<LoginName>>,
     certificate_serial: Option<u64>,
+    certificate_key_id: Option<Box<str>>,
+    key_fingerprint: Option<Box<str>>,
     from: IpAddr,
 }
 
@@ -34,6 +36,8 @@ impl Caller {
             sign_in_expires: sign_in.expires,
             logins,
             certificate_serial,
+            certificate_key_id: None,
+            key_fingerprint: sign_in.key_fingerprint.as_deref().map(Into::into),
             from,
         }
     }
@@ -41,6 +45,11 @@ impl Caller {
     /// The same caller as their sign-in has them now: groups may have changed since they were recognised.
     pub(super) fn as_in(&self, sign_in: &crate::store::SignIn) -> Self {
         Self { identity: sign_in.who.clone(), sign_in_expires: sign_in.expires, ..self.clone() }
+    }
+
+    /// The same, by a certificate with this key id.
+    pub(super) fn with_key_id(self, key_id: &str) -> Self {
+        Self { certificate_key_id: Some(key_id.into()), ..self }
     }
 
     /// Who.
@@ -66,6 +75,16 @@ impl Caller {
     /// Serial of the certificate shown, if one was.
     pub fn certificate_serial(&self) -> Option<u64> {
         self.certificate_serial
+    }
+
+    /// Key id of the certificate shown, if one was.
+    pub fn certificate_key_id(&self) -> Option<&str> {
+        self.certificate_key_id.as_deref()
+    }
+
+    /// SHA-256 fingerprint of the key that signed in; none when bound to one SSH connection.
+    pub fn key_fingerprint(&self) -> Option<&str> {
+        self.key_fingerprint.as_deref()
     }
 
     /// The client's address.

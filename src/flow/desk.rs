@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use super::change::{self, Change};
 use super::denials::Denials;
 use super::refusals::Refusals;
+use super::revoke::Known;
 use crate::identity::oidc::Oidc;
 use crate::ids::{CaseId, SignInId};
 use crate::names::ProviderName;
@@ -44,6 +46,10 @@ pub struct Desk {
     pub(super) denials: Mutex<Denials>,
     /// Counted by themselves, so that refused files hide no other refusal.
     pub(super) file_denials: Mutex<Denials>,
+    /// What is revoked, as far as this process knows; `revoke::refresh` asks the store.
+    pub(super) revoked: Mutex<Arc<Known>>,
+    /// When the list for targets was last compared with the store.
+    pub(super) list_asked: Mutex<Option<Instant>>,
 }
 
 impl Default for Desk {
@@ -63,6 +69,8 @@ impl Default for Desk {
             refusals: Mutex::default(),
             denials: Mutex::default(),
             file_denials: Mutex::default(),
+            revoked: Mutex::default(),
+            list_asked: Mutex::default(),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod recheck;
 pub mod recognise;
 mod refusals;
 pub mod reload;
+pub mod revoke;
 pub mod seen;
 pub mod session;
 pub mod sign_in;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use russh::keys::ssh_key::{Certificate, HashAlg, PublicKey};
 
+use super::revoke::{self, Credential};
 use super::{Caller, refusals};
 use crate::app::App;
 use crate::audit::AuditEvent;
@@ -64,6 +65,9 @@ pub enum RequestRefused {
     /// The key has no live sign-in.
     #[error("this key is not signed in, or its sign-in has ended; run `caponier login`")]
     NotSignedIn,
+    /// The key was revoked.
+    #[error("{}", revoke::KEY_REVOKED)]
+    KeyRevoked,
     /// The store is out of order.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,12 +119,25 @@ pub async fn recognise_request(app: &App, request: Request<'_>) -> Result<Signed
     }
 }
 
-/// The live sign-in of the key that signed; that there is none is in the audit log.
+/// The live sign-in of the key that signed; that there is none, or that the key was revoked, is in the audit log.
 pub async fn sign_in_of(app: &App, signed: &SignedBy) -> Result<SignIn, RequestRefused> {
+    if is_revoked(app, signed).await? {
+        return Err(RequestRefused::KeyRevoked);
+    }
     match app.store.sign_in_by_key(signed.fingerprint(), app.clock.now()).await? {
         Some(sign_in) => Ok(sign_in),
         None => Err(not_signed_in(app, signed).await?),
     }
+}
+
+/// Whether the key that signed was revoked; if so, that it was used is in the audit log.
+pub(super) async fn is_revoked(app: &App, signed: &SignedBy) -> Result<bool, StoreError> {
+    let shown = Credential { key: Some(signed.fingerprint()), ..Credential::default() };
+    let is_revoked = revoke::refresh(app).await?.revokes(shown).is_some();
+    if is_revoked {
+        note_request(app, signed, "revoked", "this key was revoked").await?;
+    }
+    Ok(is_revoked)
 }
 
 /// The refusal, which is in the audit log by then.
@@ -193,7 +210,17 @@ pub async fn recognise_certificate(
 
 async fn judge(app: &App, certificate: &Certificate, from: IpAddr) -> Result<Caller, CertificateRejected> {
     let now = app.clock.now();
-    let verified = verify::verify_user(certificate, app.signer.public_key(Authority::User), from, now)?;
+    let user_ca = app.signer.public_key(Authority::User);
+    let verified = verify::verify_user(certificate, user_ca, from, now)?;
+    let shown = Credential {
+        ca: Some(&user_ca.fingerprint(HashAlg::Sha256).to_string()),
+        serial: Some(verified.serial()),
+        key_id: Some(verified.key_id()),
+        key: Some(verified.key_fingerprint()),
+    };
+    if let Some(what) = revoke::refresh(app).await?.revokes(shown) {
+        return Err(refused("revoked", &format!("{what} was revoked")));
+    }
     let sign_in = app.store.sign_in(verified.sign_in()).await?;
     let Some(sign_in) = sign_in.filter(|sign_in| sign_in.is_live(now)) else {
         return Err(refused("sign-in-ended", "the sign-in behind the certificate has ended"));
@@ -202,7 +229,7 @@ async fn judge(app: &App, certificate: &Certificate, from: IpAddr) -> Result<Cal
         return Err(refused("other-key", "the certificate is for another key than the one that signed in"));
     }
     let logins = verified.principals().iter().cloned().collect();
-    Ok(Caller::new(&sign_in, Some(logins), Some(verified.serial()), from))
+    Ok(Caller::new(&sign_in, Some(logins), Some(verified.serial()), from).with_key_id(verified.key_id()))
 }
 
 fn refused(code: &'static str, reason: &str) -> CertificateRejected {

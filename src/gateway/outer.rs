@@ -173,7 +173,7 @@ impl Outer {
                     if self.pairing.sign_in.set(caller.sign_in().clone()).is_err() {
                         return Auth::reject();
                     }
-                    return self.accept(user, caller);
+                    return self.accept(user, *caller);
                 }
                 Ok(sign_in::SshPairingState::Waiting) => sleep(PAIRING_PAUSE).await,
                 Ok(sign_in::SshPairingState::Denied(text)) => {

@@ -221,7 +221,8 @@ impl Refusal {
             | RefusalCode::Tun
             | RefusalCode::ByRequest
             | RefusalCode::Locked
-            | RefusalCode::Unchecked => 255,
+            | RefusalCode::Unchecked
+            | RefusalCode::Revoked => 255,
         }
     }
 }
@@ -269,11 +270,13 @@ pub enum RefusalCode {
     Locked,
     /// The identity provider has not confirmed the person for too long.
     Unchecked,
+    /// The certificate, its key or the session was revoked.
+    Revoked,
 }
 
 impl RefusalCode {
     /// Every code.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NoAccess,
         Self::ChannelKind,
         Self::Principal,
@@ -294,6 +297,7 @@ impl RefusalCode {
         Self::ByRequest,
         Self::Locked,
         Self::Unchecked,
+        Self::Revoked,
     ];
 
     /// The code as users see it.
@@ -319,6 +323,7 @@ impl RefusalCode {
             Self::ByRequest => "by-request",
             Self::Locked => "locked",
             Self::Unchecked => "unchecked",
+            Self::Revoked => "revoked",
         }
     }
 }

@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "start", include_str!("../../migrations/0001_start.sql")),
     (2, "pending_area", include_str!("../../migrations/0002_pending_area.sql")),
     (3, "access", include_str!("../../migrations/0003_access.sql")),
+    (4, "revocation", include_str!("../../migrations/0004_revocation.sql")),
     (5, "notice", include_str!("../../migrations/0005_notice.sql")),
     (6, "provider", include_str!("../../migrations/0006_provider.sql")),
     (7, "looking", include_str!("../../migrations/0007_looking.sql")),

@@ -223,7 +223,7 @@ pub(super) fn groups_text(groups: &BTreeSet<GroupName>) -> String {
     serde_json::Value::from(groups).to_string()
 }
 
-fn read(row: &AnyRow) -> Result<SignIn, StoreError> {
+pub(super) fn read(row: &AnyRow) -> Result<SignIn, StoreError> {
     let columns = Columns { table: TABLE, row };
     Ok(SignIn {
         id: columns.parsed("id")?,
@@ -245,7 +245,7 @@ fn read(row: &AnyRow) -> Result<SignIn, StoreError> {
     })
 }
 
-fn kind_word(kind: Kind) -> &'static str {
+pub(super) fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Person => "person",
         Kind::Workload => "workload",

@@ -288,7 +288,7 @@ const UNSIGNED: [(StatusCode, &str); 2] = [
 const NOT_SIGNED_IN: [(StatusCode, &str); 2] = [
     (
         StatusCode::UNAUTHORIZED,
-        "`bad-signature`, `clock`: the signature does not hold; `not-signed-in`: the key has no live sign-in",
+        "`bad-signature`, `clock`: the signature does not hold; `not-signed-in`: the key has no live sign-in; `revoked`: it was revoked",
     ),
     (StatusCode::TOO_MANY_REQUESTS, "`limit`: too many refused requests came from your address"),
 ];

@@ -157,6 +157,7 @@ pub(super) fn of_request(app: &App, why: &RequestRefused) -> ApiError {
         RequestRefused::Proof(ProofRefused::Clock(_)) => (StatusCode::UNAUTHORIZED, "clock"),
         RequestRefused::Proof(_) => (StatusCode::UNAUTHORIZED, "bad-signature"),
         RequestRefused::Limit => (StatusCode::TOO_MANY_REQUESTS, "limit"),
+        RequestRefused::KeyRevoked => (StatusCode::UNAUTHORIZED, "revoked"),
         RequestRefused::NotSignedIn => (StatusCode::UNAUTHORIZED, "not-signed-in"),
         RequestRefused::Store(error) => return ApiError::internal(app, error),
     };

@@ -19,7 +19,7 @@ use axum::routing::{MethodFilter, MethodRouter, any};
 
 use super::endpoint::{ADMIN, AUDITOR, Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
 use super::error::ApiError;
-use super::v1::{alerts, certificate, description, locks, looking, requests, sign_in};
+use super::v1::{alerts, certificate, description, locks, looking, requests, revocations, sign_in};
 use crate::app::App;
 
 /// The table.
@@ -73,6 +73,13 @@ fn rows() -> Vec<Endpoint> {
             .details("Newest first. Auditors see everybody, which is in the audit log; others see themselves."),
         Endpoint::get("/v1/reports/unused", SIGNED_IN, "reportUnused", "What nobody used: roles, memberships, access, sign-ins.", looking::unused)
             .details("Auditors see everybody, which is in the audit log; others see themselves."),
+
+        Endpoint::post("/v1/revocations", SIGNED_IN, "revoke", "Revoke something: one's own key, certificate or session; anything as an admin.", revocations::revoke)
+            .details("In one transaction, and again without effect. What is open under it is closed within two seconds at every \
+                bastion of the same database; targets refuse it when they have fetched the list."),
+        Endpoint::get("/v1/revocations", AUDITOR, "listRevocations", "What was revoked, newest first.", revocations::list),
+        Endpoint::get("/v1/krl", PUBLIC, "showRevokedKeys", "The list for the targets' sshd (`RevokedKeys`), as OpenSSH's PROTOCOL.krl has it.", revocations::krl)
+            .details("Its version rises with every revocation. `contrib/krl-update` fetches it safely."),
     ]
 }
 

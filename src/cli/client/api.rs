@@ -13,9 +13,11 @@ use crate::cli::terminal::plain;
 use crate::identity::proof;
 use crate::random::Random;
 use crate::time::Clock;
+use crate::web::api::revocations::{Revocation, RevocationAnswer, RevocationRequest};
 use crate::web::api::{
     BeginAnswer, BeginRequest, CertificateAnswer, CertificateRequest, ErrorBody, FinishRequest, SignInAnswer,
 };
+use crate::web::shape::Page;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Lists for auditors hold hundreds of rows with people's reasons in them.
@@ -65,7 +67,7 @@ pub enum ApiError {
 impl ApiError {
     /// Whether the server said that the sign-in is over (or never was).
     pub fn is_signed_out(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == "not-signed-in" || code == "expired")
+        matches!(self, Self::Refused { code, .. } if code == "not-signed-in" || code == "expired" || code == "revoked")
     }
 
     /// Whether the server's refusal has this code.
@@ -176,6 +178,17 @@ impl Api {
     /// Ends the sign-in.
     pub async fn end(&self, key: &Key) -> Result<(), ApiError> {
         self.call(key, Method::DELETE, "/v1/sign-in", NOTHING).await
+    }
+
+    /// Revokes something.
+    pub async fn revoke(&self, key: &Key, request: &RevocationRequest) -> Result<RevocationAnswer, ApiError> {
+        self.call(key, Method::POST, "/v1/revocations", Some(request)).await
+    }
+
+    /// What was revoked, newest first; `after` is where the page before ended.
+    pub async fn revocations(&self, key: &Key, after: Option<&str>) -> Result<Page<Revocation>, ApiError> {
+        let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        self.call(key, Method::GET, &format!("/v1/revocations?limit=200{after}"), NOTHING).await
     }
 
     /// One endpoint of the API: sends `request` (or [`NOTHING`]) signed, and reads the answer. `path` may have a query.

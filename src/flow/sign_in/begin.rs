@@ -9,7 +9,8 @@ use super::{
     Pending, SignInRefused, State, hash, user_code,
 };
 use crate::app::App;
-use crate::flow::recognise::SignedBy;
+use crate::flow::recognise::{SignedBy, is_revoked};
+use crate::flow::revoke::KEY_REVOKED;
 use crate::identity::claims::label;
 use crate::ids::PendingId;
 use crate::names::ProviderName;
@@ -47,6 +48,9 @@ pub struct Begun {
 /// Begins. The nonce of the request is not burned: repeating a `begin` makes another pending sign-in for the same
 /// key, which is nothing that whoever repeats it could use.
 pub async fn begin(app: &App, signed: &SignedBy, ask: Begin) -> Result<Begun, SignInRefused> {
+    if is_revoked(app, signed).await? {
+        return Err(SignInRefused::Denied(KEY_REVOKED.into()));
+    }
     let mode = match ask.loopback {
         None => Mode::Device,
         Some((port, challenge)) => {

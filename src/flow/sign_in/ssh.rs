@@ -34,7 +34,7 @@ pub enum SshPairingState {
     /// No, and why, for the person.
     Denied(String),
     /// Signed in, for this connection.
-    Done(Caller),
+    Done(Box<Caller>),
 }
 
 /// Begins the pairing of a connection from `from`.
@@ -63,5 +63,5 @@ pub async fn finish_ssh(app: &App, id: &PendingId, from: IpAddr) -> Result<SshPa
         State::Confirmed { who } => who.clone(),
     };
     let sign_in = settle(app, pending, who, None, now).await?;
-    Ok(SshPairingState::Done(Caller::new(&sign_in, None, None, from)))
+    Ok(SshPairingState::Done(Box::new(Caller::new(&sign_in, None, None, from))))
 }

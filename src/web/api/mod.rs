@@ -1,11 +1,12 @@
 //! Wire shapes of `/v1`, spoken by our server and our client. Requests marked *signed* carry the headers of
 //! `identity::proof`. Every error is `{"error": {"code": "...", "message": "..."}}` with a fitting status.
 //!
-//! `requests`, `locks` and `looking` have those of theirs.
+//! `requests`, `locks`, `looking` and `revocations` have those of theirs.
 
 pub mod locks;
 pub mod looking;
 pub mod requests;
+pub mod revocations;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -198,11 +198,13 @@ impl<C: Content> Output for Tagged<C> {
 
     fn respond(self) -> Response {
         let tag = HeaderValue::from_str(&self.tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
+        // May be kept, and is asked about each time.
+        let same = [(header::ETAG, tag), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
         match self.bytes {
-            None => (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response(),
+            None => (StatusCode::NOT_MODIFIED, same).into_response(),
             Some(bytes) => {
                 let content = HeaderValue::from_static(C::TYPE);
-                ([(header::ETAG, tag), (header::CONTENT_TYPE, content)], bytes).into_response()
+                (same, [(header::CONTENT_TYPE, content)], bytes).into_response()
             }
         }
     }

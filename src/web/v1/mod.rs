@@ -1,7 +1,8 @@
 //! What the endpoints of the table do: they turn wire shapes into what flows take, and back. A handler gets the proof of
 //! its permission and what it declared, nothing else; flows decide.
 //!
-//! `sign_in` · `certificate` · `requests`, with `shown` for how a request is shown · `locks` · `looking` · `alerts` · `description` is the API about itself ·
+//! `sign_in` · `certificate` · `requests`, with `shown` for how a request is shown · `locks` · `looking` · `alerts` ·
+//! `revocations`, with the list for targets · `description` is the API about itself ·
 //! `refused` says which refusal has which status.
 
 pub(super) mod alerts;
@@ -11,6 +12,7 @@ pub(super) mod locks;
 pub mod looking;
 mod refused;
 pub(super) mod requests;
+pub(super) mod revocations;
 mod shown;
 pub(super) mod sign_in;
 

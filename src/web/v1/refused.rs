@@ -13,6 +13,7 @@ use crate::flow::end_sign_in::EndRefused;
 use crate::flow::issue::IssueRefused;
 use crate::flow::locks::LockRefused;
 use crate::flow::look::SightRefused;
+use crate::flow::revoke::RevokeRefused;
 use crate::flow::sign_in::SignInRefused;
 use crate::policy::request::PlanRefused;
 use crate::web::error::{ApiError, Refused, of_permission, of_request};
@@ -207,6 +208,23 @@ impl Refused for SightRefused {
     fn answer(&self, app: &App) -> ApiError {
         match self {
             Self::Permission(why) => of_permission(app, why),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for RevokeRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (StatusCode::NOT_FOUND, "`not-found`: nothing of this name that you may revoke"),
+        (StatusCode::CONFLICT, "`active-key`: it is the key of an authority that signs now"),
+        REPLAY,
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        match self {
+            Self::NotFound(_) => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
+            Self::Active(..) => ApiError::new(StatusCode::CONFLICT, "active-key", self),
+            Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::Store(error) => ApiError::internal(app, error),
         }
     }

@@ -216,6 +216,9 @@ impl Client<'_> {
         }
         let answer = request.send().await.unwrap();
         let status = answer.status();
+        if answer.headers().get("content-type").is_some_and(|kind| kind == "application/octet-stream") {
+            return (status, Value::Null);
+        }
         let text = answer.text().await.unwrap();
         (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() })
     }

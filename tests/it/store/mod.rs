@@ -10,6 +10,7 @@
 
 mod opening;
 mod races;
+mod revocations;
 mod sessions;
 mod sign_ins;
 
