@@ -257,7 +257,7 @@ pub enum AckRefused {
     #[error("this request was sent before; send a new one")]
     Replay,
     /// The note is no note.
-    #[error("say in 1 to {NOTE_MAX} characters what you found or will do")]
+    #[error("say on one line, in 1 to {NOTE_MAX} characters, what you found or will do")]
     Note,
     /// The store is out of order.
     #[error(transparent)]
@@ -293,7 +293,8 @@ pub async fn acknowledge_signed(
 
 fn noted(note: &str) -> Result<&str, AckRefused> {
     let note = note.trim();
-    if note.is_empty() || note.chars().count() > NOTE_MAX { Err(AckRefused::Note) } else { Ok(note) }
+    let is_said = !note.is_empty() && note.chars().count() <= NOTE_MAX && !note.contains(char::is_control);
+    if is_said { Ok(note) } else { Err(AckRefused::Note) }
 }
 
 async fn write_acknowledged(

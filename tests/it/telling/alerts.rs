@@ -367,7 +367,7 @@ async fn alerts_are_listed_acknowledged_and_measured() {
     assert_eq!(said, format!("{id} is acknowledged, 1 min 0 s after it was raised\n"));
     let again = run(store, &clock, &["ack", &id, "--note", "me too"]).await.unwrap_err();
     assert!(again.starts_with("admin acknowledged it at "), "{again}");
-    assert!(run(store, &clock, &["ack", &id, "--note", "  "]).await.unwrap_err().contains("say in 1 to"));
+    assert!(run(store, &clock, &["ack", &id, "--note", "  "]).await.unwrap_err().contains("say on one line"));
     let none = "alr_00000000000000000000000000";
     assert!(run(store, &clock, &["ack", none, "--note", "x"]).await.unwrap_err().contains("no such alert"));
     assert!(run(store, &clock, &["ack", "alr_x", "--note", "x"]).await.is_err());
