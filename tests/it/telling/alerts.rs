@@ -89,8 +89,7 @@ fn what_really_happens_is_found() {
     assert_eq!(guard.fresh(&mut seen), ["first_access_person corp:engineer"]);
 
     // From another network of loopback.
-    drop(guard.local.ssh(&key));
-    let config = guard.local.dir().join("ssh_config");
+    let config = guard.local.ssh_config(&key, guard.local.port);
     let away = guard.local.dir().join("away");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&away, text.replace("Host bastion\n", "Host bastion\n    BindAddress 127.0.9.5\n"))
