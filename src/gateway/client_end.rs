@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, server};
@@ -92,11 +93,11 @@ impl Gate {
 const CTRL_C: u8 = 3;
 
 impl ClientEnd {
-    /// One line for the user on stderr while the session goes on. Never waits long.
-    pub(super) async fn say(&self, text: &str, terminal: bool) {
+    /// One line for the user on stderr while the session goes on, unless its window stays full for so long.
+    pub(super) async fn say(&self, text: &str, terminal: bool, patience: Duration) {
         let (before, after) = if terminal { ("\r\n", "\r\n") } else { ("", "\n") };
         let line = Bytes::from(format!("{before}caponier: {}{after}", plain::shown(text)));
-        let said = timeout(FAREWELL, self.write.extended_data_bytes(STDERR, line)).await;
+        let said = timeout(patience, self.write.extended_data_bytes(STDERR, line)).await;
         if !matches!(said, Ok(Ok(()))) {
             tracing::debug!(channel = ?self.id, "the client did not take a line");
         }

@@ -66,6 +66,8 @@ pub(super) const HELD_PIECE: usize = 4096;
 pub(super) const ASK_GRACE: Duration = Duration::from_secs(10);
 /// How long before access ends by itself its session is told.
 pub(super) const WARNINGS: [Duration; 2] = [Duration::from_secs(300), Duration::from_secs(60)];
+/// How long that may wait for the client's window, which a slow download keeps full.
+pub(super) const WARNING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Session channels that may be open at once in one connection (sshd's `MaxSessions` is 10).
 pub(super) const CHANNELS_MAX: usize = 64;

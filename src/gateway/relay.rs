@@ -18,7 +18,9 @@ use super::backlog::{Backlog, Overflow};
 use super::client_end::name;
 pub(super) use super::client_end::{ClientEnd, FromClient, read_client};
 use super::file_guard::FileGuard;
-use super::limits::{EOF_HELD, FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, TARGET_FAREWELL, WEIGHTLESS_MAX};
+use super::limits::{
+    EOF_HELD, FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, TARGET_FAREWELL, WARNING_PATIENCE, WEIGHTLESS_MAX,
+};
 use super::pressure::Gauge;
 use super::warn::{self, Ends};
 use crate::flow::session::Outcome;
@@ -350,7 +352,7 @@ impl<'a> Relay<'a> {
         if let Some(Err(error)) = self.recorder.map(|recorder| recorder.marker(&text)) {
             tracing::debug!(%error, "no marker");
         }
-        self.client.say(&text, self.terminal).await;
+        self.client.say(&text, self.terminal, WARNING_PATIENCE).await;
     }
 
     async fn watch(&self, watch: &Watch, overflowed: &CancellationToken) -> Ending {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::Route;
 use super::hold::HoldPlace;
-use super::limits::{ASK_GRACE, HELD_LINE, HELD_LOOK, HELD_UNSEEN_MAX};
+use super::limits::{ASK_GRACE, FAREWELL, HELD_LINE, HELD_LOOK, HELD_UNSEEN_MAX};
 use super::relay::ClientEnd;
 use super::session::broken;
 use super::shared::Shared;
@@ -205,7 +205,7 @@ impl Wait<'_> {
     }
 
     async fn say(&self, text: &str) {
-        self.client.say(text, self.terminal).await;
+        self.client.say(text, self.terminal, FAREWELL).await;
     }
 }
 

@@ -73,13 +73,19 @@ fn one_use_is_one_session_however_many_try_at_once() {
 #[test]
 fn other_rules_for_the_role_end_what_began_under_the_old_ones() {
     let yard = Yard::with("");
-    let usual = policy("");
+    let few = "[[commands]]\nname = \"few\"\nallow = [{ argv = [\"uptime\"] }]\n";
+    let usual = format!("{few}{}", policy(""));
+    yard.local.write_policy(&usual);
     let rows: &[(&str, &str, &str)] = &[
         ("channels = [\"shell\", \"exec\", \"sftp\"]", "channels = [\"shell\", \"sftp\"]", "not for exec"),
         ("groups = [\"corp:engineers\"]", "groups = [\"corp:nobody\"]", "no access to"),
         ("targets = { names = [\"web1\", \"web2\"] }", "targets = { names = [\"web2\"] }", "no access to"),
         ("name = \"ops\"", "name = \"ops2\"", "open to those who ask"),
-        ("forwards = {", "commands = [{ allow = [\"uptime\"] }]\nforwards = {", "[command]"),
+        (
+            "channels = [\"shell\", \"exec\", \"sftp\"]",
+            "channels = [\"exec\"]\ncommands = \"few\"",
+            "[command]",
+        ),
         ("forwards = {", "recording = \"input\"\nforwards = {", "must be recorded now"),
     ];
     for (old, new, says) in rows {
@@ -121,9 +127,10 @@ fn a_clock_that_is_set_back_revives_nothing_and_lengthens_nothing() {
     });
     hand.fetch_sub(3_600_000, Ordering::SeqCst);
     assert!(!opens(), "revived");
-    hand.fetch_add(3_600_000, Ordering::SeqCst);
+    // Where the rest of the world is.
+    hand.fetch_add(3_600_000 - 61_000, Ordering::SeqCst);
 
-    // A session under a grant of five seconds, while the clock stands still: it ends all the same.
+    // A session under a grant of eight seconds, while the clock stands still: it ends all the same.
     yard.granted(&wish(Duration::from_secs(8)));
     let began = Instant::now();
     let running = yard.ssh(&["web1", "echo up; exec sleep 600"]).start();

@@ -170,7 +170,7 @@ fn who_leaves_takes_the_request_back_and_the_last_one_only() {
     waits(&first);
     let case = yard.waiting();
     // The second one joins.
-    let second = yard.ssh(&["web1", "id"]).start();
+    let second = yard.ssh(&["web1", "id -un"]).start();
     waits(&second);
     assert!(second.errors().contains("you have asked for this already"), "{}", second.errors());
     assert!(second.errors().contains(case.id.as_str()));

@@ -230,7 +230,9 @@ impl Local {
     pub(crate) fn ssh_config(&self, key: &Key, port: u16) -> PathBuf {
         let known = self.dir.path().join("known_hosts");
         let host_ca = self.app.signer.public_key(Authority::Host).to_openssh().unwrap();
-        std::fs::write(&known, format!("@cert-authority * {host_ca}\n")).unwrap();
+        if !known.exists() {
+            std::fs::write(&known, format!("@cert-authority * {host_ca}\n")).unwrap();
+        }
         let name = key.path.file_name().unwrap().to_str().unwrap();
         let config = self.dir.path().join(format!("ssh_config-{name}-{port}"));
         let text = format!(
@@ -242,7 +244,10 @@ impl Local {
             key.path.display(),
             known.display()
         );
-        std::fs::write(&config, text).unwrap();
+        // Somebody may just be reading it.
+        if std::fs::read_to_string(&config).ok().as_ref() != Some(&text) {
+            std::fs::write(&config, text).unwrap();
+        }
         config
     }
 
