@@ -126,7 +126,13 @@ impl Stage {
     /// Signs a person in, on this stage's laptop.
     #[track_caller]
     pub(crate) fn login(&self, person: &str) {
-        self.laptop
+        self.login_at(&self.laptop, person);
+    }
+
+    /// Signs a person in, on another laptop.
+    #[track_caller]
+    pub(crate) fn login_at(&self, laptop: &Laptop, person: &str) {
+        laptop
             .login(&self.bastion, |page| match &self.identity {
                 Identity::Demo(_) => {
                     self.runtime.block_on(browser::sign_in_without_browser(page, person)).unwrap();
