@@ -21,7 +21,7 @@ async fn nobody_decides_their_own_admins_included() {
             assert_eq!(approve(key, &request).await, no(403, "own-request"), "{who}");
             let why = json!({"reason": "no"});
             assert_eq!(act(key, &request, "deny", why).await, no(403, "own-request"), "{who}");
-            assert_eq!(inbox(key).await, [""; 0]);
+            assert!(!inbox(key).await.contains(&id(&request)), "{who}");
         }
         let trace = last_refusal(&site).await;
         assert!(

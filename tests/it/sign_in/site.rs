@@ -171,6 +171,12 @@ impl Site {
 }
 
 impl Client<'_> {
+    /// The same at another address of this machine: one address has so many connections and no more.
+    pub(crate) fn at(self, address: [u8; 4]) -> Self {
+        let http = reqwest::Client::builder().no_proxy().local_address(std::net::IpAddr::from(address));
+        Self { http: http.build().unwrap(), ..self }
+    }
+
     pub(crate) fn fingerprint(&self) -> String {
         self.key.fingerprint(HashAlg::Sha256).to_string()
     }
