@@ -32,6 +32,7 @@ impl AuditEvent {
             Self::FileOperation { .. } => "file_operation",
             Self::FileTransferred { .. } => "file_transferred",
             Self::HostCertificateIssued { .. } => "host_certificate_issued",
+            Self::Looking(event) => event.kind(),
             Self::Telling(event) => event.kind(),
         }
     }
@@ -156,6 +157,7 @@ impl AuditEvent {
             Self::HostCertificateIssued { principals, serial, valid_before } => {
                 json!({ "principals": principals, "serial": serial.to_string(), "valid_before": valid_before })
             }
+            Self::Looking(event) => event.fields(),
             Self::Telling(event) => event.fields(),
         }
     }

@@ -4,12 +4,14 @@
 
 mod access;
 mod fields;
+mod looking;
 mod provider;
 mod telling;
 
 pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
+pub use looking::{Looker, LookingEvent};
 
 use crate::identity::Identity;
 use crate::ids::{GrantId, SessionId, SignInId};
@@ -281,6 +283,8 @@ pub enum AuditEvent {
         /// Seconds since the epoch.
         valid_before: u64,
     },
+    /// Somebody looked at what others have and do.
+    Looking(LookingEvent),
     /// A notice or an alert, see there.
     Telling(TellingEvent),
 }

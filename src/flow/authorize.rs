@@ -68,6 +68,11 @@ impl Permit {
         names.join(", ")
     }
 
+    /// The same as names.
+    pub fn role_names(&self) -> &[RoleName] {
+        &self.allowed.roles
+    }
+
     /// Whether this environment variable may reach the program.
     pub fn passes(&self, variable: &str) -> bool {
         self.allowed.passes(&self.env_default, variable)

@@ -18,6 +18,7 @@ pub mod forward;
 mod held;
 pub mod issue;
 pub mod locks;
+pub mod look;
 mod notices;
 mod over;
 pub mod permission;

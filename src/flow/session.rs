@@ -185,6 +185,7 @@ async fn rows(
             return Err(SessionError::GrantOver);
         }
     }
+    tx.use_roles(permit.role_names(), permit.caller().identity(), &row.id, row.opened).await?;
     tx.insert_certificate(&CertificateRow {
         serial: draft.serial(),
         kind: "target",

@@ -23,6 +23,7 @@ mod role;
 pub mod somebody;
 mod target;
 pub mod terms;
+pub mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub use forwards::ForwardRules;
 pub use hours::Hours;
 pub use outcome::{Answer, Outcome, Question};
 pub use outline::Outline;
-pub use request::{Access, RequestRules};
+pub use request::{Access, RequestRules, StageRule};
 pub use terms::{Recording, Terms};
 
 /// A checked policy: what the files said, every name parsed, every reference resolved.

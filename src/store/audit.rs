@@ -76,6 +76,19 @@ impl Store {
         Ok(AuditLook { rows, seen, more })
     }
 
+    /// The newest entries by which providers ended sign-ins, and those of logouts that they sent; at most `limit`.
+    pub async fn audit_of_providers(&self, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        // Quotes inside of JSON strings have a backslash before them, so no reason can look like that field.
+        let rows = sqlx::query(
+            "SELECT seq, at, kind, json FROM audit WHERE kind IN ('sign_in_ended', 'provider_logged_out') \
+             AND (kind = 'provider_logged_out' OR json LIKE '%\"by\":\"provider\"%') ORDER BY seq DESC LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Audit entries with `seq > after`, oldest first, at most `limit`.
     pub async fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
         let rows = sqlx::query("SELECT seq, at, kind, json FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2")

@@ -18,6 +18,7 @@ mod credentials;
 mod open;
 mod outbox;
 mod pending;
+mod role_use;
 mod sessions;
 mod sign_ins;
 
@@ -31,13 +32,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::audit::AuditEvent;
 use crate::time::Timestamp;
 
-pub use access::{CaseFilter, GrantRow};
 pub use alerts::{AlertFilter, AlertPlace, AlertRow, MoreEvents, WatchStep, Watching};
+pub use access::{CaseFilter, GrantFilter, GrantRow, Whose};
 pub use audit::{AuditLook, AuditRow};
 pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;
 pub use outbox::{Delivery, QueuedNotice};
 pub use pending::{PendingCounts, PendingSignIn};
+pub use role_use::RoleUse;
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
 

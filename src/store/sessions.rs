@@ -3,8 +3,8 @@
 use sqlx::any::AnyRow;
 
 use super::column::{Columns, bad, label, millis, text, text_opt, whole, word};
-use super::{Store, StoreError, Tx};
-use crate::ids::{SessionId, SignInId};
+use super::{Store, StoreError, Tx, Whose};
+use crate::ids::{GrantId, SessionId, SignInId};
 use crate::time::Timestamp;
 
 const TABLE: &str = "session";
@@ -114,6 +114,51 @@ impl Store {
             query = query.bind(value);
         }
         query.fetch_all(&self.pool).await?.iter().map(read).collect()
+    }
+
+    /// Sessions that were opened under a grant, newest first; with `open` only those that are open.
+    pub async fn sessions_of_grant(
+        &self,
+        grant: &GrantId,
+        open: bool,
+        limit: u32,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let rows = sqlx::query(select!(
+            "WHERE id IN (SELECT session FROM session_grant WHERE grant_id = $1) AND ($2 = 0 OR closed IS NULL) \
+             ORDER BY opened DESC, id DESC LIMIT $3"
+        ))
+        .bind(grant.as_str())
+        .bind(i64::from(open))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Sessions that are open and hang on no grant, newest first.
+    pub async fn sessions_without_grant(
+        &self,
+        whose: &Whose,
+        target: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let [who, issuer, subject] = whose.columns(TABLE)?;
+        let rows = sqlx::query(select!(
+            "WHERE closed IS NULL AND NOT EXISTS (SELECT 1 FROM session_grant g WHERE g.session = session.id) \
+             AND (CAST($1 AS TEXT) IS NULL OR who = $1) \
+             AND (CAST($2 AS TEXT) IS NULL \
+             OR sign_in IN (SELECT s.id FROM sign_in s WHERE s.issuer = $2 AND s.subject = $3)) \
+             AND (CAST($4 AS TEXT) IS NULL OR target = $4) \
+             ORDER BY opened DESC, id DESC LIMIT $5"
+        ))
+        .bind(who)
+        .bind(issuer)
+        .bind(subject)
+        .bind(target.map(str::to_owned))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
     }
 
     /// Sessions of `node` that are still open, oldest first (after a crash: to be sealed as interrupted).

@@ -98,6 +98,30 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// The newest sign-in of each identity that ever signed in, by issuer and subject, at most `limit`. With `of`, only
+    /// that of whoever is called so: provider and subject.
+    pub async fn newest_sign_ins(
+        &self,
+        of: Option<(&str, &str)>,
+        limit: u32,
+    ) -> Result<Vec<SignIn>, StoreError> {
+        let (provider, subject) = of.map(|(a, b)| (a.to_owned(), b.to_owned())).unzip();
+        let rows = sqlx::query(
+            "SELECT id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, \
+             client, created, expires, ended FROM (SELECT id, who_kind, provider, issuer, subject, display, groups_json, \
+             key_fingerprint, method, address, client, created, expires, ended, \
+             ROW_NUMBER() OVER (PARTITION BY issuer, subject ORDER BY created DESC, id DESC) AS place FROM sign_in \
+             WHERE CAST($1 AS TEXT) IS NULL OR (provider = $1 AND subject = $2)) AS everybody \
+             WHERE place = 1 ORDER BY issuer, subject LIMIT $3",
+        )
+        .bind(provider)
+        .bind(subject)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Those of `ids` that are there and have not been ended; whoever holds others must let go of them. Expiry does not count
     /// here, its time is known beforehand.
     pub async fn sign_ins_not_ended(&self, ids: &[SignInId]) -> Result<Vec<SignInId>, StoreError> {

@@ -18,6 +18,6 @@ pub mod openapi;
 mod pages;
 pub mod shape;
 pub mod table;
-mod v1;
+pub mod v1;
 
 pub use listen::{ServeError, serve};

@@ -19,7 +19,7 @@ use axum::routing::{MethodFilter, MethodRouter, any};
 
 use super::endpoint::{ADMIN, AUDITOR, Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
 use super::error::ApiError;
-use super::v1::{alerts, certificate, description, locks, requests, sign_in};
+use super::v1::{alerts, certificate, description, locks, looking, requests, sign_in};
 use crate::app::App;
 
 /// The table.
@@ -65,6 +65,14 @@ fn rows() -> Vec<Endpoint> {
         Endpoint::delete("/v1/locks/{id}", ADMIN, "unlock", "Lift a lock.", locks::unlock),
         Endpoint::get("/v1/alerts", AUDITOR, "listAlerts", "What rules found in the audit log, newest first.", alerts::list),
         Endpoint::post("/v1/alerts/{id}/ack", AUDITOR, "acknowledgeAlert", "Say that you have looked at an alert, and what it was.", alerts::acknowledge),
+
+        Endpoint::get("/v1/access", SIGNED_IN, "showAccess", "Who has access at this moment? Auditors see everybody, others themselves.", looking::now)
+            .details("Access by request that exists, and open sessions by standing roles. With `user` or `target` also who \
+                could get there: the roles, whom they are for, and who approves. A look at everybody is in the audit log."),
+        Endpoint::get("/v1/access/history", SIGNED_IN, "listPastAccess", "Who had access by request, how it ended, and sessions under it.", looking::history)
+            .details("Newest first. Auditors see everybody, which is in the audit log; others see themselves."),
+        Endpoint::get("/v1/reports/unused", SIGNED_IN, "reportUnused", "What nobody used: roles, memberships, access, sign-ins.", looking::unused)
+            .details("Auditors see everybody, which is in the audit log; others see themselves."),
     ]
 }
 

@@ -9,7 +9,7 @@ use crate::store::column::{Columns, bad, label, millis, text};
 use crate::store::{Store, StoreError, Tx};
 use crate::time::Timestamp;
 
-const TABLE: &str = "access_grant";
+pub(super) const TABLE: &str = "access_grant";
 
 /// A grant with what only lists and reports want to know.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ macro_rules! select {
         )
     };
 }
+
+pub(super) use select;
 
 impl Store {
     /// The grants of this person that have not ended and are not over.
@@ -167,7 +169,7 @@ impl Tx {
     }
 }
 
-fn read(row: &AnyRow) -> Result<GrantRow, StoreError> {
+pub(super) fn read(row: &AnyRow) -> Result<GrantRow, StoreError> {
     let columns = Columns { table: TABLE, row };
     let used_by = columns.text_opt("used_by")?;
     let used_by = used_by.map(|id| id.parse()).transpose();

@@ -4,6 +4,8 @@ mod cases;
 mod grants;
 mod json;
 mod locks;
+mod seen;
 
 pub use cases::CaseFilter;
 pub use grants::GrantRow;
+pub use seen::{GrantFilter, Whose};

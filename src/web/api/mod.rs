@@ -1,9 +1,10 @@
 //! Wire shapes of `/v1`, spoken by our server and our client. Requests marked *signed* carry the headers of
 //! `identity::proof`. Every error is `{"error": {"code": "...", "message": "..."}}` with a fitting status.
 //!
-//! `requests` and `locks` have those of theirs.
+//! `requests`, `locks` and `looking` have those of theirs.
 
 pub mod locks;
+pub mod looking;
 pub mod requests;
 
 use schemars::JsonSchema;

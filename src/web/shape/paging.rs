@@ -34,6 +34,21 @@ pub struct Paging {
 }
 
 impl Paging {
+    /// As the query says it: `limit` rows (50 without), behind the cursor `after`.
+    ///
+    /// Errors: a sentence for whoever asked.
+    pub fn of(limit: Option<u32>, after: Option<&str>) -> Result<Self, String> {
+        let limit = limit.unwrap_or(LIMIT_DEFAULT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            return Err(format!("limit is a number from 1 to {LIMIT_MAX}"));
+        }
+        let read = |cursor: &str| String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok();
+        match after.map(read) {
+            Some(None) => Err("\"after\" is no cursor of ours; take \"next\" of the page before".to_owned()),
+            after => Ok(Self { limit, after: after.flatten() }),
+        }
+    }
+
     /// How many rows to ask the store for: one more than fit, so that it is known whether there are more.
     pub fn rows(&self) -> u32 {
         self.limit.saturating_add(1)
@@ -61,20 +76,7 @@ impl Input for Paging {
 
     fn read(incoming: &Incoming) -> Result<Self, ApiError> {
         let Query(asked) = Query::<Asked>::read(incoming)?;
-        let limit = asked.limit.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(ApiError::bad(format!("limit is a number from 1 to {LIMIT_MAX}")));
-        }
-        let after = asked.after.map(|cursor| {
-            let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-            bytes.and_then(|bytes| String::from_utf8(bytes).ok())
-        });
-        match after {
-            Some(None) => {
-                Err(ApiError::bad("\"after\" is no cursor of ours; take \"next\" of the page before"))
-            }
-            after => Ok(Self { limit, after: after.flatten() }),
-        }
+        Self::of(asked.limit, asked.after.as_deref()).map_err(ApiError::bad)
     }
 }
 

@@ -1,13 +1,14 @@
 //! What the endpoints of the table do: they turn wire shapes into what flows take, and back. A handler gets the proof of
 //! its permission and what it declared, nothing else; flows decide.
 //!
-//! `sign_in` · `certificate` · `requests`, with `shown` for how a request is shown · `locks` · `alerts` · `description` is the API about itself ·
-//! `refused` says which refusal has which status.
+//! `sign_in` · `certificate` · `requests`, with `shown` for how a request is shown · `locks` · `alerts` · `looking` ·
+//! `description` is the API about itself · `refused` says which refusal has which status.
 
 pub(super) mod alerts;
 pub(super) mod certificate;
 pub(super) mod description;
 pub(super) mod locks;
+pub mod looking;
 mod refused;
 pub(super) mod requests;
 mod shown;

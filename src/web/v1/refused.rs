@@ -12,6 +12,7 @@ use crate::flow::cases::LookRefused;
 use crate::flow::end_sign_in::EndRefused;
 use crate::flow::issue::IssueRefused;
 use crate::flow::locks::LockRefused;
+use crate::flow::look::SightRefused;
 use crate::flow::sign_in::SignInRefused;
 use crate::policy::request::PlanRefused;
 use crate::web::error::{ApiError, Refused, of_permission, of_request};
@@ -194,6 +195,18 @@ impl Refused for AckRefused {
             Self::Already { .. } => ApiError::new(StatusCode::CONFLICT, "already", self),
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::Note => ApiError::bad(self),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for SightRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] =
+        &[(StatusCode::FORBIDDEN, "`no-access`: you are no auditor, and asked about somebody else")];
+
+    fn answer(&self, app: &App) -> ApiError {
+        match self {
+            Self::Others => ApiError::new(StatusCode::FORBIDDEN, "no-access", self),
             Self::Store(error) => ApiError::internal(app, error),
         }
     }
