@@ -77,10 +77,12 @@ pub fn recordings(command: recordings::Command, file: &Path, env: &Environment) 
         .block_on(async { recordings::run(command, &config, &open(&config).await?, &mut io::stdout()).await })
 }
 
+/// The configuration.
 pub(super) fn load(file: &Path, env: &Environment) -> anyhow::Result<Config> {
     Ok(Config::load(file, env.vars()).map_err(ConfigRefused)?)
 }
 
+/// Its store.
 pub(super) async fn open(config: &Config) -> anyhow::Result<Store> {
     Store::open(config.store_url.expose()).await.context("store")
 }

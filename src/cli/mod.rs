@@ -8,6 +8,7 @@ pub mod ca;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod looking;
 pub mod policy;
 pub mod recordings;
 pub mod sessions;
@@ -119,16 +120,34 @@ Examples:
   caponier ca show
   caponier ca sign-host web1_host_key.pub --name web1")]
     Ca(ca::CaArgs),
+    /// Who has access now, who could get it, and who had it
+    #[command(after_help = "\
+Examples:
+  caponier access now --target web1
+  caponier access history --user corp:ann --since 7d --csv")]
+    Access {
+        #[command(subcommand)]
+        command: looking::AccessCommand,
+    },
+    /// Reports for those who tidy up
+    #[command(after_help = "\
+Example:
+  caponier report unused --days 90")]
+    Report {
+        #[command(subcommand)]
+        command: looking::ReportCommand,
+    },
     /// List sessions, newest first
     #[command(after_help = "\
 Examples:
   caponier sessions --open
-  caponier sessions --target web1 --json")]
+  caponier sessions --target web1 --json
+  caponier sessions --limit 10000 --csv > sessions.csv")]
     Sessions(sessions::Sessions),
     /// Who is signed in, and ending that
     #[command(after_help = "\
 Examples:
-  caponier sign-ins ls
+  caponier sign-ins ls --csv
   caponier sign-ins end sgn_0123456789abcdefghjkmnpqrs --reason 'laptop stolen'")]
     SignIns {
         #[command(subcommand)]
@@ -188,6 +207,8 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Config(args) => bastion::config(&args, &file, env),
         Command::Policy(args) => bastion::policy(args, &file, env),
         Command::Ca(args) => bastion::ca(args, &file, env),
+        Command::Access { command } => looking::access(command, &file, env),
+        Command::Report { command } => looking::report(command, &file, env),
         Command::Sessions(args) => bastion::sessions(args, &file, env),
         Command::Alerts(args) => bastion::alerts(args, &file, env),
         Command::Recordings { command } => bastion::recordings(command, &file, env),

@@ -49,6 +49,9 @@ pub struct Ls {
     /// One JSON array instead of a table
     #[arg(long)]
     json: bool,
+    /// CSV for spreadsheets instead of a table
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
 }
 
 /// How to play.
@@ -85,7 +88,12 @@ pub async fn run(
             let mut rows = store.sessions(&filter).await?;
             rows.retain(|row| row.recording.is_some());
             rows.truncate(usize::try_from(ls.limit).unwrap_or(usize::MAX));
-            out.write_all(if ls.json { json(dir, &rows) } else { listed(&rows) }.as_bytes())?;
+            let text = match (ls.json, ls.csv) {
+                (true, _) => json(dir, &rows),
+                (false, true) => csv(dir, &rows),
+                (false, false) => listed(&rows),
+            };
+            out.write_all(text.as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Path { session } => {
@@ -223,6 +231,45 @@ fn length(row: &SessionRow) -> String {
     }
 }
 
+/// The sessions as CSV, with the columns of the JSON.
+fn csv(dir: &Path, rows: &[SessionRow]) -> String {
+    let head = [
+        "id",
+        "opened",
+        "closed",
+        "close_reason",
+        "exit_status",
+        "who",
+        "display",
+        "login",
+        "target",
+        "kind",
+        "command",
+        "state",
+        "path",
+        "sha256",
+    ];
+    let line = |row: &SessionRow| {
+        [
+            row.id.to_string(),
+            row.opened.to_string(),
+            row.closed.map(|at| at.to_string()).unwrap_or_default(),
+            row.close_reason.clone().unwrap_or_default(),
+            row.exit_status.map(|status| status.to_string()).unwrap_or_default(),
+            row.who.clone(),
+            row.display.clone(),
+            row.login.clone(),
+            row.target.clone(),
+            row.kind.clone(),
+            row.command.clone(),
+            state(row).to_owned(),
+            row.recording.as_ref().map(|path| dir.join(path).display().to_string()).unwrap_or_default(),
+            row.recording_sha256.clone().unwrap_or_default(),
+        ]
+    };
+    table::csv(head, rows.iter().map(line))
+}
+
 /// The sessions as a JSON array, one object a line; `path` is where the file is expected.
 fn json(dir: &Path, rows: &[SessionRow]) -> String {
     let objects: Vec<String> = rows
@@ -317,6 +364,17 @@ ses_d0000000000000000000000000  2023-11-14T22:13:20Z  corp:u1 (Eve\u{fffd}[2J\u{
         assert_eq!(value[1]["path"], "/r/2023/11/14/ses_b0000000000000000000000000.cast");
         assert_eq!(value[1]["display"], "Eve\x1b[2J\u{202e}");
         assert_eq!(json(Path::new("/r"), &[]), "[]\n");
+    }
+
+    #[test]
+    fn csv_has_what_json_has_and_no_formula() {
+        let mut bad = row("a", Some(5), Some("finished"), true);
+        bad.command = "=cmd|' /C calc'!A0".to_owned();
+        let text = csv(Path::new("/r"), &[bad.clone()]);
+        let value: serde_json::Value = serde_json::from_str(&json(Path::new("/r"), &[bad])).unwrap();
+        let head = text.lines().next().unwrap();
+        assert_eq!(head.split(',').count(), value[0].as_object().unwrap().len(), "{head}");
+        assert!(text.contains("\"'=cmd|' /C calc'!A0\"") && !text.contains('\u{1b}'), "{text}");
     }
 
     #[test]

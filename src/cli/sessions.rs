@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::cli::table::{printable, table};
+use crate::cli::table::{csv, printable, table};
 use crate::store::{SessionFilter, SessionRow, Store};
 
 /// Which sessions to list.
@@ -24,6 +24,9 @@ pub struct Sessions {
     /// One JSON array instead of a table
     #[arg(long)]
     json: bool,
+    /// CSV for spreadsheets instead of a table
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
 }
 
 /// Lists sessions to `out`.
@@ -33,6 +36,8 @@ pub async fn run(args: Sessions, store: &Store, out: &mut dyn Write) -> anyhow::
     if args.json {
         let list: Vec<serde_json::Value> = rows.iter().map(json).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
+    } else if args.csv {
+        out.write_all(csv(CSV_HEAD, rows.iter().map(csv_line)).as_bytes())?;
     } else if rows.is_empty() {
         writeln!(out, "no sessions")?;
     } else {
@@ -57,6 +62,51 @@ fn line(row: &SessionRow) -> [String; 8] {
         printable(&row.from),
         row.close_reason.clone().unwrap_or_else(|| "open".into()),
         row.exit_status.map(|status| status.to_string()).unwrap_or_default(),
+    ]
+}
+
+/// The columns are those of the JSON.
+const CSV_HEAD: [&str; 18] = [
+    "id",
+    "sign_in",
+    "who",
+    "display",
+    "login",
+    "target",
+    "kind",
+    "command",
+    "from",
+    "node",
+    "opened",
+    "closed",
+    "close_reason",
+    "exit_status",
+    "bytes_in",
+    "bytes_out",
+    "recording",
+    "recording_sha256",
+];
+
+fn csv_line(row: &SessionRow) -> [String; 18] {
+    [
+        row.id.to_string(),
+        row.sign_in.to_string(),
+        row.who.clone(),
+        row.display.clone(),
+        row.login.clone(),
+        row.target.clone(),
+        row.kind.clone(),
+        row.command.clone(),
+        row.from.clone(),
+        row.node.clone(),
+        row.opened.to_string(),
+        row.closed.map(|at| at.to_string()).unwrap_or_default(),
+        row.close_reason.clone().unwrap_or_default(),
+        row.exit_status.map(|status| status.to_string()).unwrap_or_default(),
+        row.bytes_in.to_string(),
+        row.bytes_out.to_string(),
+        row.recording.clone().unwrap_or_default(),
+        row.recording_sha256.clone().unwrap_or_default(),
     ]
 }
 

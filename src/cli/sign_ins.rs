@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::cli::table::{printable, table};
+use crate::cli::table::{csv, printable, table};
 use crate::flow::end_sign_in;
 use crate::ids::SignInId;
 use crate::store::{SignIn, Store};
@@ -19,6 +19,9 @@ pub enum Command {
         /// One JSON array instead of a table
         #[arg(long)]
         json: bool,
+        /// CSV for spreadsheets instead of a table
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
     },
     /// End a sign-in: its certificates are refused from now on and its sessions are closed within two seconds
     End {
@@ -38,11 +41,16 @@ pub async fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Ls { json: as_json } => {
+        Command::Ls { json: as_json, csv: as_csv } => {
             let rows = store.sign_ins(clock.now()).await?;
             if as_json {
                 let list: Vec<serde_json::Value> = rows.iter().map(json).collect();
                 writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
+            } else if as_csv {
+                let head = [
+                    "id", "who", "display", "groups", "method", "key", "from", "client", "created", "expires",
+                ];
+                out.write_all(csv(head, rows.iter().map(csv_line)).as_bytes())?;
             } else if rows.is_empty() {
                 writeln!(out, "nobody is signed in")?;
             } else {
@@ -69,6 +77,22 @@ fn line(row: &SignIn) -> [String; 7] {
         row.method.clone(),
         printable(&row.from),
         printable(&row.client),
+    ]
+}
+
+fn csv_line(row: &SignIn) -> [String; 10] {
+    let groups: Vec<String> = row.who.groups.iter().map(ToString::to_string).collect();
+    [
+        row.id.to_string(),
+        row.who.reference(),
+        row.who.display.clone(),
+        groups.join(" "),
+        row.method.clone(),
+        row.key_fingerprint.clone().unwrap_or_default(),
+        row.from.clone(),
+        row.client.clone(),
+        row.created.to_string(),
+        row.expires.to_string(),
     ]
 }
 

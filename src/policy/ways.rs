@@ -22,8 +22,7 @@ pub struct Way<'p> {
 pub fn ways<'p>(policy: &'p Policy, target: Option<&TargetName>, who: Option<&Identity>) -> Vec<Way<'p>> {
     let way = |role: &'p Role| {
         let wanted = policy.targets.values().filter(|one| target.is_none_or(|target| one.name == *target));
-        let targets: Vec<_> =
-            wanted.filter(|one| opens_target(role, one)).map(|one| &one.name).collect();
+        let targets: Vec<_> = wanted.filter(|one| opens_target(role, one)).map(|one| &one.name).collect();
         (!targets.is_empty()).then_some(Way { role, targets })
     };
     let ours = |role: &&Role| who.is_none_or(|who| is_member(role, who));

@@ -18,8 +18,8 @@ use crate::web::api::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A page of fifty requests, each as large as one can be.
-const ANSWER_MAX: usize = 4 * 1024 * 1024;
+/// Lists for auditors hold hundreds of rows with people's reasons in them.
+const ANSWER_MAX: usize = 16 * 1024 * 1024;
 
 /// A request without a body.
 pub const NOTHING: Option<&()> = None;

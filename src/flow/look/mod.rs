@@ -80,8 +80,7 @@ impl<'a> Look<'a> {
         let who = caller.identity();
         let sight = if is_auditor(app, caller) && !is_locked(app, caller).await? {
             let from = caller.from().to_string();
-            let by =
-                Looker::Person { who: Box::new(who.clone()), sign_in: caller.sign_in().clone(), from };
+            let by = Looker::Person { who: Box::new(who.clone()), sign_in: caller.sign_in().clone(), from };
             note(&app.store, now, by, what, asked).await?;
             Sight::Everybody
         } else if asked.user.as_ref().is_some_and(|user| *user != who.reference()) {

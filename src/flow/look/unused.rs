@@ -203,13 +203,7 @@ fn judged(
 }
 
 /// Members of one role who did not use it.
-fn members(
-    idle: &mut Vec<IdleMember>,
-    role: &Role,
-    uses: &[&RoleUse],
-    known: &[SignIn],
-    since: Timestamp,
-) {
+fn members(idle: &mut Vec<IdleMember>, role: &Role, uses: &[&RoleUse], known: &[SignIn], since: Timestamp) {
     let name = role.name.as_str();
     let by_identity: BTreeMap<(&str, &str), Timestamp> =
         uses.iter().map(|one| ((one.issuer.as_str(), one.subject.as_str()), one.last)).collect();
@@ -352,7 +346,8 @@ standing = true
             "idle group corp:gone false None".to_owned(),
         ];
         assert_eq!(members, expect);
-        let people: Vec<_> = report.people.iter().map(|one| (one.who.as_str(), one.gone.as_deref())).collect();
+        let people: Vec<_> =
+            report.people.iter().map(|one| (one.who.as_str(), one.gone.as_deref())).collect();
         assert_eq!(people, [("corp:old", None), ("corp:left", Some("the account is gone"))]);
         assert_eq!(report.people[0].roles, ["used"]);
         let workloads: Vec<_> = report.workloads.iter().map(|one| one.who.as_str()).collect();
@@ -379,10 +374,19 @@ standing = true
             json: json.to_string(),
         };
         let entries = [
-            entry("sign_in_ended", serde_json::json!({ "sign_in": "a", "by": "provider", "reason": "no account" })),
-            entry("sign_in_ended", serde_json::json!({ "sign_in": "b", "by": "provider", "reason": "logged out" })),
+            entry(
+                "sign_in_ended",
+                serde_json::json!({ "sign_in": "a", "by": "provider", "reason": "no account" }),
+            ),
+            entry(
+                "sign_in_ended",
+                serde_json::json!({ "sign_in": "b", "by": "provider", "reason": "logged out" }),
+            ),
             entry("provider_logged_out", serde_json::json!({ "ended": ["b"] })),
-            entry("sign_in_ended", serde_json::json!({ "sign_in": "c", "by": "corp:x", "reason": "\"by\":\"provider\"" })),
+            entry(
+                "sign_in_ended",
+                serde_json::json!({ "sign_in": "c", "by": "corp:x", "reason": "\"by\":\"provider\"" }),
+            ),
             entry("sign_in_ended", Value::from(7)),
         ];
         assert_eq!(gone(&entries), [("a".to_owned(), "no account".to_owned())].into());

@@ -25,10 +25,7 @@ pub enum Whose {
 
 impl Whose {
     /// Reference, issuer and subject, as the statements want them; all none for everybody.
-    pub(in crate::store) fn columns(
-        &self,
-        table: &'static str,
-    ) -> Result<[Option<String>; 3], StoreError> {
+    pub(in crate::store) fn columns(&self, table: &'static str) -> Result<[Option<String>; 3], StoreError> {
         Ok(match self {
             Self::Anybody => [None, None, None],
             Self::Named(who) => [Some(text(table, "who", who)?.to_owned()), None, None],
@@ -142,6 +139,7 @@ impl Store {
 /// The pattern that the text of a scope matches exactly when the target stands in its list of targets. Inside of JSON
 /// strings every quote has a backslash before it, so no command can look like the words around the list.
 fn reaching(target: &TargetName) -> String {
-    let name: String = target.as_str().chars().flat_map(|c| if c == '_' { vec!['!', c] } else { vec![c] }).collect();
+    let name: String =
+        target.as_str().chars().flat_map(|c| if c == '_' { vec!['!', c] } else { vec![c] }).collect();
     format!("%\"targets\":[%\"{name}\"%],\"logins\":[%")
 }

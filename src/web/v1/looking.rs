@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::access::{Case, State};
 use crate::app::App;
 use crate::flow::look::{
-    self, AccessNow, Asked, DAYS, History, LiveGrant, SightRefused, OpenSession, PastGrant, RoleWay, SINCE, Unused,
+    self, AccessNow, Asked, DAYS, History, LiveGrant, SightRefused, OpenSession, PastGrant, RoleWay, SINCE,
+    Unused,
 };
 use crate::flow::permission::SignedIn;
 use crate::ids::GrantId;
@@ -15,8 +16,9 @@ use crate::policy::{Policy, StageRule};
 use crate::store::{GrantRow, SessionRow, Store, StoreError};
 use crate::time::Timestamp;
 use crate::web::api::looking::{
-    AccessAnswer, AccessGrant, AccessMembers, AccessPerson, AccessQuery, AccessRole, AccessRules, AccessSession,
-    AccessStage, HistoryQuery, UnusedAnswer, UnusedMember, UnusedPerson, UnusedQuery, UnusedRole,
+    AccessAnswer, AccessGrant, AccessMembers, AccessPerson, AccessQuery, AccessRole, AccessRules,
+    AccessSession, AccessStage, HistoryQuery, UnusedAnswer, UnusedMember, UnusedPerson, UnusedQuery,
+    UnusedRole,
 };
 use crate::web::error::Failed;
 use crate::web::shape::{Json, Page, Paging, Query};
@@ -132,7 +134,8 @@ fn asked(user: Option<String>, target: Option<String>) -> Result<Asked, String> 
             return Err("user is PROVIDER:SUBJECT, such as corp:ann".to_owned());
         }
     }
-    let target = target.map(|name| name.parse::<TargetName>()).transpose().map_err(|error| error.to_string())?;
+    let target =
+        target.map(|name| name.parse::<TargetName>()).transpose().map_err(|error| error.to_string())?;
     Ok(Asked { user, target })
 }
 
@@ -157,7 +160,11 @@ impl From<AccessNow> for AccessAnswer {
             everybody: now.everybody,
             cut: now.cut,
             grants: now.grants.into_iter().map(AccessGrant::from).collect(),
-            sessions: now.sessions.into_iter().map(|OpenSession { row, roles }| session(&row, roles)).collect(),
+            sessions: now
+                .sessions
+                .into_iter()
+                .map(|OpenSession { row, roles }| session(&row, roles))
+                .collect(),
             roles: now.roles.into_iter().map(AccessRole::from).collect(),
             person: now.person.map(|person| AccessPerson {
                 who: person.who,
