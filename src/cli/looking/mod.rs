@@ -10,16 +10,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgGroup;
-use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
 use url::form_urlencoded;
 
 use super::bastion;
-use super::client::api::{Api, ApiError, NOTHING, server_url};
-use super::client::sign::Key;
-use super::client::state::{self, State};
-use super::client::{HomeArgs, NotSignedIn};
+use super::client::HomeArgs;
+use super::client::signed::Signed;
 use super::terminal::say;
 use crate::cli::Environment;
 use crate::config::parse_duration;
@@ -33,8 +31,6 @@ use crate::web::api::looking::{
 use crate::web::shape::{Page, Paging};
 use crate::web::v1::looking::Here;
 
-/// Exit code when the server says that this person may not.
-const EXIT_DENIED: u8 = 126;
 /// Most rows of one page.
 const PAGE_MAX: u32 = 200;
 
@@ -165,51 +161,47 @@ pub struct Unused {
 
 /// `caponier access ...`
 pub fn access(command: AccessCommand, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
-    let done = super::runtime()?.block_on(async {
-        match command {
-            AccessCommand::Now(args) => now(args, file, env).await,
-            AccessCommand::History(args) => history(args, file, env).await,
-        }
-    });
-    ended(done)
+    match command {
+        AccessCommand::Now(args) => now(args, file, env),
+        AccessCommand::History(args) => history(args, file, env),
+    }
 }
 
 /// `caponier report ...`
 pub fn report(command: ReportCommand, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
     let ReportCommand::Unused(args) = command;
-    ended(super::runtime()?.block_on(unused(args, file, env)))
+    unused(&args, file, env)
 }
 
-async fn now(args: Now, file: &Path, env: &Environment) -> anyhow::Result<()> {
+fn now(args: Now, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
     let query = AccessQuery { user: args.whose.user, target: args.whose.target };
     let asked = query.user.is_some() || query.target.is_some();
-    let answer: AccessAnswer = match Source::open(&args.how, file, env).await? {
-        Source::Api(api, key) => get(&api, &key, "/v1/access", &query).await?,
-        Source::Here { store, policy } => here(&store, &policy).access(query).await?,
+    let answer: AccessAnswer = match Source::open(&args.how, file, env)? {
+        Source::Signed(signed) => get(&signed, "/v1/access", &query)?,
+        Source::Here(here) => here.runtime.block_on(here.look().access(query))?,
     };
     if answer.cut {
-        say("caponier: there is more than 500 rows of one kind; ask about one --user or --target");
+        say("caponier: there are more than 500 rows of one kind; ask about one --user or --target");
     }
     write(&args.how, &answer, || show::now_text(&answer, asked), || show::now_csv(&answer))
 }
 
-async fn history(args: History, file: &Path, env: &Environment) -> anyhow::Result<()> {
+fn history(args: History, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
     let since = Some(Clock::System.now().minus(args.since).as_secs());
     let query = HistoryQuery { user: args.whose.user, target: args.whose.target, since };
-    let source = Source::open(&args.how, file, env).await?;
+    let source = Source::open(&args.how, file, env)?;
     let mut all: Page<AccessGrant> = Page { items: Vec::new(), next: args.after };
     let mut left = args.limit;
     while left > 0 {
         let limit = left.min(PAGE_MAX);
         let page = match &source {
-            Source::Api(api, key) => {
+            Source::Signed(signed) => {
                 let place = Place { limit, after: all.next.as_deref() };
-                let path = format!("/v1/access/history?{}", pairs(&place)?);
-                get(api, key, &path, &query).await?
+                get(signed, &format!("/v1/access/history?{}", pairs(&place)?), &query)?
             }
-            Source::Here { store, policy } => {
+            Source::Here(here) => {
                 let paging = Paging::of(Some(limit), all.next.as_deref()).map_err(anyhow::Error::msg)?;
-                here(store, policy).history(query.clone(), &paging).await?
+                here.runtime.block_on(here.look().history(query.clone(), &paging))?
             }
         };
         left = left.saturating_sub(limit);
@@ -225,19 +217,19 @@ async fn history(args: History, file: &Path, env: &Environment) -> anyhow::Resul
     write(&args.how, &all, || show::history_text(&all.items), || show::history_csv(&all.items))
 }
 
-async fn unused(args: Unused, file: &Path, env: &Environment) -> anyhow::Result<()> {
+fn unused(args: &Unused, file: &Path, env: &Environment) -> anyhow::Result<ExitCode> {
     let query = UnusedQuery { days: Some(args.days) };
-    let answer: UnusedAnswer = match Source::open(&args.how, file, env).await? {
-        Source::Api(api, key) => get(&api, &key, "/v1/reports/unused", &query).await?,
-        Source::Here { store, policy } => here(&store, &policy).unused(&query).await?,
+    let answer: UnusedAnswer = match Source::open(&args.how, file, env)? {
+        Source::Signed(signed) => get(&signed, "/v1/reports/unused", &query)?,
+        Source::Here(here) => here.runtime.block_on(here.look().unused(&query))?,
     };
     if answer.cut {
         say("caponier: there is more than fits; the longest lists are cut");
     }
     if let Some(until) = answer.uncounted_until {
         say(format_args!(
-            "caponier: sessions up to {} were opened by an older bastion, which did not count by role; roles used until \
-             then only are listed as unused",
+            "caponier: sessions up to {} were opened by an older bastion, which did not count by role; a role that was \
+             used then may be listed",
             Timestamp::from_secs(until)
         ));
     }
@@ -246,32 +238,33 @@ async fn unused(args: Unused, file: &Path, env: &Environment) -> anyhow::Result<
 
 /// Where answers come from.
 enum Source {
-    Api(Box<Api>, Key),
-    Here { store: Store, policy: Policy },
+    Signed(Box<Signed>),
+    Here(Beside),
+}
+
+/// The store and the policy of the bastion on this machine.
+struct Beside {
+    store: Store,
+    policy: Policy,
+    runtime: Runtime,
 }
 
 impl Source {
-    async fn open(how: &How, file: &Path, env: &Environment) -> anyhow::Result<Self> {
-        if how.on_server {
-            let config = bastion::load(file, env)?;
-            let policy = load_for(&config.policy_file, &config).map_err(ConfigRefused)?;
-            return Ok(Self::Here { store: bastion::open(&config).await?, policy });
+    fn open(how: &How, file: &Path, env: &Environment) -> anyhow::Result<Self> {
+        if !how.on_server {
+            return Ok(Self::Signed(Box::new(Signed::open(&how.home, env)?)));
         }
-        let home = how.home.locate(env)?;
-        home.check()?;
-        let state = State::load(&home)?.ok_or_else(NotSignedIn::never)?;
-        let sign_in = state.sign_in.as_ref().ok_or_else(NotSignedIn::never)?;
-        if sign_in.expires() <= Clock::System.now() {
-            return Err(NotSignedIn::ended().into());
-        }
-        let key = state::key(&home, sign_in.key, env)?;
-        let api = Api::new(server_url(&state.server)?, state.ca_pem.as_deref())?;
-        Ok(Self::Api(Box::new(api), key))
+        let config = bastion::load(file, env)?;
+        let policy = load_for(&config.policy_file, &config).map_err(ConfigRefused)?;
+        let runtime = super::runtime()?;
+        Ok(Self::Here(Beside { store: runtime.block_on(bastion::open(&config))?, policy, runtime }))
     }
 }
 
-fn here<'a>(store: &'a Store, policy: &'a Policy) -> Here<'a> {
-    Here { store, policy, now: Clock::System.now() }
+impl Beside {
+    fn look(&self) -> Here<'_> {
+        Here { store: &self.store, policy: &self.policy, now: Clock::System.now() }
+    }
 }
 
 /// Which page.
@@ -282,21 +275,12 @@ struct Place<'a> {
     after: Option<&'a str>,
 }
 
-async fn get<A: DeserializeOwned>(
-    api: &Api,
-    key: &Key,
-    path: &str,
-    query: &impl Serialize,
-) -> anyhow::Result<A> {
+fn get<A: DeserializeOwned>(signed: &Signed, path: &str, query: &impl Serialize) -> anyhow::Result<A> {
     let pairs = pairs(query)?;
-    let path = match (pairs.is_empty(), path.contains('?')) {
-        (true, _) => path.to_owned(),
-        (false, true) => format!("{path}&{pairs}"),
-        (false, false) => format!("{path}?{pairs}"),
-    };
-    api.call(key, Method::GET, &path, NOTHING)
-        .await
-        .map_err(|error| if error.is_signed_out() { NotSignedIn::ended().into() } else { error.into() })
+    if pairs.is_empty() {
+        return signed.get(path);
+    }
+    signed.get(&format!("{path}{}{pairs}", if path.contains('?') { '&' } else { '?' }))
 }
 
 /// The fields of a query, form-encoded; those that are none are left out.
@@ -317,7 +301,7 @@ fn write(
     answer: &impl Serialize,
     text: impl FnOnce() -> String,
     csv: impl FnOnce() -> String,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<ExitCode> {
     let shown = if how.json {
         serde_json::to_string_pretty(answer)? + "\n"
     } else if how.csv {
@@ -328,20 +312,8 @@ fn write(
     let mut out = io::stdout().lock();
     match out.write_all(shown.as_bytes()).and_then(|()| out.flush()) {
         // The reader has what it wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-/// The exit code; what the server refuses to show has its own.
-fn ended(done: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
-    match done {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) if error.downcast_ref::<ApiError>().is_some_and(|error| error.has_code("no-access")) => {
-            say(format_args!("caponier: {error:#}"));
-            Ok(ExitCode::from(EXIT_DENIED))
-        }
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

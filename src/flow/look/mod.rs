@@ -11,15 +11,13 @@ pub use unused::{IdleMember, IdlePerson, IdleRole, Unused, unused, unused_by_com
 
 use std::time::Duration;
 
-use super::Caller;
 use super::denials;
-use super::desk::lock;
-use super::permission::{SignedIn, is_auditor, is_locked};
+use super::permission::{PermissionRefused, SignedIn, is_auditor, is_locked, must_be_auditor};
 use crate::app::App;
 use crate::audit::{AuditEvent, Looker, LookingEvent};
 use crate::identity::Identity;
 use crate::names::TargetName;
-use crate::policy::{Policy, RefusalCode};
+use crate::policy::Policy;
 use crate::store::{GrantFilter, Store, StoreError, Whose};
 use crate::time::Timestamp;
 
@@ -32,11 +30,8 @@ pub const DAYS: u32 = 90;
 #[derive(Debug, thiserror::Error)]
 pub enum SightRefused {
     /// Others are for auditors.
-    #[error(
-        "only auditors of this bastion see the access of others (the setting sign_in.auditors names them); leave out the \
-         user to see your own"
-    )]
-    Others,
+    #[error(transparent)]
+    Permission(#[from] PermissionRefused),
     /// The store is out of order.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -78,14 +73,14 @@ impl<'a> Look<'a> {
     ) -> Result<Self, SightRefused> {
         let (now, caller) = (app.clock.now(), by.caller());
         let who = caller.identity();
+        if asked.user.as_ref().is_some_and(|user| *user != who.reference()) {
+            must_be_auditor(app, by, &format!("see access of others ({what})")).await?;
+        }
         let sight = if is_auditor(app, caller) && !is_locked(app, caller).await? {
             let from = caller.from().to_string();
             let by = Looker::Person { who: Box::new(who.clone()), sign_in: caller.sign_in().clone(), from };
             note(&app.store, now, by, what, asked).await?;
             Sight::Everybody
-        } else if asked.user.as_ref().is_some_and(|user| *user != who.reference()) {
-            note_refusal(app, caller, asked, what, now).await?;
-            return Err(SightRefused::Others);
         } else {
             Sight::Only(Box::new(who.clone()))
         };
@@ -133,27 +128,4 @@ async fn note(
     let user = asked.user.as_deref().map(denials::cut);
     let target = asked.target.as_ref().map(ToString::to_string);
     store.note(now, AuditEvent::Looking(LookingEvent::AccessSeen { by, what, user, target })).await
-}
-
-/// Up to a rate for each sign-in, as other refusals.
-async fn note_refusal(
-    app: &App,
-    caller: &Caller,
-    asked: &Asked,
-    what: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let Some(more) = lock(&app.desk.denials).take(caller.sign_in(), now) else { return Ok(()) };
-    let reason = format!("{} is no auditor, or is locked", caller.identity().reference());
-    let event = AuditEvent::AccessRefused {
-        who: caller.identity().clone(),
-        sign_in: caller.sign_in().clone(),
-        target: asked.target.as_ref().map(ToString::to_string).unwrap_or_default(),
-        login: String::new(),
-        act: denials::cut(&format!("look at {what} of {}", asked.user.as_deref().unwrap_or_default())),
-        code: RefusalCode::NoAccess,
-        reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
-        from: caller.from().to_string(),
-    };
-    app.store.note(now, event).await
 }

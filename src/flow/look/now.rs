@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Asked, Look, SightRefused, Sight};
+use super::{Asked, Look, Sight, SightRefused};
 use crate::access::{Case, Lock, LockOn};
 use crate::app::App;
 use crate::flow::permission::SignedIn;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Asked, Look, SightRefused, PastGrant, Sight};
+use super::{Asked, Look, PastGrant, Sight, SightRefused};
 use crate::app::App;
 use crate::flow::permission::SignedIn;
 use crate::identity::{Identity, Kind};

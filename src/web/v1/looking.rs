@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::access::{Case, State};
 use crate::app::App;
 use crate::flow::look::{
-    self, AccessNow, Asked, DAYS, History, LiveGrant, SightRefused, OpenSession, PastGrant, RoleWay, SINCE,
+    self, AccessNow, Asked, DAYS, History, LiveGrant, OpenSession, PastGrant, RoleWay, SINCE, SightRefused,
     Unused,
 };
 use crate::flow::permission::SignedIn;

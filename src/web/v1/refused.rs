@@ -206,7 +206,7 @@ impl Refused for SightRefused {
 
     fn answer(&self, app: &App) -> ApiError {
         match self {
-            Self::Others => ApiError::new(StatusCode::FORBIDDEN, "no-access", self),
+            Self::Permission(why) => of_permission(app, why),
             Self::Store(error) => ApiError::internal(app, error),
         }
     }
