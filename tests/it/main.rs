@@ -24,6 +24,7 @@ mod forward;
 mod gate;
 mod granted;
 mod keygen;
+mod looking;
 mod many;
 mod pairing;
 mod parts;
