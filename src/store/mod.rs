@@ -32,8 +32,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::audit::AuditEvent;
 use crate::time::Timestamp;
 
-pub use alerts::{AlertFilter, AlertPlace, AlertRow, MoreEvents, WatchStep, Watching};
 pub use access::{CaseFilter, GrantFilter, GrantRow, Whose};
+pub use alerts::{AlertFilter, AlertPlace, AlertRow, MoreEvents, WatchStep, Watching};
 pub use audit::{AuditLook, AuditRow};
 pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;
