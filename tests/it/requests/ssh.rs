@@ -254,7 +254,7 @@ fn locks_by_the_command_on_the_server_hold_and_are_lifted() {
     terminal.finish(PATIENCE);
     assert!(stage.ssh(&["web1", "true"]).run().status != Some(0));
     stage.bastion.admin(&["unlock", &target, "--on-server"]).ok();
-    assert!(stage.ssh(&["web1", "true"]).run().status.success());
+    assert_eq!(stage.ssh(&["web1", "true"]).run().status, Some(0));
     let (user, _) = lock("user", "corp:engineer");
     assert!(stage.ssh(&["web1", "true"]).run().status != Some(0));
     let (_, said) = lock("role", "nobodys");
