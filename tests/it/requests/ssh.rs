@@ -222,7 +222,7 @@ fn access_for_one_use_is_used_once() {
     // For one command there is no shell, and no file transfer.
     let id = ask(engineer, &["--once", "exec"]);
     by(&reviewer, &["approve", &id]).ok();
-    assert!(stage.ssh(&["-tt", "web1"]).run().status != Some(0));
+    assert_ne!(stage.ssh(&["-tt", "web1"]).run().status, Some(0));
     assert_eq!(stage.ssh(&["web1", "echo", "in"]).run().ok(), "in\n");
 }
 
@@ -233,9 +233,9 @@ fn only_the_commands_that_were_approved_run() {
     by(&reviewer, &["approve", &id, "--command", "echo one"]).ok();
     assert_eq!(stage.ssh(&["web1", "echo one"]).run().ok(), "one\n");
     for other in ["echo two", "echo one; id", "echo  one"] {
-        assert!(stage.ssh(&["web1", other]).run().status != Some(0), "{other}");
+        assert_ne!(stage.ssh(&["web1", other]).run().status, Some(0), "{other}");
     }
-    assert!(stage.ssh(&["-tt", "web1"]).run().status != Some(0), "no shell");
+    assert_ne!(stage.ssh(&["-tt", "web1"]).run().status, Some(0), "no shell");
 }
 
 #[test]
@@ -252,11 +252,11 @@ fn locks_by_the_command_on_the_server_hold_and_are_lifted() {
     let (target, said) = lock("target", "web1");
     assert_eq!(said, "");
     terminal.finish(PATIENCE);
-    assert!(stage.ssh(&["web1", "true"]).run().status != Some(0));
+    assert_ne!(stage.ssh(&["web1", "true"]).run().status, Some(0));
     stage.bastion.admin(&["unlock", &target, "--on-server"]).ok();
     assert_eq!(stage.ssh(&["web1", "true"]).run().status, Some(0));
     let (user, _) = lock("user", "corp:engineer");
-    assert!(stage.ssh(&["web1", "true"]).run().status != Some(0));
+    assert_ne!(stage.ssh(&["web1", "true"]).run().status, Some(0));
     let (_, said) = lock("role", "nobodys");
     assert!(said.contains("the policy has no role nobodys; it is locked all the same"), "{said}");
     let listed = stage.bastion.admin(&["locks", "--on-server"]).ok();
