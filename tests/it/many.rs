@@ -54,7 +54,7 @@ fn every_recorded_download_ends_in_full() {
 
 #[test]
 fn one_person_does_not_hold_all_connections_with_many_sign_ins() {
-    let stage = Stage::set_to(Plan {
+    let mut stage = Stage::set_to(Plan {
         edits: &[("[ssh]\n", "[ssh]\nconnections_max = 4\nunauthenticated_max = 4\n")],
         ..Plan::default()
     });
@@ -62,29 +62,33 @@ fn one_person_does_not_hold_all_connections_with_many_sign_ins() {
         policy(stage.web1.port, "").replace("\"corp:engineers\"", "\"corp:engineers\", \"corp:reviewers\"");
     stage.bastion.write_policy(&both);
     stage.wait_for_audit("policy_loaded", "");
-    let master = |name: &str| {
-        let socket = stage.dir().join(name).display().to_string();
-        let args = ["-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-S", &socket, "web1", "true"];
-        (stage.ssh(&args).run(), socket)
+    // A connection that stays, from the laptop of the moment.
+    let stay = |stage: &Stage| {
+        let busy = stage.ssh(&["web1", "echo here; exec sleep 100"]).start();
+        busy.wait_for_text("here", PATIENCE);
+        busy
     };
-    let (first, one) = master("one");
-    first.ok();
+    let first = stay(&stage);
+    let one = stage.another_laptop();
     stage.login("engineer");
-    let (second, two) = master("two");
-    second.ok();
+    let second = stay(&stage);
+    let two = stage.another_laptop();
     stage.login("engineer");
     let refused = stage.ssh(&["web1", "echo in"]).run();
     assert_ne!(refused.status, Some(0), "a third connection, by a third sign-in");
     assert_eq!(refused.text(), "");
-    // Somebody else comes in.
+    let log = stage.bastion.log();
+    assert!(log.contains("too many connections of one identity"), "{log}");
+    let three = stage.another_laptop();
     stage.login("reviewer");
-    assert_eq!(stage.ssh(&["web1", "echo in"]).run().ok(), "in\n");
-    stage.login("engineer");
-    stage.ssh(&["-S", &one, "-O", "exit", "web1"]).run().ok();
+    assert_eq!(stage.ssh(&["web1", "echo in"]).run().ok(), "in\n", "somebody else comes in");
+    // And who gives one back may open another.
+    drop(first);
+    drop(stage.come_back_to(three));
     wait_for("a free place", PATIENCE, || {
         (stage.ssh(&["web1", "echo in"]).run().text() == "in\n").then_some(())
     });
-    stage.ssh(&["-S", &two, "-O", "exit", "web1"]).run().ok();
+    drop((second, one, two));
 }
 
 #[test]

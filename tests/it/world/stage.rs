@@ -165,6 +165,18 @@ impl Stage {
         self.runtime.block_on(async { ask(caponier::store::Store::open(&self.store).await.unwrap()).await })
     }
 
+    /// From now on it is another laptop, on which nobody is signed in; answers the one before.
+    pub(crate) fn another_laptop(&mut self) -> Laptop {
+        self.come_back_to(Laptop::new())
+    }
+
+    /// From now on it is this laptop; answers the one before.
+    pub(crate) fn come_back_to(&mut self, laptop: Laptop) -> Laptop {
+        let before = std::mem::replace(&mut self.laptop, laptop);
+        self.write_ssh_configs();
+        before
+    }
+
     /// A second bastion beside the first: its own doors and host key, the same authorities, provider, policy and store.
     #[track_caller]
     pub(crate) fn second_bastion(&self) -> Bastion {
