@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 
+use super::requests::{place_of, read_place};
 use crate::app::App;
 use crate::flow::alert::{self, AckRefused};
 use crate::flow::permission::Auditor;
 use crate::ids::AlertId;
 use crate::store::{AlertFilter, AlertPlace, AlertRow};
 use crate::time::Timestamp;
-use crate::web::api::{AckRequest, AlertAnswer, AlertQuery};
+use crate::web::api::alerts::{AckRequest, AlertAnswer, AlertQuery};
 use crate::web::error::Failed;
 use crate::web::shape::{Id, Json, Page, Paging, Query};
 
@@ -17,15 +18,10 @@ pub(in crate::web) async fn list(
     _: Auditor,
     (Query(asked), paging): (Query<AlertQuery>, Paging),
 ) -> Result<Json<Page<AlertAnswer>>, Failed<Infallible>> {
-    let after = match paging.after.as_deref().map(place_of) {
-        None => None,
-        Some(Some(place)) => Some(place),
-        Some(None) => return Err(Failed::bad("\"after\" is no cursor of this list")),
-    };
-    let filter = AlertFilter { open: asked.open.unwrap_or(false), limit: paging.rows(), after };
+    let after = read_place(&paging)?.map(|(raised, id)| AlertPlace { raised, id });
+    let filter = AlertFilter { open: asked.open, limit: paging.rows(), after };
     let rows = app.store.alerts(&filter).await.map_err(Failed::broken)?;
-    let place = |row: &AlertRow| format!("{} {}", row.raised.as_millis(), row.id);
-    Ok(Json(paging.page(rows, place, answer)))
+    Ok(Json(paging.page(rows, |row: &AlertRow| place_of(row.raised, &row.id), answer)))
 }
 
 pub(in crate::web) async fn acknowledge(
@@ -34,12 +30,6 @@ pub(in crate::web) async fn acknowledge(
     (Id(id), Json(asked)): (Id<AlertId>, Json<AckRequest>),
 ) -> Result<Json<AlertAnswer>, Failed<AckRefused>> {
     Ok(Json(answer(alert::acknowledge_signed(&app, &by, &id, &asked.note).await?)))
-}
-
-/// Where a page ended, as [`list`] wrote it.
-fn place_of(cursor: &str) -> Option<AlertPlace> {
-    let (raised, id) = cursor.split_once(' ')?;
-    Some(AlertPlace { raised: Timestamp::from_millis(raised.parse().ok()?), id: id.parse().ok()? })
 }
 
 fn answer(row: AlertRow) -> AlertAnswer {
