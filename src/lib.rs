@@ -60,6 +60,7 @@
 //! - *Where do a session's bytes go?* `gateway/relay.rs`, from top to bottom.
 //! - *Why is memory bounded when one side does not read?* `gateway/pressure.rs`.
 //! - *What does the API serve, and to whom?* [`web::table`], judged by [`flow::permission`]. Its first lines say how to add to it.
+//! - *Who has access, who had it, and who does not use it?* [`flow::look`]. *Who could get there?* [`policy::ways`].
 //! - *What is in the audit log?* [`audit::AuditEvent`]. *Who looks at it?* [`alerts::rules`], by [`flow::alert`].
 //! - *Who is told, and how does it get there?* [`alerts::route`] and [`flow::tell`]; text of others is made harmless in [`plain`].
 
