@@ -108,6 +108,9 @@ fn fields<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Vec<Parameter> {
             if let Some(kind) = kinds.into_iter().find(|kind| kind != "null") {
                 fields.insert("type".to_owned(), kind.into());
             }
+            if fields.get("default").is_some_and(Value::is_null) {
+                fields.remove("default");
+            }
             fields.remove("description").and_then(|text| text.as_str().map(str::to_owned))
         });
         Parameter {
