@@ -11,9 +11,9 @@ CREATE TABLE revocation (
     reason TEXT NOT NULL,
     by_whom TEXT NOT NULL,
     created BIGINT NOT NULL,
-    until BIGINT,
-    UNIQUE (kind, authority, value)
+    until BIGINT
 );
+CREATE UNIQUE INDEX revocation_by_value ON revocation (kind, authority, value);
 CREATE INDEX revocation_by_until ON revocation (until);
 CREATE INDEX revocation_by_created ON revocation (created);
 

@@ -11,6 +11,8 @@ use crate::web::error::ApiError;
 
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 200;
+/// Longest cursor, in characters.
+const CURSOR_MAX: usize = 256;
 
 /// The query of every list.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -42,7 +44,10 @@ impl Paging {
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(format!("limit is a number from 1 to {LIMIT_MAX}"));
         }
-        let read = |cursor: &str| String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok();
+        let read = |cursor: &str| {
+            let fits = (1..=CURSOR_MAX).contains(&cursor.len());
+            fits.then(|| String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()).flatten()
+        };
         match after.map(read) {
             Some(None) => Err("\"after\" is no cursor of ours; take \"next\" of the page before".to_owned()),
             after => Ok(Self { limit, after: after.flatten() }),
