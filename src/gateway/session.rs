@@ -133,7 +133,7 @@ async fn permitted(wait: &Wait<'_>, request: &Request) -> Option<(Permit, Change
             continue;
         }
         let but = granted.map(|id| format!("{id} was granted, but not for this: ")).unwrap_or_default();
-        let text = format!("{but}{} [{}]", refusal.text, refusal.code.as_str());
+        let text = format!("{but}{}", refusal.line());
         client.farewell(&text, refusal.exit_status()).await;
         return None;
     }

@@ -59,7 +59,7 @@ impl Wait<'_> {
     /// Asks for what `ask` lacks and waits for it: the case that was granted. None when the session does not begin; the
     /// client has been told why.
     pub(super) async fn run(&self, ask: &Ask, refusal: Refusal) -> Option<CaseId> {
-        let line = format!("{} [{}]", refusal.text, refusal.code.as_str());
+        let line = refusal.line();
         let app = &self.shared.app;
         // Listening begins before asking, so that no answer falls between the two.
         let news = News::of(app);

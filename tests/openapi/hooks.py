@@ -27,6 +27,7 @@ AUTHORITY = os.environ["CAPONIER_AUTHORITY"]
 IDS = pathlib.Path(os.environ["CAPONIER_IDS"]).read_text().split()
 SEEN = pathlib.Path(os.environ["CAPONIER_SEEN"])
 NAMESPACE = b"request@caponier"
+CURSOR = r"[A-Za-z0-9_-]{1,256}"
 PROVIDER = r"(?!None$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 # Some operations end the sign-in of the key, so each request has another.
@@ -89,6 +90,10 @@ def before_call(context, case, kwargs):
     known = [one for one in IDS if one[:4] == drawn[:4]]
     if known and len(drawn) == 30 and secrets.randbelow(2):
         case.path_parameters["id"] = IDS.pop(IDS.index(secrets.choice(known)))
+    # Nor is any cursor: one that could be ours becomes none, which is the first page.
+    query = case.query or {}
+    if re.fullmatch(CURSOR, str(query.get("after", "!"))):
+        del query["after"]
     case.headers["X-Forwarded-For"] = "10." + ".".join(str(secrets.randbelow(256)) for _ in range(3))
     # Which providers there are is in no description: a name that could be one becomes the one that is.
     if isinstance(case.body, dict) and re.fullmatch(PROVIDER, str(case.body.get("provider"))):
