@@ -90,11 +90,10 @@ def before_call(context, case, kwargs):
     known = [one for one in IDS if one[:4] == drawn[:4]]
     if known and len(drawn) == 30 and secrets.randbelow(2):
         case.path_parameters["id"] = IDS.pop(IDS.index(secrets.choice(known)))
-    # A cursor is opaque: a word that only looks like one is refused, as described, and says nothing. What does not even look
-    # like one is sent as drawn.
+    # Nor is any cursor: one that could be ours becomes none, which is the first page.
     query = case.query or {}
-    if re.fullmatch(CURSOR, str(query.get("after", "?"))):
-        case.query = {name: value for name, value in query.items() if name != "after"}
+    if re.fullmatch(CURSOR, str(query.get("after", "!"))):
+        del query["after"]
     case.headers["X-Forwarded-For"] = "10." + ".".join(str(secrets.randbelow(256)) for _ in range(3))
     # Which providers there are is in no description: a name that could be one becomes the one that is.
     if isinstance(case.body, dict) and re.fullmatch(PROVIDER, str(case.body.get("provider"))):

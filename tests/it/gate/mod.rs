@@ -289,6 +289,7 @@ fn people_times_targets_times_acts() {
         RefusalCode::Limit,
         RefusalCode::File,
         RefusalCode::Unchecked,
+        RefusalCode::Revoked,
     ];
     let missing: Vec<&RefusalCode> =
         RefusalCode::ALL.iter().filter(|code| !codes.contains(code) && !elsewhere.contains(code)).collect();
