@@ -49,7 +49,7 @@ impl Change {
         let Ok(fields) = serde_json::from_str::<Value>(&entry.json) else { return Some(Self::Everything) };
         let text = |key: &str| fields.get(key).and_then(Value::as_str);
         let change = match entry.kind.as_str() {
-            "grant_ended" | "groups_changed" => {
+            "grant_opened" | "grant_ended" | "groups_changed" => {
                 text("issuer").zip(text("subject")).map(|(issuer, subject)| Self::Identity {
                     issuer: issuer.to_owned(),
                     subject: subject.to_owned(),
@@ -81,12 +81,15 @@ impl Change {
     }
 }
 
-/// Kinds of audit entries that take something away. What ends a sign-in is not among them: whoever holds sessions asks
-/// for those.
-const KINDS: &[&str] = &["grant_ended", "locked", "groups_changed", "revoked"];
+/// Kinds of audit entries that take something away, or move its end. What ends a sign-in is not among them: whoever holds
+/// sessions asks for those.
+const KINDS: &[&str] = &["grant_opened", "grant_ended", "locked", "groups_changed", "revoked"];
 
 /// Kinds of audit entries that decide a case, for whoever waits for one.
 const DECIDED: &[&str] = &["grant_opened", "case_closed"];
+/// Both.
+const FOLLOWED: &[&str] =
+    &["grant_opened", "grant_ended", "locked", "groups_changed", "revoked", "case_closed"];
 
 /// The case that an entry decides.
 fn decided(entry: &AuditRow) -> Option<CaseId> {
@@ -137,9 +140,8 @@ pub async fn end_of_log(app: &App) -> Result<u64, StoreError> {
 
 /// Tells of everything that the audit log has after entry `seq`; returns the last entry seen.
 pub async fn follow(app: &App, mut seq: u64) -> Result<u64, StoreError> {
-    let kinds = [KINDS, DECIDED].concat();
     loop {
-        let entries = app.store.audit_of_kinds(seq, &kinds, ENTRIES).await?;
+        let entries = app.store.audit_of_kinds(seq, FOLLOWED, ENTRIES).await?;
         for entry in &entries.rows {
             if let Some(case) = decided(entry) {
                 app.desk.tell_case(&case);

@@ -1,10 +1,12 @@
-//! Places for connections that wait for access: so many of one identity, so many in all. And which requests some of them
-//! wait for, so that the last one to leave takes back what a connection asked for.
+//! Places for connections that wait for access: so many of one identity, so many in all. How often connections of one
+//! identity may ask anew, because each request tells its approvers. And which requests some of them wait for, so that the last one to leave takes back what a connection asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::limits::{HELD_MAX, HELD_OF_ONE_MAX};
+use tokio::time::Instant;
+
+use super::limits::{ASKED_OF_ONE_MAX, ASKED_WITHIN, HELD_MAX, HELD_OF_ONE_MAX};
 use crate::identity::Identity;
 use crate::ids::CaseId;
 
@@ -20,6 +22,8 @@ struct Held {
     all: usize,
     of: HashMap<Who, usize>,
     cases: HashMap<CaseId, Waiters>,
+    /// When connections of somebody asked, of late.
+    asked: HashMap<Who, VecDeque<Instant>>,
 }
 
 #[derive(Default)]
@@ -55,6 +59,21 @@ impl Hold {
 }
 
 impl HoldPlace {
+    /// Whether connections of this identity may ask for something new.
+    pub(super) fn may_ask(&self, now: Instant) -> bool {
+        let mut held = self.hold.held();
+        held.asked.retain(|_, times| {
+            times.retain(|at| now.saturating_duration_since(*at) < ASKED_WITHIN);
+            !times.is_empty()
+        });
+        held.asked.get(&self.who).is_none_or(|times| times.len() < ASKED_OF_ONE_MAX)
+    }
+
+    /// This connection has asked for something new.
+    pub(super) fn has_asked(&self, now: Instant) {
+        self.hold.held().asked.entry(self.who.clone()).or_default().push_back(now);
+    }
+
     /// This connection waits for `case`; `ours` when it has asked for it just now.
     pub(super) fn wait_for(&mut self, case: &CaseId, ours: bool) {
         self.leave();
@@ -123,6 +142,20 @@ mod tests {
         assert!(hold.take(&somebody("ann")).is_some());
         let held = hold.held();
         assert!(held.all == 0 && held.of.is_empty() && held.cases.is_empty());
+    }
+
+    #[test]
+    fn nobody_asks_without_end_by_connecting() {
+        let hold = Arc::new(Hold::default());
+        let (ann, bob) = (hold.take(&somebody("ann")).unwrap(), hold.take(&somebody("bob")).unwrap());
+        let now = Instant::now();
+        for _ in 0..ASKED_OF_ONE_MAX {
+            assert!(ann.may_ask(now));
+            ann.has_asked(now);
+        }
+        assert!(!ann.may_ask(now) && bob.may_ask(now));
+        assert!(ann.may_ask(now + ASKED_WITHIN));
+        assert!(hold.held().asked.is_empty());
     }
 
     #[test]

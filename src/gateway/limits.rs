@@ -45,6 +45,10 @@ pub(super) const TARGET_NAP_MIN: Duration = Duration::from_millis(5);
 /// Longest such nap.
 pub(super) const TARGET_NAP_MAX: Duration = Duration::from_millis(500);
 
+/// Requests that connections of one identity may file within [`ASKED_WITHIN`]: each is told to its approvers.
+pub(super) const ASKED_OF_ONE_MAX: usize = 12;
+/// See [`ASKED_OF_ONE_MAX`].
+pub(super) const ASKED_WITHIN: Duration = Duration::from_secs(600);
 /// Times a session is tried whose grant ends between the yes and its beginning.
 pub(super) const TRIES_MAX: u32 = 3;
 /// Connections of one identity that may wait for access at once.

@@ -68,6 +68,11 @@ impl Wait<'_> {
             self.client.farewell(&text, WAITING).await;
             return None;
         };
+        if !place.may_ask(Instant::now()) {
+            let text = format!("{line}; you have asked too often by connecting, so this connection does not");
+            self.client.farewell(&text, WAITING).await;
+            return None;
+        }
         let asking = match timeout(ASK_GRACE, ask_for(app, &self.route.caller, ask)).await {
             Ok(Ok(asking)) => asking,
             Ok(Err(error)) => {
@@ -92,6 +97,9 @@ impl Wait<'_> {
             }
         };
         place.wait_for(&filed.case.id, !filed.again);
+        if !filed.again {
+            place.has_asked(Instant::now());
+        }
         if !matches!(filed.case.state, State::Waiting { .. }) {
             return self.end(Over::Decided(Box::new(filed.case)), place).await;
         }

@@ -30,10 +30,13 @@ where
         let same = told.map(|told| told.ends) == ends.map(|ends| ends.ends);
         if let Some(now_ends) = ends.filter(|_| !same) {
             let remaining = now_ends.at.saturating_duration_since(Instant::now());
+            let warned = told.is_some() && left.len() < WARNINGS.len();
             let sooner = told.is_some_and(|told| now_ends.ends < told.ends);
             left = due(remaining);
             if sooner && left.len() < WARNINGS.len() {
                 say(text(remaining, now_ends.ends)).await;
+            } else if warned && !sooner {
+                say(format!("more was granted: your access lasts until {}", now_ends.ends)).await;
             }
         }
         if !same {
@@ -120,12 +123,13 @@ mod tests {
         // Another grant moves it away: told again when that is near.
         set.send_replace(limits(Some(Ends { ends: Timestamp::from_secs(9000), ..near(300) })));
         run(250).await;
-        assert_eq!(said.borrow().len(), 2);
+        assert_eq!(said.borrow().len(), 3);
+        assert!(said.borrow()[1].contains("lasts until 1970-01-01T02:30:00Z"), "{said:?}");
         // It moves nearer because that one was taken away: told at once.
         set.send_replace(limits(Some(Ends { ends: Timestamp::from_secs(80), ..in_secs(40) })));
         run(20).await;
-        assert_eq!(said.borrow().len(), 3);
-        assert!(said.borrow()[2].contains("ends in 40s"), "{said:?}");
+        assert_eq!(said.borrow().len(), 4);
+        assert!(said.borrow()[3].contains("ends in 40s"), "{said:?}");
     }
 
     #[test]

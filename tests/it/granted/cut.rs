@@ -53,6 +53,13 @@ fn open(yard: &Yard, echo: &Echo) -> Open {
     Open { terminal, copy, forward, _ssh: ssh, near }
 }
 
+#[expect(clippy::print_stdout, reason = "a measurement to print")]
+fn print(how: &str, [terminal, copy, forward, target]: [Duration; 4]) {
+    println!(
+        "{how}: terminal {terminal:.2?}, scp {copy:.2?}, forward {forward:.2?}, all connections at the target {target:.2?}"
+    );
+}
+
 /// Everything of it ends soon after `since`, and new sessions are refused; prints how soon.
 #[track_caller]
 fn assert_cut(yard: &Yard, open: Open, since: Instant, how: &str, says: &str) {
@@ -70,9 +77,7 @@ fn assert_cut(yard: &Yard, open: Open, since: Instant, how: &str, says: &str) {
         // One is the connection of somebody else.
         let ((), target) =
             until("the target to see it", since, || (yard.connections_of_web1() == 1).then_some(()));
-        println!(
-            "{how}: terminal {terminal:.2?}, scp {copy:.2?}, forward {forward:.2?}, all connections at the target {target:.2?}"
-        );
+        print(how, [terminal, copy, forward, target]);
         assert!(terminal < SOON && copy < SOON && forward < SOON && target < SOON, "{how}");
         assert_eq!(status, Some(255), "{how}: {shown}");
         assert!(shown.contains(says), "{how}: {says:?} is not in {shown}");
