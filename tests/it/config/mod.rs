@@ -315,7 +315,7 @@ fn the_shipped_examples_fit_each_other() {
     let (code, said) = command(&folder, ConfigCommand::Check(Format { json: false }));
     assert_eq!(
         said,
-        "ok: caponier.toml (1 provider)\nok: policy.toml (3 targets, 6 roles)\n\
+        "ok: caponier.toml (1 provider)\nok: policy.toml (3 targets, 7 roles)\n\
          the redirect URI to register at corp: https://bastion.example.com/callback/corp\n\
          the back-channel logout URI to register at corp, if it can send one: https://bastion.example.com/back-channel-logout/corp\n\
          what is legal in the policy and hardly meant: caponier policy check\n"
