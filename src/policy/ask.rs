@@ -203,10 +203,8 @@ pub struct Refusal {
 impl Refusal {
     /// What the person reads, with the code: behind the text, or before it where that ends with a command to be copied.
     pub fn line(&self) -> String {
-        match self.code {
-            RefusalCode::ByRequest => format!("[{}] {}", self.code.as_str(), self.text),
-            code => format!("{} [{}]", self.text, code.as_str()),
-        }
+        let (text, code) = (&self.text, self.code.as_str());
+        if self.code == RefusalCode::ByRequest { format!("[{code}] {text}") } else { format!("{text} [{code}]") }
     }
 
     /// What a program that was not started ends with: 126 for a command that was judged and refused, as shells say

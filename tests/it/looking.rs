@@ -51,6 +51,7 @@ fn ask(stage: &Stage, reason: &str) {
     client(stage, &["request", "web1", "--as", &me(), "--for", "30m", "--reason", reason]).ok();
 }
 
+#[expect(clippy::too_many_lines, reason = "one story from the first look to the last")]
 fn look_with_real_ssh(stage: &Stage) {
     // A standing role: who is there, by which role.
     let live = stage.live_terminal();
@@ -263,6 +264,7 @@ async fn site() -> Site {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story from the request to the history")]
 async fn grants_from_the_request_to_the_history() {
     let site = site().await;
     let [ann, lead, auditor] = [site.client(), site.client(), site.client()];
