@@ -204,7 +204,11 @@ impl Refusal {
     /// What the person reads, with the code: behind the text, or before it where that ends with a command to be copied.
     pub fn line(&self) -> String {
         let (text, code) = (&self.text, self.code.as_str());
-        if self.code == RefusalCode::ByRequest { format!("[{code}] {text}") } else { format!("{text} [{code}]") }
+        if self.code == RefusalCode::ByRequest {
+            format!("[{code}] {text}")
+        } else {
+            format!("{text} [{code}]")
+        }
     }
 
     /// What a program that was not started ends with: 126 for a command that was judged and refused, as shells say
