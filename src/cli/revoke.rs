@@ -11,7 +11,7 @@ use super::Environment;
 use super::bastion;
 use super::client::api::{Api, ApiError, server_url};
 use super::client::state::{self, State};
-use super::client::{HomeArgs, NotSignedIn};
+use super::client::{HomeArgs, NotSignedIn, requests};
 use super::table::{printable, table};
 use crate::ca::{Authority, init};
 use crate::config::Config;
@@ -40,6 +40,7 @@ Examples:
   caponier revoke --key ~/.caponier/id.pub --reason 'laptop stolen'
   caponier revoke --session ses_0123456789abcdefghjkmnpqrs --reason 'wrong machine'
   caponier revoke --serial 1234567890 --reason 'copied by mistake'
+  caponier revoke --grant req_0123 --reason 'not needed any more'
   caponier revoke --ca old_target_ca.pub --reason 'replaced' --on-server
   caponier revoke ls"
 )]
@@ -91,6 +92,9 @@ struct WhatArgs {
     /// A session: its certificate, and it is closed
     #[arg(long, value_name = "ID")]
     session: Option<String>,
+    /// What a request opened, by the request's id (`caponier access now` shows it): approvers of it and admins
+    #[arg(long, value_name = "REQUEST")]
+    grant: Option<String>,
     /// An authority that is not in use any more: its public key file or SHA256:... fingerprint
     #[arg(long, value_name = "KEY")]
     ca: Option<String>,
@@ -111,6 +115,13 @@ pub fn run(args: Args, file: &Path, env: &Environment) -> anyhow::Result<ExitCod
     if let Some(Command::Ls { json, via }) = args.command {
         let list = if via.on_server { listed_here(file, env)? } else { listed(&via, env)? };
         return show(&list, json, &mut out);
+    }
+    if let Some(request) = &args.what.grant {
+        if args.via.on_server {
+            bail!("--grant goes over the API; on the server, lock the person, or revoke --user");
+        }
+        let reason = args.reason.unwrap_or_default();
+        return requests::end::revoke(&args.via.home, request, &reason, args.json, env);
     }
     let Some((kind, value)) = args.what.asked()? else { bail!("say what to revoke") };
     let reason = args.reason.unwrap_or_default();

@@ -225,15 +225,6 @@ pub fn may_see(case: &Case, who: &Identity, admin: bool) -> bool {
         || case.approvals.iter().any(|approval| approval.by.is(who))
 }
 
-/// Takes a grant away by a command on the server, beside the running one.
-pub async fn revoke_by_command(app: &App, id: &CaseId, reason: String) -> Result<Case, AnswerRefused> {
-    let now = app.clock.now();
-    let mut tx = app.store.begin().await?;
-    let case = tx.take_case(id).await?.ok_or(AnswerRefused::NotFound)?;
-    let event = Event::Revoke { by: Party::local("admin"), admin: true, who: None, reason };
-    apply(app, tx, case, event, Vec::new(), "", now).await
-}
-
 /// The one use of these grants is over.
 pub(super) async fn used(app: &App, session: &SessionId) -> Result<(), StoreError> {
     let now = app.clock.now();

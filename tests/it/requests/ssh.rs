@@ -120,6 +120,26 @@ fn asking_approving_using_and_giving_back_with_the_real_parts() {
 }
 
 #[test]
+fn an_approver_takes_it_away_again() {
+    let (stage, reviewer) = set(Some("RS256"), BY_REVIEWERS);
+    let engineer = &stage.laptop;
+    let id = ask(engineer, &[]);
+    by(&reviewer, &["approve", &id]).ok();
+    let terminal = stage.live_terminal();
+    let order = ["revoke", "--grant", &id, "--reason", "not needed any more"];
+    assert_ne!(by(engineer, &order).status, Some(0), "who has it gives it back instead");
+    assert!(by(&reviewer, &order).ok().contains("Revoked"));
+    terminal.finish(PATIENCE);
+    assert!(stage.ssh(&["web1", "true"]).run().errors().contains("caponier request web1"));
+    assert!(
+        stage
+            .audit()
+            .iter()
+            .any(|(kind, json)| kind == "grant_ended" && json.contains("not needed any more"))
+    );
+}
+
+#[test]
 fn waiting_ends_with_the_answer() {
     let (stage, reviewer) = set(None, BY_REVIEWERS);
     let engineer = &stage.laptop;

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+use super::super::HomeArgs;
 use super::super::signed::Signed;
 use super::decide::{OutArgs, told};
 use super::find::{Among, find};
 use super::path;
 use super::shown::{as_table, safe};
 use crate::cli::Environment;
-use crate::web::api::requests::RequestAnswer;
+use crate::web::api::requests::{ReasonRequest, RequestAnswer};
 
 /// Most grants that somebody could have at once and that are looked through.
 const GRANTS_MAX: usize = 1000;
@@ -61,6 +62,21 @@ pub fn release(args: &ReleaseArgs, env: &Environment) -> anyhow::Result<ExitCode
     };
     let one: RequestAnswer = signed.post_bare(&path(&id, "release"))?;
     told(&one, &format!("Given back: {}.", safe(&one.id)), args.out.json)
+}
+
+/// `caponier revoke --grant`: takes away what was granted to somebody.
+pub fn revoke(
+    home: &HomeArgs,
+    id: &str,
+    reason: &str,
+    json: bool,
+    env: &Environment,
+) -> anyhow::Result<ExitCode> {
+    let signed = Signed::open(home, env)?;
+    let id = find(&signed, id, Among::Seen)?;
+    let one: RequestAnswer =
+        signed.post(&path(&id, "revoke"), &ReasonRequest { reason: reason.to_owned() })?;
+    told(&one, &format!("Revoked: {}. What ran under it is closed.", safe(&one.id)), json)
 }
 
 /// The only one that is granted.
