@@ -203,9 +203,11 @@ pub struct Refusal {
 impl Refusal {
     /// What the person reads, with the code: behind the text, or before it where that ends with a command to be copied.
     pub fn line(&self) -> String {
-        match self.code {
-            RefusalCode::ByRequest => format!("[{}] {}", self.code.as_str(), self.text),
-            code => format!("{} [{}]", self.text, code.as_str()),
+        let code = self.code.as_str();
+        if self.code == RefusalCode::ByRequest {
+            format!("[{code}] {}", self.text)
+        } else {
+            format!("{} [{code}]", self.text)
         }
     }
 

@@ -264,7 +264,13 @@ fn locks_by_the_command_on_the_server_hold_and_are_lifted() {
         listed.contains(&user) && listed.contains("corp:engineer") && listed.contains("incident 42"),
         "{listed}"
     );
-    assert!(stage.bastion.admin(&["locks", "--on-server", "--csv"]).ok().starts_with("\"id\",\"since\",\"until\""));
+    assert!(
+        stage
+            .bastion
+            .admin(&["locks", "--on-server", "--csv"])
+            .ok()
+            .starts_with("\"id\",\"since\",\"until\"")
+    );
     stage.bastion.admin(&["unlock", &target, "--on-server"]).ended(1);
     // Who is no admin neither locks nor looks.
     by(&reviewer, &["lock", "target", "web1", "--reason", "mine"]).ended(126);
