@@ -80,6 +80,20 @@ name!(
     is_word
 );
 name!(
+    /// A rule of the policy that says which runs of CI jobs are meant.
+    WorkloadName,
+    "workload name",
+    "1 to 64 characters of a-z A-Z 0-9 . _ -, starting with a letter or digit",
+    is_word
+);
+name!(
+    /// A service account of the policy.
+    ServiceName,
+    "service name",
+    "1 to 64 characters of a-z A-Z 0-9 . _ -, starting with a letter or digit",
+    is_word
+);
+name!(
     /// An identity provider of the configuration.
     ProviderName,
     "provider name",

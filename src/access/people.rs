@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, Kind};
 use crate::names::GroupName;
 
 /// Somebody who asked, approved, denied, released or revoked. Equal when the issuer and the subject are: the rest
@@ -72,8 +72,12 @@ pub struct Approvers {
 }
 
 impl Approvers {
-    /// Whether `who` is among them. A provider speaks for its own groups only.
+    /// Whether `who` is among them. A provider speaks for its own groups only, and no job approves anything.
     pub fn names(&self, who: &Identity) -> bool {
+        who.kind == Kind::Person && self.has(who)
+    }
+
+    fn has(&self, who: &Identity) -> bool {
         self.subjects.contains(&who.reference())
             || who.groups.iter().any(|group| *group.provider() == who.provider && self.groups.contains(group))
     }

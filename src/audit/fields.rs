@@ -208,6 +208,7 @@ mod tests {
             subject: "a-1".into(),
             display: "Alice \u{0} \"A\"".into(),
             groups: ["corp:ops".parse().unwrap(), "corp:db".parse().unwrap()].into(),
+            run: None,
         }
     }
 

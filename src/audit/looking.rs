@@ -79,6 +79,7 @@ mod tests {
             subject: "a-1".into(),
             display: "Ann".into(),
             groups: std::collections::BTreeSet::new(),
+            run: None,
         };
         let person =
             Looker::Person { who: Box::new(who), sign_in: id.parse().unwrap(), from: "192.0.2.1".into() };

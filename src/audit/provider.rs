@@ -98,6 +98,7 @@ mod tests {
             subject: "a-1".into(),
             display: "Ann".into(),
             groups: ["corp:dev".parse().unwrap()].into(),
+            run: None,
         };
         let rows = [
             (

@@ -10,7 +10,7 @@ use super::{Caller, denials};
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::config::People;
-use crate::identity::Identity;
+use crate::identity::{Identity, Kind};
 use crate::names::GroupName;
 use crate::policy::RefusalCode;
 use crate::store::{SignIn, StoreError};
@@ -205,8 +205,12 @@ pub fn is_auditor(app: &App, caller: &Caller) -> bool {
     is_named(&app.config.auditors, caller.identity()) || is_admin(app, caller)
 }
 
-/// A provider speaks for its own groups only. A subject is never taken for a group, nor the other way round.
+/// A provider speaks for its own groups only. A subject is never taken for a group, nor the other way round. No job is
+/// an admin or an auditor.
 fn is_named(people: &People, who: &Identity) -> bool {
+    if who.kind != Kind::Person {
+        return false;
+    }
     let own_group = |group: &&GroupName| *group.provider() == who.provider;
     who.groups.iter().filter(own_group).any(|group| people.groups.contains(group))
         || people.subjects.iter().any(|one| *one.provider() == who.provider && one.subject() == who.subject)
@@ -249,7 +253,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::identity::Kind;
 
     #[test]
     fn a_subject_is_no_group_and_a_group_is_no_subject() {
@@ -260,6 +263,7 @@ mod tests {
             subject: subject.into(),
             display: "Ann".into(),
             groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+            run: None,
         };
         let group = People { groups: BTreeSet::from(["corp:ops".parse().unwrap()]), ..People::default() };
         let subject = People { subjects: BTreeSet::from(["corp:ops".parse().unwrap()]), ..People::default() };

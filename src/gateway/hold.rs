@@ -127,6 +127,7 @@ mod tests {
             subject: subject.into(),
             display: subject.into(),
             groups: std::collections::BTreeSet::new(),
+            run: None,
         }
     }
 

@@ -71,6 +71,7 @@ mod tests {
             subject: subject.into(),
             display: subject.into(),
             groups: BTreeSet::new(),
+            run: None,
         }
     }
 

@@ -237,6 +237,7 @@ fn map(claims: &Map<String, Value>, provider: &config::Provider) -> Result<Ident
         subject: subject.to_owned(),
         display,
         groups: groups(claims, provider)?,
+        run: None,
     })
 }
 

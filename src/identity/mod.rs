@@ -4,11 +4,15 @@ pub mod claims;
 pub mod logout;
 pub mod oidc;
 pub mod proof;
+pub mod run;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::names::{GroupName, ProviderName};
+
+pub use run::Run;
 
 /// What an identity is the identity of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +38,8 @@ pub struct Identity {
     pub display: String,
     /// Groups said by this provider; empty when the claim is missing.
     pub groups: BTreeSet<GroupName>,
+    /// The run, for a workload; none for a person.
+    pub run: Option<Arc<Run>>,
 }
 
 impl Identity {

@@ -13,7 +13,7 @@ const COMBINATIONS_MAX: usize = 256;
 /// Somebody of whom nothing more is known. No role can name an empty subject.
 pub fn person(provider: ProviderName, subject: String, groups: BTreeSet<GroupName>) -> Identity {
     let (issuer, display) = (String::new(), String::new());
-    Identity { kind: Kind::Person, provider, issuer, subject, display, groups }
+    Identity { kind: Kind::Person, provider, issuer, subject, display, groups, run: None }
 }
 
 /// A group of the provider, written as the provider does (`dev`) or as the policy does (`corp:dev`).

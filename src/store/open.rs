@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "notice", include_str!("../../migrations/0005_notice.sql")),
     (6, "provider", include_str!("../../migrations/0006_provider.sql")),
     (7, "looking", include_str!("../../migrations/0007_looking.sql")),
+    (8, "workload", include_str!("../../migrations/0008_workload.sql")),
 ];
 
 /// A crash must not lose a committed row, so `FULL`: the log is synced at each commit.

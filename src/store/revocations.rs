@@ -216,7 +216,7 @@ impl Tx {
         let rows = sqlx::query(
             "UPDATE sign_in SET ended = $4 WHERE provider = $1 AND subject = $2 AND who_kind = $3 AND ended IS NULL \
              AND expires > $4 RETURNING id, who_kind, provider, issuer, subject, display, groups_json, \
-             key_fingerprint, method, address, client, created, expires, ended",
+             key_fingerprint, method, address, client, created, expires, ended, run",
         )
         .bind(who.provider().as_str())
         .bind(who.subject())

@@ -1,20 +1,21 @@
 //! Rows of `sign_in`. Whether a sign-in suffices for anything is the flows' decision; here is only which are live.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::column::{Columns, bad, label, millis, text, text_opt, word};
 use super::{Store, StoreError, Tx};
-use crate::identity::{Identity, Kind};
+use crate::identity::{Identity, Kind, Run};
 use crate::ids::SignInId;
 use crate::names::GroupName;
 use crate::time::Timestamp;
 
 const TABLE: &str = "sign_in";
 /// Ways to sign in.
-pub(super) const METHODS: &[&str] = &["loopback", "device", "ssh"];
+pub(super) const METHODS: &[&str] = &["loopback", "device", "ssh", "token", "service"];
 /// Most sign-ins that one list holds.
 const LIST_MAX: i64 = 1000;
 
@@ -27,7 +28,7 @@ pub struct SignIn {
     pub who: Identity,
     /// SHA-256 fingerprint (`SHA256:...`) of the bound SSH public key; none when bound to one SSH connection.
     pub key_fingerprint: Option<String>,
-    /// `loopback`, `device` or `ssh`.
+    /// `loopback`, `device` or `ssh`; for workloads `token` or `service`.
     pub method: String,
     /// Client's address at sign-in.
     pub from: String,
@@ -53,7 +54,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, client, \
-             created, expires, ended FROM sign_in ",
+             created, expires, ended, run FROM sign_in ",
             $rest
         )
     };
@@ -108,8 +109,8 @@ impl Store {
         let (provider, subject) = of.map(|(a, b)| (a.to_owned(), b.to_owned())).unzip();
         let rows = sqlx::query(
             "SELECT id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, \
-             client, created, expires, ended FROM (SELECT id, who_kind, provider, issuer, subject, display, groups_json, \
-             key_fingerprint, method, address, client, created, expires, ended, \
+             client, created, expires, ended, run FROM (SELECT id, who_kind, provider, issuer, subject, display, groups_json, \
+             key_fingerprint, method, address, client, created, expires, ended, run, \
              ROW_NUMBER() OVER (PARTITION BY issuer, subject ORDER BY created DESC, id DESC) AS place FROM sign_in \
              WHERE CAST($1 AS TEXT) IS NULL OR (provider = $1 AND subject = $2)) AS everybody \
              WHERE place = 1 ORDER BY issuer, subject LIMIT $3",
@@ -147,8 +148,8 @@ impl Tx {
     pub async fn insert_sign_in(&mut self, row: &SignIn) -> Result<(), StoreError> {
         let written = sqlx::query(
             "INSERT INTO sign_in (id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, \
-             method, address, client, created, expires, ended) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
+             method, address, client, created, expires, ended, run) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
         )
         .bind(row.id.as_str())
         .bind(kind_word(row.who.kind))
@@ -164,6 +165,7 @@ impl Tx {
         .bind(millis(TABLE, "created", row.created)?)
         .bind(millis(TABLE, "expires", row.expires)?)
         .bind(row.ended.map(|at| millis(TABLE, "ended", at)).transpose()?)
+        .bind(row.who.run.as_deref().map(run_text).transpose()?)
         .execute(self.connection())
         .await?;
         super::inserted(&written)
@@ -195,7 +197,7 @@ impl Tx {
         let rows = sqlx::query(
             "UPDATE sign_in SET ended = $2 WHERE key_fingerprint = $1 AND ended IS NULL AND expires > $2 \
              RETURNING id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, \
-             client, created, expires, ended",
+             client, created, expires, ended, run",
         )
         .bind(fingerprint)
         .bind(millis(TABLE, "ended", now)?)
@@ -234,6 +236,7 @@ pub(super) fn read(row: &AnyRow) -> Result<SignIn, StoreError> {
             subject: columns.text("subject")?,
             display: columns.text("display")?,
             groups: read_groups(&columns.text("groups_json")?)?,
+            run: columns.text_opt("run")?.as_deref().map(read_run).transpose()?,
         },
         key_fingerprint: columns.text_opt("key_fingerprint")?,
         method: columns.word("method", METHODS)?,
@@ -243,6 +246,14 @@ pub(super) fn read(row: &AnyRow) -> Result<SignIn, StoreError> {
         expires: columns.time("expires")?,
         ended: columns.time_opt("ended")?,
     })
+}
+
+fn run_text(run: &Run) -> Result<String, StoreError> {
+    serde_json::to_string(run).map_err(|e| bad(TABLE, format_args!("run: {e}")))
+}
+
+fn read_run(json: &str) -> Result<Arc<Run>, StoreError> {
+    serde_json::from_str(json).map(Arc::new).map_err(|e| bad(TABLE, format_args!("run: {e}")))
 }
 
 pub(super) fn kind_word(kind: Kind) -> &'static str {

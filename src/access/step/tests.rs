@@ -20,6 +20,7 @@ fn person(subject: &str, groups: &[&str]) -> Identity {
         subject: subject.into(),
         display: subject.into(),
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        run: None,
     }
 }
 

@@ -224,5 +224,6 @@ fn who_from_json(json: JsonWho) -> Result<Identity, StoreError> {
         subject: json.subject,
         display: json.display,
         groups: groups.collect::<Result<_, _>>()?,
+        run: None,
     })
 }

@@ -22,6 +22,7 @@ fn who() -> Identity {
         subject: "42".into(),
         display: "Erin".into(),
         groups: std::collections::BTreeSet::new(),
+        run: None,
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     env_passes,
 };
 use crate::access::{Grant, Lock, LockOn};
-use crate::identity::Identity;
+use crate::identity::{Identity, Kind};
 use crate::inspect::transfer::Transfer;
 use crate::names::{LoginName, RoleName, TargetName};
 use crate::time::Timestamp;
@@ -354,8 +354,11 @@ fn roles_of<'p>(policy: &'p Policy, who: &'p Identity) -> impl Iterator<Item = &
 }
 
 /// A provider speaks for its own groups only: a group of another provider in an identity counts for nothing, whoever
-/// put it there.
+/// put it there. Groups and subjects are of people; a job or service is a member by the rule that names it.
 pub(super) fn is_member(role: &Role, who: &Identity) -> bool {
+    if who.kind != Kind::Person {
+        return false;
+    }
     let in_layer = |members: &Members| {
         members.subjects.contains(&who.reference())
             || who

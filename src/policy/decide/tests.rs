@@ -33,6 +33,7 @@ fn somebody(provider: &str, subject: &str, groups: &[&str]) -> Identity {
         subject: subject.into(),
         display: subject.into(),
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        run: None,
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) async fn people(site: &Site, person: &str, keys: &[PrivateKey]) -> Ve
                 subject: person.into(),
                 display: person.into(),
                 groups: ["corp:engineers".parse().unwrap()].into(),
+                run: None,
             },
             key_fingerprint: Some(key.fingerprint(HashAlg::Sha256).to_string()),
             method: "loopback".into(),

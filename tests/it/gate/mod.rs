@@ -123,6 +123,7 @@ fn somebody(name: &str) -> Identity {
         subject: name.into(),
         display: name.into(),
         groups: BTreeSet::new(),
+        run: None,
     }
 }
 

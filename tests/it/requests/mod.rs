@@ -90,6 +90,7 @@ async fn person<'a>(site: &'a Site, subject: &str, groups: &[&str]) -> Client<'a
             subject: subject.into(),
             display: format!("{subject} the person"),
             groups: groups.iter().map(|group| format!("corp:{group}").parse().unwrap()).collect(),
+            run: None,
         },
         key_fingerprint: Some(client.fingerprint()),
         method: "loopback".into(),

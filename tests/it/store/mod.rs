@@ -132,6 +132,7 @@ pub(crate) mod rows {
                 subject: "a-1'; DROP TABLE audit; --".into(),
                 display: "Alice \"A\" \u{1f600}".into(),
                 groups: ["corp:ops".parse().unwrap(), "corp:team, x".parse().unwrap()].into(),
+                run: None,
             },
             key_fingerprint: Some("SHA256:alice".into()),
             method: "loopback".into(),

@@ -285,6 +285,7 @@ pub(crate) fn person(subject: &str, display: &str, groups: &[&str]) -> Identity 
         subject: subject.into(),
         display: display.into(),
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        run: None,
     }
 }
 
