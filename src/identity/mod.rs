@@ -1,10 +1,11 @@
-//! Who somebody is: identities, and how provider tokens become one. Pure, except `oidc`.
+//! Who somebody is: identities, and how the tokens of providers and platforms become one. Pure, except `oidc`.
 
 pub mod claims;
 pub mod logout;
 pub mod oidc;
 pub mod proof;
 pub mod run;
+pub mod workload;
 
 use std::collections::BTreeSet;
 use std::fmt;
