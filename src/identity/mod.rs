@@ -5,6 +5,7 @@ pub mod logout;
 pub mod oidc;
 pub mod proof;
 pub mod run;
+pub mod statement;
 
 use std::collections::BTreeSet;
 use std::fmt;
