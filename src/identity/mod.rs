@@ -5,6 +5,7 @@ pub mod logout;
 pub mod oidc;
 pub mod proof;
 pub mod run;
+pub mod statement;
 pub mod workload;
 
 use std::collections::BTreeSet;
@@ -47,6 +48,15 @@ impl Identity {
     /// `provider:subject`, the form members of roles are written in and audit entries show.
     pub fn reference(&self) -> String {
         format!("{}:{}", self.provider, self.subject)
+    }
+
+    /// The subject under which it asks for access and holds it: a person's own. A job's is that of its one run, so that
+    /// another run of the same repository finds nothing open.
+    pub fn holder(&self) -> String {
+        match self.run.as_ref().and_then(|run| run.sign_in.as_deref()) {
+            Some(sign_in) => format!("{} {sign_in}", self.subject),
+            None => self.subject.clone(),
+        }
     }
 }
 

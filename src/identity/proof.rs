@@ -130,9 +130,7 @@ impl Proven {
 /// Judges the proof of one request.
 pub fn verify(shown: Shown<'_>, signed: Signed<'_>, now: Timestamp) -> Result<Proven, ProofRefused> {
     let time = canonical_number(shown.time).ok_or(ProofRefused::Header(HEADER_TIME))?;
-    let nonce_ok = shown.nonce.len() == NONCE_LENGTH
-        && shown.nonce.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if !nonce_ok {
+    if !is_nonce(shown.nonce) {
         return Err(ProofRefused::Header(HEADER_NONCE));
     }
     let away = time.abs_diff(now.as_secs());
@@ -141,8 +139,7 @@ pub fn verify(shown: Shown<'_>, signed: Signed<'_>, now: Timestamp) -> Result<Pr
     }
     let key = read_key(shown.key)?;
     let signature = read_signature(shown.signature).ok_or(ProofRefused::Header(HEADER_SIGNATURE))?;
-    let weak = matches!(signature.algorithm(), Algorithm::Rsa { hash: None });
-    if weak || signature.hash_alg() != HashAlg::Sha512 || !signature.reserved().is_empty() {
+    if !is_strong(&signature) {
         return Err(ProofRefused::Signature);
     }
     let text = signed_text(signed.method, signed.authority, signed.path, time, shown.nonce, signed.body);
@@ -151,8 +148,24 @@ pub fn verify(shown: Shown<'_>, signed: Signed<'_>, now: Timestamp) -> Result<Pr
         fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
         key,
         nonce: shown.nonce.to_owned(),
-        nonce_expires: Timestamp::from_secs(time.max(now.as_secs()).saturating_add(2 * SKEW_MAX_SECS + 1)),
+        nonce_expires: remembered_until(time, now),
     })
+}
+
+/// Until when the nonce of a statement of that time must be remembered.
+pub(super) fn remembered_until(time: u64, now: Timestamp) -> Timestamp {
+    Timestamp::from_secs(time.max(now.as_secs()).saturating_add(2 * SKEW_MAX_SECS + 1))
+}
+
+/// 43 characters of base64url.
+pub(super) fn is_nonce(text: &str) -> bool {
+    text.len() == NONCE_LENGTH && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// No SHA-1 inside an RSA signature, SHA-512 over the text, and nothing in the field that is reserved.
+pub(super) fn is_strong(signature: &SshSig) -> bool {
+    let weak = matches!(signature.algorithm(), Algorithm::Rsa { hash: None });
+    !weak && signature.hash_alg() == HashAlg::Sha512 && signature.reserved().is_empty()
 }
 
 /// A number in its one decimal form: no sign, no leading zero.
@@ -162,7 +175,7 @@ fn canonical_number(text: &str) -> Option<u64> {
 }
 
 /// The kind is read off the text before anything is parsed, and the length bounds the numbers inside.
-fn read_key(text: &str) -> Result<PublicKey, ProofRefused> {
+pub(super) fn read_key(text: &str) -> Result<PublicKey, ProofRefused> {
     const KINDS: [&str; 5] =
         ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
     let (kind, rest) = text.split_once(' ').ok_or(ProofRefused::Header(HEADER_KEY))?;
@@ -181,7 +194,8 @@ fn read_key(text: &str) -> Result<PublicKey, ProofRefused> {
     Ok(key)
 }
 
-fn read_signature(text: &str) -> Option<SshSig> {
+/// The blob of an SSHSIG in base64, with nothing behind it.
+pub(super) fn read_signature(text: &str) -> Option<SshSig> {
     if text.len() > SIGNATURE_TEXT_MAX {
         return None;
     }

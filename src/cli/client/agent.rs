@@ -20,6 +20,7 @@ const SIGN_RESPONSE: u8 = 14;
 const REMOVE_IDENTITY: u8 = 18;
 const ADD_IDENTITY_CONSTRAINED: u8 = 25;
 const CONSTRAIN_LIFETIME: u8 = 1;
+const RSA_SHA2_512: u32 = 4;
 
 /// OpenSSH's own limit for a message.
 const MESSAGE_MAX: usize = 256 * 1024;
@@ -77,12 +78,13 @@ impl Agent {
         Ok(false)
     }
 
-    /// A signature by `key` over `bytes`. (Flags 0: our keys are Ed25519, where there is no choice of hash.)
+    /// A signature by `key` over `bytes`; with SHA-512 where the kind of key leaves a choice.
     pub fn sign(&mut self, key: &PublicKey, bytes: &[u8]) -> Result<Signature, AgentError> {
         let mut body = Vec::new();
         put(&mut body, &blob(key.key_data())?)?;
         put(&mut body, bytes)?;
-        0_u32.encode(&mut body).map_err(|_| AgentError::Odd)?;
+        let flags = if key.algorithm().is_rsa() { RSA_SHA2_512 } else { 0 };
+        flags.encode(&mut body).map_err(|_| AgentError::Odd)?;
         let answer = self.ask(SIGN_REQUEST, &body)?;
         match split(&answer)? {
             (SIGN_RESPONSE, mut rest) => {

@@ -14,6 +14,7 @@ use crate::identity::proof;
 use crate::random::Random;
 use crate::time::Clock;
 use crate::web::api::revocations::{Revocation, RevocationAnswer, RevocationRequest};
+use crate::web::api::workloads::{ExchangeAnswer, ExchangeLook, ExchangeRequest, WorkloadSettings};
 use crate::web::api::{
     BeginAnswer, BeginRequest, CertificateAnswer, CertificateRequest, ErrorBody, FinishRequest, SignInAnswer,
 };
@@ -106,6 +107,32 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// A way to speak with `server`, without redirects and in bounded time; `ca_pem` replaces the system's trusted certificates.
+pub fn http(server: &Url, ca_pem: Option<&str>) -> Result<reqwest::Client, ApiError> {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a crypto provider is installed already");
+    }
+    let tls = |e: reqwest::Error| ApiError::Tls(chain(&e));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("caponier/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(TIMEOUT);
+    if let Some(pem) = ca_pem {
+        let trusted = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(tls)?;
+        if trusted.is_empty() {
+            return Err(ApiError::Tls("the CA file holds no certificate".to_owned()));
+        }
+        builder = builder.tls_certs_only(trusted);
+    } else if server.scheme() == "http" {
+        // No TLS, so the system's certificates need not be there either.
+        builder = builder.tls_certs_only([]);
+    }
+    if is_loopback(server) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(tls)
+}
+
 /// A server to talk to.
 #[derive(Debug)]
 pub struct Api {
@@ -119,35 +146,18 @@ pub struct Api {
 impl Api {
     /// Prepares to talk to `server`; `ca_pem` replaces the system's trusted certificates.
     pub fn new(server: Url, ca_pem: Option<&str>) -> Result<Self, ApiError> {
-        if rustls::crypto::ring::default_provider().install_default().is_err() {
-            tracing::debug!("a crypto provider is installed already");
-        }
-        let tls = |e: reqwest::Error| ApiError::Tls(chain(&e));
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("caponier/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(TIMEOUT);
-        if let Some(pem) = ca_pem {
-            let trusted = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(tls)?;
-            if trusted.is_empty() {
-                return Err(ApiError::Tls("the CA file holds no certificate".to_owned()));
-            }
-            builder = builder.tls_certs_only(trusted);
-        } else if server.scheme() == "http" {
-            // No TLS, so the system's certificates need not be there either.
-            builder = builder.tls_certs_only([]);
-        }
-        if is_loopback(&server) {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(tls)?;
         Ok(Self {
             authority: proof::authority(&server),
-            http,
+            http: http(&server, ca_pem)?,
             server,
             random: Random::System,
             clock: Clock::System,
         })
+    }
+
+    /// `host` or `host:port` of the server, as it is signed.
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// The server.
@@ -166,8 +176,34 @@ impl Api {
     }
 
     /// A certificate.
-    pub async fn certificate(&self, key: &Key) -> Result<CertificateAnswer, ApiError> {
-        self.call(key, Method::POST, "/v1/certificate", Some(&CertificateRequest::default())).await
+    pub async fn certificate(
+        &self,
+        key: &Key,
+        request: &CertificateRequest,
+    ) -> Result<CertificateAnswer, ApiError> {
+        self.call(key, Method::POST, "/v1/certificate", Some(request)).await
+    }
+
+    /// What a job must know before it asks its platform for a token. Nobody signs this.
+    pub async fn workload_settings(&self) -> Result<WorkloadSettings, ApiError> {
+        let url = self.server.join("/v1/workloads").map_err(|e| ApiError::Server(e.to_string()))?;
+        let read = self.read(self.http.get(url)).await?;
+        self.answered(read)?.ok_or_else(|| self.odd(StatusCode::ACCEPTED))
+    }
+
+    /// A job's token, or a service account's statement, for a sign-in of `key` and its first certificate.
+    pub async fn exchange(&self, key: &Key, request: &ExchangeRequest) -> Result<ExchangeAnswer, ApiError> {
+        self.call(key, Method::POST, "/v1/certificates", Some(request)).await
+    }
+
+    /// What the exchange would come to.
+    pub async fn look(&self, key: &Key, request: &ExchangeRequest) -> Result<ExchangeLook, ApiError> {
+        self.call(key, Method::POST, "/v1/certificates/check", Some(request)).await
+    }
+
+    /// The run is over: everything that it opened ends.
+    pub async fn done(&self, key: &Key) -> Result<(), ApiError> {
+        self.call(key, Method::POST, "/v1/runs/done", NOTHING).await
     }
 
     /// Who the server thinks we are.
@@ -266,6 +302,10 @@ impl Api {
         if !body.is_empty() {
             outgoing = outgoing.header("content-type", "application/json").body(body);
         }
+        self.read(outgoing).await
+    }
+
+    async fn read(&self, outgoing: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), ApiError> {
         let mut answer = outgoing.send().await.map_err(|e| self.unreachable(&e))?;
         let status = answer.status();
         let mut bytes = Vec::new();
@@ -306,7 +346,7 @@ impl Api {
 }
 
 /// The innermost cause, which is what a person can act on ("connection refused", "invalid peer certificate").
-fn chain(error: &dyn std::error::Error) -> String {
+pub(in crate::cli) fn chain(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -169,7 +169,7 @@ fn answer_again(
 fn is_fresh(home: &Home, env: &Environment, now: Timestamp) -> bool {
     let Some(held) = held(home) else { return false };
     certificate::is_fresh(&held.certificate, &held.key, now)
-        && (home.has(home::KEY) || is_in_agent(&held.key, env))
+        && (home.has(home::KEY) || is_in_agent(&held.key, home, env))
 }
 
 fn held(home: &Home) -> Option<Held> {
@@ -178,8 +178,10 @@ fn held(home: &Home) -> Option<Held> {
     Some(Held { certificate, key })
 }
 
-fn is_in_agent(key: &PublicKey, env: &Environment) -> bool {
-    state::agent_socket(env)
+/// Whether the agent has the key: the one of this folder, or the person's.
+fn is_in_agent(key: &PublicKey, home: &Home, env: &Environment) -> bool {
+    let place = if home.has(home::SOCKET) { KeyPlace::Own } else { KeyPlace::Agent };
+    state::socket(home, place, env)
         .is_ok_and(|socket| Agent::connect(&socket).and_then(|mut agent| agent.holds(key)).unwrap_or(false))
 }
 
@@ -191,12 +193,12 @@ fn renew(home: &Home, state: &State, env: &Environment, now: Timestamp) -> anyho
         return Err(NotSignedIn::ended().into());
     }
     let key = state::key(home, sign_in.key, env)?;
-    if sign_in.key == KeyPlace::Agent && !is_in_agent(key.public(), env) {
-        let text = "the key is not in this ssh-agent (any more); run: caponier login --agent";
-        return Err(NotSignedIn(text.to_owned()).into());
+    if sign_in.key != KeyPlace::File && !is_in_agent(key.public(), home, env) {
+        let again = if sign_in.key == KeyPlace::Own { "caponier ci login" } else { "caponier login --agent" };
+        return Err(NotSignedIn(format!("the key is not in this ssh-agent (any more); run: {again}")).into());
     }
     let api = Api::new(server_url(&state.server)?, state.ca_pem.as_deref())?;
-    let issued = crate::cli::runtime()?.block_on(api.certificate(&key)).map_err(explain)?;
+    let issued = crate::cli::runtime()?.block_on(api.certificate(&key, &state.narrowed)).map_err(explain)?;
     let certificate = certificate::accept(&issued.certificate, key.public(), Clock::System.now())?;
     home.write(home::CERTIFICATE, &format!("{}\n", certificate.to_openssh()?))?;
     let settings = Settings::check(&issued.ssh).and_then(|new| new.may_follow(&state.ssh).map(|()| new));
@@ -229,7 +231,7 @@ fn refresh(
     let is_changed = wire != state.ssh;
     if is_changed || !home.has(home::SSH_CONFIG) || !home.has(home::KNOWN_HOSTS) {
         let places = Places::find(home, env)?;
-        ssh_config::write(home, settings, &places, &state.server, state.is_in_agent())
+        ssh_config::write(home, settings, &places, &state.server, state.key_place())
             .context("the new ssh configuration")?;
     }
     if !is_changed {

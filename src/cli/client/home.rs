@@ -18,6 +18,8 @@ pub const KEY: &str = "id";
 pub const PUBLIC_KEY: &str = "id.pub";
 /// The current certificate.
 pub const CERTIFICATE: &str = "id-cert.pub";
+/// The socket of an ssh-agent of its own, which a job's sign-in has.
+pub const SOCKET: &str = "agent.sock";
 /// Whom ssh believes to be the bastion and the hosts behind it.
 pub const KNOWN_HOSTS: &str = "known_hosts";
 /// What `~/.ssh/config` includes.

@@ -27,7 +27,9 @@ use crate::cli::Environment;
 use crate::cli::terminal::{plain, say, span};
 use crate::random::Random;
 use crate::time::{Clock, Timestamp};
-use crate::web::api::{BeginAnswer, BeginRequest, FinishRequest, SignInAnswer, SignInMode};
+use crate::web::api::{
+    BeginAnswer, BeginRequest, CertificateRequest, FinishRequest, SignInAnswer, SignInMode,
+};
 
 /// Longest wait for the browser, whatever the server says.
 const PATIENCE_MAX_SECS: u64 = 1800;
@@ -162,7 +164,7 @@ async fn sign_in(args: &Args, env: &Environment, api: &Api, key: &Key) -> anyhow
         expires: answer.expires,
         key: if args.agent { KeyPlace::Agent } else { KeyPlace::File },
     };
-    match api.certificate(key).await {
+    match api.certificate(key, &CertificateRequest::default()).await {
         Ok(issued) => {
             let settings = Settings::check(&issued.ssh)?;
             let certificate = certificate::accept(&issued.certificate, key.public(), Clock::System.now())?;
@@ -385,7 +387,7 @@ fn keep(
 ) -> anyhow::Result<()> {
     let _lock = home.lock()?;
     let public = PublicKey::new(private.public_key().key_data().clone(), "caponier");
-    if state.is_in_agent() {
+    if state.key_place() == KeyPlace::Agent {
         let left = outcome.sign_in.expires().since(Clock::System.now()).as_secs().max(1);
         let lifetime = u32::try_from(left).unwrap_or(u32::MAX);
         Agent::connect(&state::agent_socket(env)?)?.add(private, "caponier", lifetime)?;
@@ -398,7 +400,7 @@ fn keep(
         Ok(certificate) => home.write(home::CERTIFICATE, &format!("{}\n", certificate.to_openssh()?))?,
         Err(_) => home.remove(home::CERTIFICATE)?,
     }
-    ssh_config::write(home, &outcome.settings, places, &state.server, state.is_in_agent())?;
+    ssh_config::write(home, &outcome.settings, places, &state.server, state.key_place())?;
     home.remove(home::FAILURE)?;
     state.save(home)
 }

@@ -43,8 +43,8 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<ExitCode> {
     };
     let is_told = tell_server(&home, &state, &sign_in, env);
     home.remove(home::CERTIFICATE)?;
-    if sign_in.key == KeyPlace::Agent
-        && let Err(e) = forget_in_agent(&home, env)
+    if sign_in.key != KeyPlace::File
+        && let Err(e) = forget_in_agent(&home, sign_in.key, env)
     {
         if is_told.is_err() && sign_in.expires() > Clock::System.now() {
             // The key still signs, and only `id.pub` tells which one it is: kept, so that this can be done again.
@@ -89,9 +89,9 @@ fn forget(home: &Home) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn forget_in_agent(home: &Home, env: &Environment) -> anyhow::Result<()> {
+fn forget_in_agent(home: &Home, place: KeyPlace, env: &Environment) -> anyhow::Result<()> {
     let Some(public) = state::public_key(home)? else { return Ok(()) };
-    let mut agent = Agent::connect(&state::agent_socket(env)?)?;
+    let mut agent = Agent::connect(&state::socket(home, place, env)?)?;
     // An agent that has lost the key already is as good.
     if agent.holds(&public)? {
         agent.remove(&public)?;

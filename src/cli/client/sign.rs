@@ -49,19 +49,25 @@ impl Key {
         }
     }
 
-    /// An SSHSIG over `text`, namespace and hash as `identity::proof` says. Checked before it leaves.
-    fn sshsig(&self, text: &[u8]) -> Result<SshSig, SignError> {
-        match self {
-            Self::Held(key) => Ok(key.sign(proof::NAMESPACE, HashAlg::Sha512, text)?),
+    /// An SSHSIG over `text` with SHA-512, as a blob in base64. Checked before it leaves.
+    pub fn sshsig(&self, namespace: &str, text: &str) -> Result<String, SignError> {
+        let text = text.as_bytes();
+        let sshsig = match self {
+            Self::Held(key) => key.sign(namespace, HashAlg::Sha512, text)?,
             Self::Agent { public, socket } => {
-                let enveloped = SshSig::signed_data(proof::NAMESPACE, HashAlg::Sha512, text)?;
+                let enveloped = SshSig::signed_data(namespace, HashAlg::Sha512, text)?;
                 let signature = Agent::connect(socket)?.sign(public, &enveloped)?;
-                let sshsig =
-                    SshSig::new(public.key_data().clone(), proof::NAMESPACE, HashAlg::Sha512, signature)?;
-                public.verify(proof::NAMESPACE, text, &sshsig)?;
-                Ok(sshsig)
+                let sshsig = SshSig::new(public.key_data().clone(), namespace, HashAlg::Sha512, signature)?;
+                public.verify(namespace, text, &sshsig)?;
+                sshsig
             }
-        }
+        };
+        Ok(STANDARD.encode(sshsig.encode_vec()?))
+    }
+
+    /// The public half on one line, no comment.
+    pub fn public_line(&self) -> Result<String, SignError> {
+        Ok(PublicKey::new(self.public().key_data().clone(), "").to_openssh()?)
     }
 }
 
@@ -88,10 +94,9 @@ pub fn sign(
     let Request { method, authority, path, body } = *request;
     let time = now.as_secs();
     let text = proof::signed_text(method, authority, path, time, &nonce, body);
-    let signature = STANDARD.encode(key.sshsig(text.as_bytes())?.encode_vec()?);
-    let public = PublicKey::new(key.public().key_data().clone(), "").to_openssh()?;
+    let signature = key.sshsig(proof::NAMESPACE, &text)?;
     Ok([
-        (proof::HEADER_KEY, public),
+        (proof::HEADER_KEY, key.public_line()?),
         (proof::HEADER_TIME, time.to_string()),
         (proof::HEADER_NONCE, nonce),
         (proof::HEADER_SIGNATURE, signature),

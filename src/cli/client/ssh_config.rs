@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::home::{self, Home, HomeError};
 use super::settings::Settings;
+use super::state::KeyPlace;
 use crate::cli::Environment;
 
 /// Why a path cannot stand in an ssh configuration.
@@ -49,12 +50,12 @@ impl Places {
 }
 
 /// The configuration's text.
-pub fn config_text(settings: &Settings, places: &Places, server: &str, agent: bool) -> String {
+pub fn config_text(settings: &Settings, places: &Places, server: &str, key: KeyPlace) -> String {
     let Places { binary, home } = places;
     let (host, port) = (settings.host(), settings.port());
     let behind = settings.patterns().join(",");
     let all = if behind.is_empty() { host.to_owned() } else { format!("{host},{behind}") };
-    let identity = identity_lines(home, agent);
+    let identity = identity_lines(home, key);
     let mut text = format!(
         "# Written by caponier for {server}; changes are lost at the next renewal. ssh uses the first value it finds,\n\
          # so to change an option put a block of your own above the Include line in ~/.ssh/config.\n\
@@ -75,10 +76,13 @@ pub fn config_text(settings: &Settings, places: &Places, server: &str, agent: bo
 }
 
 /// Who we are and whom we believe: the same for the bastion and the hosts behind it.
-fn identity_lines(home: &str, agent: bool) -> String {
-    // With the key in the agent ssh is given the public half, and finds the private one there.
-    let (agent_line, key) =
-        if agent { ("    IdentityAgent SSH_AUTH_SOCK\n", home::PUBLIC_KEY) } else { ("", home::KEY) };
+fn identity_lines(home: &str, key: KeyPlace) -> String {
+    // With the key in an agent ssh is given the public half, and finds the private one there.
+    let (agent_line, key) = match key {
+        KeyPlace::File => (String::new(), home::KEY),
+        KeyPlace::Agent => ("    IdentityAgent SSH_AUTH_SOCK\n".to_owned(), home::PUBLIC_KEY),
+        KeyPlace::Own => (format!("    IdentityAgent \"{home}/{}\"\n", home::SOCKET), home::PUBLIC_KEY),
+    };
     let (certificate, known_hosts) = (home::CERTIFICATE, home::KNOWN_HOSTS);
     format!(
         "{agent_line}    IdentityFile \"{home}/{key}\"\n    CertificateFile \"{home}/{certificate}\"\n    \
@@ -109,10 +113,10 @@ pub fn write(
     settings: &Settings,
     places: &Places,
     server: &str,
-    agent: bool,
+    key: KeyPlace,
 ) -> Result<(), HomeError> {
     home.write(home::KNOWN_HOSTS, &known_hosts_text(settings))?;
-    home.write(home::SSH_CONFIG, &config_text(settings, places, server, agent))
+    home.write(home::SSH_CONFIG, &config_text(settings, places, server, key))
 }
 
 /// A path that means the same to us, to ssh's parser, to its expansions and, in single quotes, to any shell.
@@ -164,8 +168,12 @@ mod tests {
 
     #[test]
     fn the_block_that_runs_ensure_sets_nothing() {
-        let text =
-            config_text(&settings(2222, &["*.web.example", "db1"]), &places(), "https://b.example", false);
+        let text = config_text(
+            &settings(2222, &["*.web.example", "db1"]),
+            &places(),
+            "https://b.example",
+            KeyPlace::File,
+        );
         let lines: Vec<&str> = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
         let exec = lines.iter().position(|l| l.contains(" exec ")).unwrap();
         assert_eq!(
@@ -179,10 +187,18 @@ mod tests {
 
     #[test]
     fn nothing_behind_the_bastion() {
-        let text = config_text(&settings(22, &[]), &places(), "https://b.example", true);
+        let text = config_text(&settings(22, &[]), &places(), "https://b.example", KeyPlace::Agent);
         assert!(!text.contains("ProxyJump b.example") && text.contains("ProxyJump none"));
         assert!(text.contains("IdentityFile \"/home/ada/.caponier/id.pub\""), "{text}");
         assert_eq!(known_hosts_text(&settings(22, &[])), format!("@cert-authority b.example {CA}\n"));
+    }
+
+    #[test]
+    fn a_job_has_an_agent_of_its_own() {
+        let text = config_text(&settings(22, &["db1"]), &places(), "https://b.example", KeyPlace::Own);
+        let agent = "    IdentityAgent \"/home/ada/.caponier/agent.sock\"\n";
+        assert_eq!(text.matches(agent).count(), 2, "for the bastion and behind it: {text}");
+        assert!(!text.contains("SSH_AUTH_SOCK"));
     }
 
     #[test]

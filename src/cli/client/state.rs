@@ -10,7 +10,7 @@ use super::home::{self, Home};
 use super::sign::Key;
 use crate::cli::Environment;
 use crate::time::Timestamp;
-use crate::web::api::SshClientSettings;
+use crate::web::api::{CertificateRequest, SshClientSettings};
 
 /// The file's layout; another number is a file we do not understand.
 const VERSION: u32 = 1;
@@ -26,6 +26,9 @@ pub struct State {
     pub ca_pem: Option<String>,
     /// What the ssh configuration is made of. Stays after a logout, so that ssh keeps going through the bastion.
     pub ssh: SshClientSettings,
+    /// What every certificate of this sign-in is narrowed to.
+    #[serde(default, skip_serializing_if = "is_wide")]
+    pub narrowed: CertificateRequest,
     /// Who is signed in; none after a logout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<SignedIn>,
@@ -54,12 +57,19 @@ pub enum KeyPlace {
     File,
     /// In the ssh-agent only.
     Agent,
+    /// In an ssh-agent of its own only, whose socket is in this folder: a job's.
+    Own,
+}
+
+fn is_wide(request: &CertificateRequest) -> bool {
+    request.principals.is_none() && request.life.is_none()
 }
 
 impl State {
     /// A new state.
     pub fn new(server: String, ca_pem: Option<String>, ssh: SshClientSettings, sign_in: SignedIn) -> Self {
-        Self { version: VERSION, server, ca_pem, ssh, sign_in: Some(sign_in) }
+        let narrowed = CertificateRequest::default();
+        Self { version: VERSION, server, ca_pem, ssh, narrowed, sign_in: Some(sign_in) }
     }
 
     /// Reads it; none when there was never a login here.
@@ -80,9 +90,9 @@ impl State {
         Ok(())
     }
 
-    /// Whether the key lives in the ssh-agent.
-    pub fn is_in_agent(&self) -> bool {
-        self.sign_in.as_ref().is_some_and(|sign_in| sign_in.key == KeyPlace::Agent)
+    /// Where ssh is told to look for the key; in the file when nobody is signed in.
+    pub fn key_place(&self) -> KeyPlace {
+        self.sign_in.as_ref().map_or(KeyPlace::File, |sign_in| sign_in.key)
     }
 }
 
@@ -123,6 +133,18 @@ pub fn key(home: &Home, place: KeyPlace, env: &Environment) -> anyhow::Result<Ke
             let public = public_key(home)?.context("the public key is gone; run: caponier login --agent")?;
             Ok(Key::Agent { public, socket: agent_socket(env)? })
         }
+        KeyPlace::Own => {
+            let public = public_key(home)?.context("the public key is gone; run: caponier ci login")?;
+            Ok(Key::Agent { public, socket: home.path(home::SOCKET) })
+        }
+    }
+}
+
+/// The socket of the ssh-agent that has, or had, the key of a sign-in in this folder.
+pub fn socket(home: &Home, place: KeyPlace, env: &Environment) -> anyhow::Result<PathBuf> {
+    match place {
+        KeyPlace::Own => Ok(home.path(home::SOCKET)),
+        KeyPlace::File | KeyPlace::Agent => agent_socket(env),
     }
 }
 

@@ -96,6 +96,7 @@ fn key_place(shown: &Shown, home: &Home) -> String {
     match shown.sign_in.key {
         KeyPlace::File => home.path(home::KEY).display().to_string(),
         KeyPlace::Agent => "in the ssh-agent only".to_owned(),
+        KeyPlace::Own => "in this job's ssh-agent only".to_owned(),
     }
 }
 
@@ -161,7 +162,7 @@ fn as_json(shown: &Shown, home: &Home) -> serde_json::Value {
             "place": sign_in.key,
             "path": match sign_in.key {
                 KeyPlace::File => Some(home.path(home::KEY)),
-                KeyPlace::Agent => None,
+                KeyPlace::Agent | KeyPlace::Own => None,
             },
             "fingerprint": shown.fingerprint,
         },

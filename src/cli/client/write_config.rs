@@ -37,11 +37,11 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<ExitCode> {
     let settings = Settings::check(&state.ssh)?;
     let places = Places::find(&home, env)?;
     if args.print {
-        print(ssh_config::config_text(&settings, &places, &state.server, state.is_in_agent()).trim_end())?;
+        print(ssh_config::config_text(&settings, &places, &state.server, state.key_place()).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let _lock = home.lock()?;
-    ssh_config::write(&home, &settings, &places, &state.server, state.is_in_agent())?;
+    ssh_config::write(&home, &settings, &places, &state.server, state.key_place())?;
     let written = home.path(home::SSH_CONFIG);
     say(format_args!("Written: {}", written.display()));
     let is_included = env.get("HOME").map(Path::new).is_some_and(|user_home| {
