@@ -44,6 +44,8 @@ pub struct Run {
     pub claims: BTreeMap<String, String>,
     /// Why one might not trust it.
     pub hazards: BTreeSet<Hazard>,
+    /// The sign-in that it has here, once it has one: what it asks for is for nobody else, also of the same repository.
+    pub sign_in: Option<String>,
 }
 
 impl Run {
