@@ -6,6 +6,7 @@ pub mod oidc;
 pub mod proof;
 pub mod run;
 pub mod statement;
+pub mod token;
 pub mod workload;
 
 use std::collections::BTreeSet;
