@@ -247,6 +247,7 @@ impl Shape {
             actor,
             claims,
             hazards: self.hazards,
+            sign_in: None,
         })
     }
 }
