@@ -3,16 +3,8 @@
 use super::Row;
 
 pub(super) const ISSUER_ROWS: &[Row<'_>] = &[
-    (
-        "[ssh]",
-        "[[issuer]]\nname = \"gh\"\ntype = \"github\"\n[ssh]",
-        &[],
-    ),
-    (
-        "[ssh]",
-        "[[issuer]]\nname = \"gl\"\ntype = \"gitlab\"\nrun_max = \"2h\"\n[ssh]",
-        &[],
-    ),
+    ("[ssh]", "[[issuer]]\nname = \"gh\"\ntype = \"github\"\n[ssh]", &[]),
+    ("[ssh]", "[[issuer]]\nname = \"gl\"\ntype = \"gitlab\"\nrun_max = \"2h\"\n[ssh]", &[]),
     (
         "[ssh]",
         "[[issuer]]\nname = \"gh\"\ntype = \"githob\"\n[ssh]",
