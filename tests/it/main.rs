@@ -47,4 +47,5 @@ mod tidy;
 mod transfers;
 mod vscode;
 mod whole;
+mod workload;
 mod world;
