@@ -5,6 +5,7 @@
 use super::change::Change;
 use super::desk::lock;
 use super::permission::{SignedIn, is_admin, is_locked};
+use super::present::{Absent, present};
 use super::recognise::begin_once;
 use super::{Caller, denials, notices};
 use crate::access::{
@@ -27,9 +28,9 @@ const DUE_MAX: u32 = 200;
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerRefused {
-    /// The sign-in behind the connection has ended.
-    #[error("your sign-in has ended; run: caponier login")]
-    SignedOut,
+    /// Whoever is on the connection does not count as there any more.
+    #[error(transparent)]
+    Absent(#[from] Absent),
     /// The same signed request came before.
     #[error("this request was sent before; send a new one")]
     Replay,
@@ -97,15 +98,19 @@ pub enum By<'a> {
 
 /// Does what somebody wants to a case; the case as it is afterwards. Every refusal is in the audit log, up to a rate.
 pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Result<Case, AnswerRefused> {
+    let here;
     let caller = match by {
         By::Signed(person) => person.caller(),
-        By::Here(caller) => caller,
+        By::Here(caller) => {
+            here = present(app, caller).await?;
+            &here
+        }
     };
     // Read before the transaction: who holds one and waits for another connection waits for others who do the same.
     let locked = is_locked(app, caller).await?;
     let mut tx = match by {
         By::Signed(person) => begin_once(app, person.signed()).await?.ok_or(AnswerRefused::Replay)?,
-        By::Here(caller) => begin_here(app, caller).await?,
+        By::Here(_) => app.store.begin().await?,
     };
     let now = app.clock.now();
     let admin = is_admin(app, caller);
@@ -147,15 +152,6 @@ pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Resul
     let why = format!("{refused} ({whose})");
     note_refusal(app, caller, Default::default(), &what, RefusalCode::NoAccess, &why, now).await?;
     Err(refused)
-}
-
-/// A connection outlives its sign-in by a moment; nobody decides in that moment.
-async fn begin_here(app: &App, caller: &Caller) -> Result<Tx, AnswerRefused> {
-    let sign_in = app.store.sign_in(caller.sign_in()).await?;
-    if sign_in.is_none_or(|sign_in| !sign_in.is_live(app.clock.now())) {
-        return Err(AnswerRefused::SignedOut);
-    }
-    Ok(app.store.begin().await?)
 }
 
 impl Wanted {

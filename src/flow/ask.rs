@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Caller;
 use super::answer::{self, apply};
 use super::permission::SignedIn;
+use super::present::{Absent, present};
 use super::recognise::begin_once;
 use crate::access::{Case, Event, Review, Scope, State};
 use crate::app::App;
@@ -28,6 +29,9 @@ const KEY_MAX: usize = 128;
 /// Why nothing was filed.
 #[derive(Debug, thiserror::Error)]
 pub enum AskRefused {
+    /// Whoever is on the connection does not count as there any more.
+    #[error(transparent)]
+    Absent(#[from] Absent),
     /// The same signed request came before.
     #[error("this request was sent before; send a new one")]
     Replay,
@@ -71,8 +75,9 @@ pub async fn ask(app: &App, by: &SignedIn, wish: &Wish, key: Option<&str>) -> Re
 
 /// Files the wish of somebody on an SSH connection; who has the same waiting already is told so.
 pub async fn ask_here(app: &App, caller: &Caller, wish: &Wish) -> Result<Filed, AskRefused> {
-    let who = caller.identity();
     let _one_at_a_time = app.desk.asking.lock().await;
+    let caller = &present(app, caller).await?;
+    let who = caller.identity();
     let now = app.clock.now();
     let plan = planned(app, who, wish, now).await?;
     for case in waiting_of(&app.store, who).await? {

@@ -409,7 +409,7 @@ fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str
 }
 
 /// What the caller showed, as far as it can be revoked.
-fn credential(caller: &Caller) -> Credential<'_> {
+pub(super) fn credential(caller: &Caller) -> Credential<'_> {
     Credential {
         ca: None,
         serial: caller.certificate_serial(),

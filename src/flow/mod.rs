@@ -22,6 +22,7 @@ pub mod look;
 mod notices;
 mod over;
 pub mod permission;
+pub mod present;
 pub mod recheck;
 pub mod recognise;
 mod refusals;

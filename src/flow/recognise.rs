@@ -177,12 +177,6 @@ pub(super) async fn begin_once(app: &App, signed: &SignedBy) -> Result<Option<Tx
     }
 }
 
-/// Whether the sign-in behind a connection is still live: a connection outlives it by a moment.
-pub async fn is_signed_in(app: &App, caller: &Caller) -> Result<bool, StoreError> {
-    let sign_in = app.store.sign_in(caller.sign_in()).await?;
-    Ok(sign_in.is_some_and(|sign_in| sign_in.is_live(app.clock.now())))
-}
-
 /// Judges a user certificate shown by a client at `from`: ours, good now, of a live sign-in, for the key that signed
 /// in. Every refusal is one audit entry, up to a rate for each network; how many more there were is an entry too.
 pub async fn recognise_certificate(

@@ -25,7 +25,7 @@ use crate::random::Random;
 use crate::store::{CertificateOf, RevocationRow, SignIn, Store, StoreError, Tx};
 use crate::time::Timestamp;
 
-pub use known::{Credential, Known, list_of, published, refresh};
+pub use known::{Credential, Known, Revoked, list_of, published, refresh};
 pub use order::{BadOrder, KeyName, Order, What};
 
 /// What somebody whose key was revoked is told.

@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::flow::Caller;
 use crate::flow::answer::{AnswerRefused, By, Wanted, answer as decide};
 use crate::flow::ask::{AskRefused, ask_here};
-use crate::flow::recognise::is_signed_in;
+use crate::flow::present::{Absent, present};
 use crate::flow::seen::{self, Meant};
 use crate::ids::CaseId;
 use crate::policy::request::{PlanRefused, TargetWish, Wish};
@@ -68,7 +68,6 @@ impl Answer {
 
 /// The answer to a question.
 async fn answer(app: &App, asked: &Asked) -> Answer {
-    let caller = &asked.caller;
     let question = match words::read(&asked.command) {
         Ok(question) => question,
         Err(Bad::Unknown) => {
@@ -84,10 +83,11 @@ async fn answer(app: &App, asked: &Asked) -> Answer {
         }
     };
     let answered = async {
-        if !is_signed_in(app, caller).await? {
-            return Ok(Answer::problem(DENIED, "your sign-in has ended; run: caponier login"));
+        match present(app, &asked.caller).await {
+            Ok(caller) => answered(app, &caller, question).await,
+            Err(Absent::Store(error)) => Err(error),
+            Err(absent) => Ok(Answer::problem(DENIED, &absent.to_string())),
         }
-        answered(app, caller, question).await
     };
     match answered.await {
         Ok(answer) => answer,
@@ -212,7 +212,7 @@ async fn act_on(app: &App, caller: &Caller, id: &CaseId, wanted: Wanted) -> Resu
             lines::full(&mut lines, &case);
             Ok(Answer::ok(lines))
         }
-        Err(AnswerRefused::Store(error)) => Err(error),
+        Err(AnswerRefused::Store(error) | AnswerRefused::Absent(Absent::Store(error))) => Err(error),
         Err(refused) => Ok(Answer::problem(DENIED, &refused.to_string())),
     }
 }
@@ -257,7 +257,7 @@ async fn request(app: &App, caller: &Caller, wanted: words::Wanted) -> Result<An
             }
             Ok(Answer { exit_status: if waits { WAITING } else { 0 }, ..Answer::ok(lines) })
         }
-        Err(AskRefused::Store(error)) => Err(error),
+        Err(AskRefused::Store(error) | AskRefused::Absent(Absent::Store(error))) => Err(error),
         Err(AskRefused::Plan(standing @ PlanRefused::Standing(_))) => {
             Ok(Answer::problem(0, &standing.to_string()))
         }

@@ -13,6 +13,7 @@ use crate::flow::end_sign_in::EndRefused;
 use crate::flow::issue::IssueRefused;
 use crate::flow::locks::LockRefused;
 use crate::flow::look::SightRefused;
+use crate::flow::present::Absent;
 use crate::flow::revoke::RevokeRefused;
 use crate::flow::sign_in::SignInRefused;
 use crate::policy::request::PlanRefused;
@@ -98,6 +99,9 @@ impl Refused for AskRefused {
 
     fn answer(&self, app: &App) -> ApiError {
         let (status, code) = match self {
+            Self::Absent(Absent::SignedOut | Absent::Revoked(_)) => {
+                (StatusCode::UNAUTHORIZED, "not-signed-in")
+            }
             Self::Replay => (StatusCode::CONFLICT, "replay"),
             Self::Plan(PlanRefused::NoAccess(_)) => (StatusCode::FORBIDDEN, "no-access"),
             Self::Plan(PlanRefused::Rules(_)) => (StatusCode::FORBIDDEN, "rules"),
@@ -106,7 +110,7 @@ impl Refused for AskRefused {
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "limit"),
             Self::OtherKey => (StatusCode::CONFLICT, "other-key"),
             Self::BadKey => return ApiError::bad(self),
-            Self::Store(error) => return ApiError::internal(app, error),
+            Self::Absent(Absent::Store(error)) | Self::Store(error) => return ApiError::internal(app, error),
         };
         ApiError::new(status, code, self)
     }
@@ -130,7 +134,9 @@ impl Refused for AnswerRefused {
 
     fn answer(&self, app: &App) -> ApiError {
         let (status, code) = match self {
-            Self::SignedOut => (StatusCode::UNAUTHORIZED, "not-signed-in"),
+            Self::Absent(Absent::SignedOut | Absent::Revoked(_)) => {
+                (StatusCode::UNAUTHORIZED, "not-signed-in")
+            }
             Self::Replay => (StatusCode::CONFLICT, "replay"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found"),
             Self::Denied(Denied::Over(_) | Denied::Not(..)) => (StatusCode::CONFLICT, "state"),
@@ -141,7 +147,7 @@ impl Refused for AnswerRefused {
             Self::Outdated => (StatusCode::CONFLICT, "outdated"),
             Self::Locked => (StatusCode::FORBIDDEN, "locked"),
             Self::Denied(Denied::Reason) | Self::Words(_) => return ApiError::bad(self),
-            Self::Store(error) => return ApiError::internal(app, error),
+            Self::Absent(Absent::Store(error)) | Self::Store(error) => return ApiError::internal(app, error),
         };
         ApiError::new(status, code, self)
     }
