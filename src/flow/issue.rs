@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use russh::keys::ssh_key::Certificate;
 
-use super::permission::{SignedIn, is_locked};
+use super::permission::{SignedIn, is_locked_in};
 use super::recognise::{RequestRefused, SignedBy, begin_once, not_signed_in};
 use super::{Caller, recheck};
 use crate::app::App;
@@ -75,10 +75,10 @@ pub enum IssueRefused {
 pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, IssueRefused> {
     let signed = by.signed();
     let caller = &confirmed(app, by).await?;
-    let tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
+    let mut tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
     // Only now, as it may have taken a while to get a turn to write: the certificate's life begins here.
     let now = app.clock.now();
-    let drafted = if is_locked(app, caller).await? {
+    let drafted = if is_locked_in(&mut tx, caller, now).await? {
         Err(IssueRefused::Policy(locked()))
     } else {
         draft_for(app, signed, caller, &wish, now)

@@ -7,13 +7,15 @@ use std::net::IpAddr;
 use super::desk::lock;
 use super::recognise::{Request, RequestRefused, SignedBy, recognise_request, sign_in_of};
 use super::{Caller, denials};
+use crate::access::Lock;
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::config::People;
 use crate::identity::{Identity, Kind};
 use crate::names::GroupName;
 use crate::policy::RefusalCode;
-use crate::store::{SignIn, StoreError};
+use crate::store::{SignIn, StoreError, Tx};
+use crate::time::Timestamp;
 
 /// What somebody must be to call an endpoint. Each but the first two includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -183,8 +185,17 @@ impl Proof for Admin {
 /// Whether a lock is on this person. Somebody locked is nobody's admin, so they cannot lift the lock either.
 pub(super) async fn is_locked(app: &App, caller: &Caller) -> Result<bool, StoreError> {
     let now = app.clock.now();
-    let locks = app.store.locks(now).await?;
-    Ok(locks.iter().any(|lock| lock.holds(now) && lock.is_on(caller.identity())))
+    Ok(is_among(&app.store.locks(now).await?, caller, now))
+}
+
+/// The same, seen by a transaction that is held already: to take a second connection would be to wait for others who do
+/// the same.
+pub(super) async fn is_locked_in(tx: &mut Tx, caller: &Caller, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(is_among(&tx.locks(now).await?, caller, now))
+}
+
+fn is_among(locks: &[Lock], caller: &Caller, now: Timestamp) -> bool {
+    locks.iter().any(|lock| lock.holds(now) && lock.is_on(caller.identity()))
 }
 
 /// For what only auditors may ask of an endpoint that others may call too. `act` is what they tried, for the audit log.

@@ -82,6 +82,9 @@ pub enum StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: sqlx::AnyPool,
+    /// A few connections more, for what must be seen however busy the others are: which sign-ins have ended, and what is
+    /// new in the audit log.
+    watchers: sqlx::AnyPool,
     writers: Writers,
 }
 
@@ -112,6 +115,7 @@ impl Store {
 
     /// Waits for the connections in use and closes all; SQLite then folds its log into the database file.
     pub async fn close(&self) {
+        self.watchers.close().await;
         self.pool.close().await;
     }
 
