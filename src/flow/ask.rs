@@ -20,6 +20,11 @@ use crate::time::Timestamp;
 
 /// Most requests of one person that may wait at once.
 const WAITING_MAX: u32 = 20;
+/// Most requests that one person files in this time, whatever becomes of them: each is rows, audit entries and notices.
+const FILED_MAX: u64 = 60;
+const FILED_IN: Duration = Duration::from_secs(10 * 60);
+/// Most grants that one person has at once.
+const GRANTS_MAX: u64 = 50;
 /// Cases looked at for an approval of the same before, and how far back the longest rule can look.
 const BEFORE_MAX: u32 = 200;
 const BEFORE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -39,8 +44,8 @@ pub enum AskRefused {
     #[error(transparent)]
     Plan(#[from] PlanRefused),
     /// There are too many.
-    #[error("{WAITING_MAX} requests of yours are waiting; cancel some, or wait: caponier requests")]
-    TooMany,
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     /// Another request has this key.
     #[error("another request of yours has this idempotency key, and it asks for something else")]
     OtherKey,
@@ -50,6 +55,20 @@ pub enum AskRefused {
     /// The store is out of order.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What there is too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMany {
+    /// Requests that wait.
+    #[error("{WAITING_MAX} requests of yours are waiting; cancel some, or wait: caponier requests")]
+    Waiting,
+    /// Requests filed of late.
+    #[error("you have filed {FILED_MAX} requests within {} minutes; wait a while", FILED_IN.as_secs() / 60)]
+    Filed,
+    /// Grants.
+    #[error("you have {GRANTS_MAX} grants at once; give some back: caponier release")]
+    Granted,
 }
 
 /// What became of a request.
@@ -139,9 +158,12 @@ async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Resu
         return same_key(case, &plan, wish);
     }
     if waiting_of(&app.store, who).await?.len() >= WAITING_MAX as usize {
-        return Err(AskRefused::TooMany);
+        return Err(TooMany::Waiting.into());
     }
     let mut tx = door.begin(app).await?;
+    if let Some(limit) = limit(&mut tx, who, now).await? {
+        return Err(limit.into());
+    }
     let case = case_of(app, who, wish, &plan, now);
     match tx.insert_case(&case, key).await {
         Ok(()) => {}
@@ -171,6 +193,16 @@ async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Resu
             AskRefused::Plan(PlanRefused::Rules(error.to_string()))
         })?;
     Ok(Filed { case, again: false, automatic: plan.automatic })
+}
+
+/// What this person has too much of already.
+async fn limit(tx: &mut Tx, who: &Identity, now: Timestamp) -> Result<Option<TooMany>, StoreError> {
+    let (issuer, subject) = (&who.issuer, &who.subject);
+    if tx.count_filed((issuer, subject), now.minus(FILED_IN)).await? >= FILED_MAX {
+        return Ok(Some(TooMany::Filed));
+    }
+    let held = tx.count_held((issuer, subject), now).await?;
+    Ok((held >= GRANTS_MAX).then_some(TooMany::Granted))
 }
 
 fn same_key(case: Case, plan: &Plan, wish: &Wish) -> Result<Filed, AskRefused> {

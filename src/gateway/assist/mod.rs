@@ -261,7 +261,7 @@ async fn request(app: &App, caller: &Caller, wanted: words::Wanted) -> Result<An
         Err(AskRefused::Plan(standing @ PlanRefused::Standing(_))) => {
             Ok(Answer::problem(0, &standing.to_string()))
         }
-        Err(busy @ AskRefused::TooMany) => Ok(Answer::problem(WAITING, &busy.to_string())),
+        Err(busy @ AskRefused::TooMany(_)) => Ok(Answer::problem(WAITING, &busy.to_string())),
         Err(refused) => Ok(Answer::problem(DENIED, &refused.to_string())),
     }
 }

@@ -97,6 +97,23 @@ impl Store {
 }
 
 impl Tx {
+    /// How many cases this person has filed since then, whatever became of them.
+    pub async fn count_filed(
+        &mut self,
+        (issuer, subject): (&str, &str),
+        since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS filed FROM access_case WHERE issuer = $1 AND subject = $2 AND filed >= $3",
+        )
+        .bind(text(TABLE, "issuer", issuer)?)
+        .bind(text(TABLE, "subject", subject)?)
+        .bind(millis(TABLE, "since", since)?)
+        .fetch_one(self.connection())
+        .await?;
+        Columns { table: TABLE, row: &row }.whole("filed")
+    }
+
     /// A new case. `key` is the person's own name for the request: `Conflict` when they used it before, or the id is there.
     pub async fn insert_case(&mut self, case: &Case, key: Option<&str>) -> Result<(), StoreError> {
         let written = sqlx::query(

@@ -94,7 +94,10 @@ impl Refused for AskRefused {
             StatusCode::CONFLICT,
             "`standing`: you have this without asking; `other-key`: the idempotency key is another's",
         ),
-        (StatusCode::TOO_MANY_REQUESTS, "`limit`: too many requests of yours wait"),
+        (
+            StatusCode::TOO_MANY_REQUESTS,
+            "`limit`: too many requests of yours wait or were filed of late, or you have too many grants",
+        ),
     ];
 
     fn answer(&self, app: &App) -> ApiError {
@@ -107,7 +110,7 @@ impl Refused for AskRefused {
             Self::Plan(PlanRefused::Rules(_)) => (StatusCode::FORBIDDEN, "rules"),
             Self::Plan(PlanRefused::Locked(_)) => (StatusCode::FORBIDDEN, "locked"),
             Self::Plan(PlanRefused::Standing(_)) => (StatusCode::CONFLICT, "standing"),
-            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "limit"),
+            Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "limit"),
             Self::OtherKey => (StatusCode::CONFLICT, "other-key"),
             Self::BadKey => return ApiError::bad(self),
             Self::Absent(Absent::Store(error)) | Self::Store(error) => return ApiError::internal(app, error),
