@@ -8,7 +8,7 @@ use super::answer::{self, apply};
 use super::permission::SignedIn;
 use super::present::{Absent, present};
 use super::recognise::begin_once;
-use crate::access::{Case, Event, Review, Scope, State};
+use crate::access::{Case, Close, Event, Review, Scope, State};
 use crate::app::App;
 use crate::audit::{AccessEvent, AuditEvent};
 use crate::identity::Identity;
@@ -27,6 +27,8 @@ const FILED_IN: Duration = Duration::from_secs(10 * 60);
 const GRANTS_MAX: u64 = 50;
 /// Cases looked at for an approval of the same before, and how far back the longest rule can look.
 const BEFORE_MAX: u32 = 200;
+/// Cases that were taken away or denied, looked at for whether somebody has spoken against it since.
+const AGAINST_MAX: u32 = 1000;
 const BEFORE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Longest idempotency key, in bytes.
 const KEY_MAX: usize = 128;
@@ -245,22 +247,32 @@ async fn planned(app: &App, who: &Identity, wish: &Wish, now: Timestamp) -> Resu
         ..CaseFilter::default()
     };
     let before = app.store.cases(&filter, BEFORE_MAX).await?;
-    let approved = |scope: &Scope| approved_before(&before, scope);
+    let mut against = Vec::new();
+    for close in [Close::Revoked, Close::Denied] {
+        let filter =
+            CaseFilter { who: filter.who.clone(), word: Some(close.as_str()), ..CaseFilter::default() };
+        against.extend(app.store.cases(&filter, AGAINST_MAX).await?);
+    }
+    let approved = |scope: &Scope| approved_before(&before, &against, scope);
     Ok(plan(&app.policy(), who, wish, &locks, approved, now)?)
 }
 
-/// When people last approved what covers `scope`; what was opened without them says nothing.
-fn approved_before(before: &[Case], scope: &Scope) -> Option<Timestamp> {
+/// When people last approved what covers `scope`; what was opened without them says nothing. Who took such a thing away, or
+/// said no to it, has spoken against every yes before that: one of `against` ends what was said until then.
+fn approved_before(before: &[Case], against: &[Case], scope: &Scope) -> Option<Timestamp> {
+    let no = |case: &Case| match &case.state {
+        State::Closed { at, .. } if case.scope.overlaps(scope) || case.asked.overlaps(scope) => Some(*at),
+        State::Closed { .. } | State::Waiting { .. } | State::Granted { .. } => None,
+    };
+    let no = against.iter().filter_map(no).max();
     let of = |case: &Case| {
         let opened = matches!(&case.state, State::Granted { .. })
             || matches!(&case.state, State::Closed { close, .. } if close.had_grant());
-        // Taken away means that the approval was a mistake.
-        let kept = !matches!(&case.state, State::Closed { close: crate::access::Close::Revoked, .. });
-        (opened && kept && case.scope.covers(scope) && case.scope.length >= scope.length)
+        (opened && case.scope.covers(scope) && case.scope.length >= scope.length)
             .then(|| case.approvals.last().map(|approval| approval.at))
             .flatten()
     };
-    before.iter().filter_map(of).max()
+    before.iter().filter_map(of).max().filter(|yes| no.is_none_or(|no| *yes > no))
 }
 
 async fn waiting_of(store: &Store, who: &Identity) -> Result<Vec<Case>, StoreError> {

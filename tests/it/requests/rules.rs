@@ -246,7 +246,27 @@ async fn what_people_approved_lately_opens_again_for_the_same() {
     // What opened by itself is no approval: the time counts from what people said.
     site.app.clock.advance(Duration::from_secs(7201));
     assert_eq!(state(&dora, json!({})).await, "waiting");
-    // Nor is what was taken away.
+    // Approved and lapsed, approved again and taken away: the first yes does not come back.
+    let first = file(&dora, &json!({"seconds": 60})).await;
+    assert_eq!(approve(&lead, &first).await, ok("granted"));
+    site.app.clock.advance(Duration::from_secs(61));
+    caponier::flow::answer::elapse(&site.app).await.unwrap();
+    assert_eq!(seen(&dora, &first).await["state"], "lapsed");
+    let second = file(&dora, &json!({"seconds": 61})).await;
+    assert_eq!(approve(&lead, &second).await, ok("granted"));
+    assert_eq!(state(&dora, json!({"seconds": 60})).await, "granted", "both say yes");
+    assert_eq!(act(&lead, &second, "revoke", json!({"reason": "mistake"})).await, ok("revoked"));
+    assert_eq!(state(&dora, json!({"seconds": 60})).await, "waiting", "the later word counts");
+    // A yes after that does, until somebody says no to something of it.
+    site.app.clock.advance(Duration::from_secs(1));
+    let third = file(&dora, &json!({"seconds": 60})).await;
+    assert_eq!(approve(&lead, &third).await, ok("granted"));
+    assert_eq!(state(&dora, json!({"seconds": 60})).await, "granted");
+    let wide = file(&dora, &json!({"targets": ["web1", "web2"], "seconds": 7200})).await;
+    site.app.clock.advance(Duration::from_secs(1));
+    assert_eq!(act(&lead, &wide, "deny", json!({"reason": "not now"})).await, ok("denied"));
+    assert_eq!(state(&dora, json!({"seconds": 60})).await, "waiting");
+    // Nor is what was taken away an approval.
     let request = file(&dora, &json!({})).await;
     assert_eq!(approve(&lead, &request).await, ok("granted"));
     assert_eq!(act(&lead, &request, "revoke", json!({"reason": "mistake"})).await, ok("revoked"));
