@@ -107,13 +107,12 @@ pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Resul
         }
     };
     // Read before the transaction: who holds one and waits for another connection waits for others who do the same.
-    let locked = is_locked(app, caller).await?;
+    let (locked, admin) = (is_locked(app, caller).await?, is_admin(app, caller).await?);
     let mut tx = match by {
         By::Signed(person) => begin_once(app, person.signed()).await?.ok_or(AnswerRefused::Replay)?,
         By::Here(_) => app.store.begin().await?,
     };
     let now = app.clock.now();
-    let admin = is_admin(app, caller);
     let who = caller.identity();
     let taken = tx.take_case(id).await?;
     let mut whose = "there is no such request".to_owned();

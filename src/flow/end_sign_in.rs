@@ -2,8 +2,7 @@
 //! from then on, and its sessions are closed by whoever holds them (see `Desk::ended`).
 
 use super::Caller;
-use super::permission::SignedIn;
-pub use super::permission::is_admin;
+use super::permission::{SignedIn, is_admin};
 use super::recognise::{RequestRefused, SignedBy, begin_once, not_signed_in};
 use crate::app::App;
 use crate::audit::AuditEvent;
@@ -112,7 +111,7 @@ pub async fn end_other(app: &App, by: &SignedIn, id: &SignInId) -> Result<(), En
     let own = theirs.as_ref().is_some_and(|theirs| {
         theirs.who.issuer == asking.who.issuer && theirs.who.reference() == asking.who.reference()
     });
-    if !own && !is_admin(app, caller) {
+    if !own && !is_admin(app, caller).await? {
         let reason = match theirs {
             Some(theirs) => {
                 format!("{} is no admin, and it is of {}", asking.who.reference(), theirs.who.reference())

@@ -163,7 +163,7 @@ impl Proof for Auditor {
     const PERMISSION: Permission = Permission::Auditor;
     async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
         let person = SignedIn::of(app, request).await?;
-        if is_auditor(app, person.caller()) && !is_locked(app, person.caller()).await? {
+        if is_auditor(app, person.caller()).await? {
             return Ok(Self(person));
         }
         Err(refused(app, &person, &act_of(request), Self::PERMISSION).await?)
@@ -175,7 +175,7 @@ impl Proof for Admin {
     const PERMISSION: Permission = Permission::Admin;
     async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
         let person = SignedIn::of(app, request).await?;
-        if is_admin(app, person.caller()) && !is_locked(app, person.caller()).await? {
+        if is_admin(app, person.caller()).await? {
             return Ok(Self(person));
         }
         Err(refused(app, &person, &act_of(request), Self::PERMISSION).await?)
@@ -200,20 +200,26 @@ fn is_among(locks: &[Lock], caller: &Caller, now: Timestamp) -> bool {
 
 /// For what only auditors may ask of an endpoint that others may call too. `act` is what they tried, for the audit log.
 pub async fn must_be_auditor(app: &App, person: &SignedIn, act: &str) -> Result<(), PermissionRefused> {
-    if is_auditor(app, person.caller()) && !is_locked(app, person.caller()).await? {
+    if is_auditor(app, person.caller()).await? {
         return Ok(());
     }
     Err(refused(app, person, act, Permission::Auditor).await?)
 }
 
-/// Whether the configuration names this person, or a group of theirs, as admin.
-pub fn is_admin(app: &App, caller: &Caller) -> bool {
-    is_named(&app.config.admins, caller.identity())
+/// Whether they are an admin: the configuration names them, or a group of theirs, and no lock is on them.
+pub(super) async fn is_admin(app: &App, caller: &Caller) -> Result<bool, StoreError> {
+    Ok(named_admin(app, caller) && !is_locked(app, caller).await?)
 }
 
-/// Whether they may read what others do: the configuration names them as auditor, or they are an admin.
-pub fn is_auditor(app: &App, caller: &Caller) -> bool {
-    is_named(&app.config.auditors, caller.identity()) || is_admin(app, caller)
+/// Whether they may read what others do: the configuration names them as auditor, or as admin, and no lock is on them.
+pub(super) async fn is_auditor(app: &App, caller: &Caller) -> Result<bool, StoreError> {
+    let named = is_named(&app.config.auditors, caller.identity()) || named_admin(app, caller);
+    Ok(named && !is_locked(app, caller).await?)
+}
+
+// Not to be asked alone: whoever is locked is nobody's admin.
+fn named_admin(app: &App, caller: &Caller) -> bool {
+    is_named(&app.config.admins, caller.identity())
 }
 
 /// A provider speaks for its own groups only. A subject is never taken for a group, nor the other way round. No job is

@@ -54,7 +54,7 @@ pub async fn grants(app: &App, caller: &Caller) -> Result<Vec<Grant>, StoreError
 /// The one request that `text` names: an id, or the beginning of one, with or without `req_`. Only what they may see is
 /// looked at, so nobody learns of others by trying.
 pub async fn find(app: &App, caller: &Caller, text: &str) -> Result<Meant, StoreError> {
-    let (who, all) = (caller.identity(), is_auditor(app, caller));
+    let (who, all) = (caller.identity(), is_auditor(app, caller).await?);
     let now = app.clock.now();
     let one = |case: Case| Meant::One(Box::new(as_of(case, now)));
     if let Ok(id) = text.parse::<CaseId>() {

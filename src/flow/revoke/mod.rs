@@ -14,7 +14,7 @@ use russh::keys::ssh_key::{HashAlg, PublicKey};
 
 use super::Caller;
 use super::change::Change;
-use super::permission::{SignedIn, is_admin, is_locked};
+use super::permission::{SignedIn, is_admin};
 use super::recognise::begin_once;
 use crate::app::App;
 use crate::audit::{AuditEvent, RevocationEvent, RevokedItem};
@@ -94,7 +94,7 @@ impl Ground {
 /// Revokes what a signed request asks for: anything by an admin; one's own key, certificate or session by its owner.
 pub async fn revoke(app: &App, by: &SignedIn, order: &Order) -> Result<Done, RevokeRefused> {
     let (caller, asking) = (by.caller(), by.sign_in());
-    let may = is_admin(app, caller) && !is_locked(app, caller).await?;
+    let may = is_admin(app, caller).await?;
     if !may && !is_own(&app.store, asking, &order.what).await? {
         note_refusal(app, caller, &order.what).await?;
         let text = format!("there is no such {} that you may revoke", order.what.word());

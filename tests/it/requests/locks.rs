@@ -78,6 +78,16 @@ async fn a_locked_admin_does_not_free_themselves() {
     assert_eq!(boss.call("DELETE", &path, &Value::Null).await.0, 403);
     assert_eq!(lock(&boss, "user", "corp:root", json!({})).await.0, 403);
     assert_eq!(boss.call("GET", "/v1/requests?scope=all", &Value::Null).await.0, 403);
+    // Nor anything else that admins may: what is somebody else's is not there for them.
+    let dora = person(&site, "dora", &["dev"]).await;
+    let request = file(&dora, &json!({})).await;
+    let (_, theirs) = dora.call("GET", "/v1/sign-in", &Value::Null).await;
+    let sign_in = format!("/v1/sign-in/{}", theirs["sign_in"].as_str().unwrap());
+    assert_eq!(boss.call("DELETE", &sign_in, &Value::Null).await.0, 404);
+    assert_eq!(act(&boss, &request, "cancel", Value::Null).await, no(404, "not-found"));
+    assert_eq!(boss.call("GET", &format!("/v1/requests/{}", id(&request)), &Value::Null).await.0, 404);
     assert_eq!(root.call("DELETE", &path, &Value::Null).await.0, 204);
     assert_eq!(boss.call("GET", "/v1/requests?scope=all", &Value::Null).await.0, 200);
+    assert_eq!(seen(&boss, &request).await["may"], json!(["cancel"]));
+    assert_eq!(boss.call("DELETE", &sign_in, &Value::Null).await.0, 204);
 }
