@@ -3,11 +3,11 @@
 //! audit entries and notices are written together.
 
 use super::change::Change;
-use super::desk::lock;
+use super::denials::{self, Refused};
 use super::permission::{SignedIn, is_admin, is_locked};
 use super::present::{Absent, present};
-use super::recognise::begin_once;
-use super::{Caller, denials, notices};
+use super::recognise::{SignedBy, begin_once};
+use super::{Caller, notices};
 use crate::access::{
     Approval, Case, Close, Denied, Effect, Event, Grant, Narrowing, Party, State, Step, step,
 };
@@ -96,6 +96,16 @@ pub enum By<'a> {
     Here(&'a Caller),
 }
 
+impl By<'_> {
+    /// The request, where there is one.
+    fn signed(&self) -> Option<&SignedBy> {
+        match self {
+            Self::Signed(person) => Some(person.signed()),
+            Self::Here(_) => None,
+        }
+    }
+}
+
 /// Does what somebody wants to a case; the case as it is afterwards. Every refusal is in the audit log, up to a rate.
 pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Result<Case, AnswerRefused> {
     let here;
@@ -149,7 +159,8 @@ pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Resul
     };
     let what = format!("{} {id}", wanted.word());
     let why = format!("{refused} ({whose})");
-    note_refusal(app, caller, Default::default(), &what, RefusalCode::NoAccess, &why, now).await?;
+    let noted = Refused::act(&what, RefusalCode::NoAccess, &why);
+    denials::note_once(app, caller, by.signed(), &noted, now).await?;
     Err(refused)
 }
 
@@ -394,29 +405,4 @@ fn reviewed(case: &Case) -> Option<AuditEvent> {
         by: by.clone(),
         note: note.clone(),
     }))
-}
-
-/// Writes down that somebody was refused something about requests; of a flood, how many there were.
-pub(super) async fn note_refusal(
-    app: &App,
-    caller: &Caller,
-    (target, login): (String, String),
-    act: &str,
-    code: RefusalCode,
-    why: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let Some(more) = lock(&app.desk.denials).take(caller.sign_in(), now) else { return Ok(()) };
-    let reason = denials::cut(why);
-    let event = AuditEvent::AccessRefused {
-        who: caller.identity().clone(),
-        sign_in: caller.sign_in().clone(),
-        target: denials::cut(&target),
-        login: denials::cut(&login),
-        act: denials::cut(act),
-        code,
-        reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
-        from: caller.from().to_string(),
-    };
-    app.store.note(now, event).await
 }

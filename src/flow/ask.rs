@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::Caller;
 use super::answer::{self, apply};
+use super::denials::{self, Refused};
 use super::permission::SignedIn;
 use super::present::{Absent, present};
-use super::recognise::begin_once;
+use super::recognise::{SignedBy, begin_once};
 use crate::access::{Case, Close, Event, Review, Scope, State};
 use crate::app::App;
 use crate::audit::{AccessEvent, AuditEvent};
@@ -124,6 +125,13 @@ impl Door<'_> {
         }
     }
 
+    fn signed(&self) -> Option<&SignedBy> {
+        match self {
+            Self::Signed(by) => Some(by.signed()),
+            Self::Here(_) => None,
+        }
+    }
+
     /// A transaction, in which a signed request is used up. To be begun when everything is read: who holds one and waits
     /// for another connection waits for others who do the same.
     async fn begin(&self, app: &App) -> Result<Tx, AskRefused> {
@@ -135,6 +143,14 @@ impl Door<'_> {
 }
 
 async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Result<Filed, AskRefused> {
+    let filed = try_file(app, door, wish, key).await;
+    if let Err(refused) = &filed {
+        note_refusal(app, door, wish, refused, app.clock.now()).await?;
+    }
+    filed
+}
+
+async fn try_file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Result<Filed, AskRefused> {
     let caller = door.caller();
     let who = caller.identity();
     if key.is_some_and(|key| {
@@ -143,15 +159,7 @@ async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Resu
         return Err(AskRefused::BadKey);
     }
     let now = app.clock.now();
-    let plan = match planned(app, who, wish, now).await {
-        Ok(plan) => plan,
-        Err(refused) => {
-            if let AskRefused::Plan(why) = &refused {
-                note_refusal(app, caller, wish, why, now).await?;
-            }
-            return Err(refused);
-        }
-    };
+    let plan = planned(app, who, wish, now).await?;
     if let Some(key) = key
         && let Some(case) = app.store.case_by_key((&who.issuer, &who.holder()), key).await?
     {
@@ -286,11 +294,22 @@ async fn waiting_of(store: &Store, who: &Identity) -> Result<Vec<Case>, StoreErr
 
 async fn note_refusal(
     app: &App,
-    caller: &Caller,
+    door: Door<'_>,
     wish: &Wish,
-    why: &PlanRefused,
+    why: &AskRefused,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let code = match why {
+        AskRefused::Plan(PlanRefused::NoAccess(_)) => RefusalCode::NoAccess,
+        AskRefused::Plan(PlanRefused::Rules(_) | PlanRefused::Standing(_)) => RefusalCode::ByRequest,
+        AskRefused::Plan(PlanRefused::Locked(_)) => RefusalCode::Locked,
+        AskRefused::TooMany(_) => RefusalCode::Limit,
+        AskRefused::Absent(_)
+        | AskRefused::Replay
+        | AskRefused::OtherKey
+        | AskRefused::BadKey
+        | AskRefused::Store(_) => return Ok(()),
+    };
     let targets: Vec<String> = wish
         .targets
         .iter()
@@ -300,11 +319,7 @@ async fn note_refusal(
         })
         .collect();
     let logins: Vec<&str> = wish.logins.iter().map(crate::names::LoginName::as_str).collect();
-    let code = match why {
-        PlanRefused::NoAccess(_) => RefusalCode::NoAccess,
-        PlanRefused::Rules(_) | PlanRefused::Standing(_) => RefusalCode::ByRequest,
-        PlanRefused::Locked(_) => RefusalCode::Locked,
-    };
-    let what = (targets.join(" "), logins.join(","));
-    answer::note_refusal(app, caller, what, "request", code, &why.to_string(), now).await
+    let (target, login, why) = (targets.join(" "), logins.join(","), why.to_string());
+    let refused = Refused { target: &target, login: &login, act: "request", code, why: &why };
+    denials::note_once(app, door.caller(), door.signed(), &refused, now).await
 }

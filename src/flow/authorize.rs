@@ -8,12 +8,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::access::Grant;
 use crate::app::App;
-use crate::audit::AuditEvent;
 use crate::flow::change::Changes;
+use crate::flow::denials::{self, Refused};
 use crate::flow::desk::lock;
 use crate::flow::over::{Over, explained};
 use crate::flow::revoke::{self, Credential};
-use crate::flow::{Caller, denials, destination, held, recheck};
+use crate::flow::{Caller, destination, held, recheck};
 use crate::ids::{GrantId, SessionId};
 use crate::names::RoleName;
 use crate::policy::{
@@ -486,19 +486,10 @@ fn named(app: &App, mut refusal: Refusal) -> Refusal {
 
 async fn note_refusal(app: &App, caller: &Caller, ask: &Ask, refusal: &Refusal) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let Some(more) = lock(&app.desk.denials).take(caller.sign_in(), now) else { return Ok(()) };
-    let reason = denials::cut(&refusal.reason);
-    let event = AuditEvent::AccessRefused {
-        who: caller.identity().clone(),
-        sign_in: caller.sign_in().clone(),
-        target: ask.target.to_string(),
-        login: ask.login.to_string(),
-        act: denials::cut(&describe(&ask.act)),
-        code: refusal.code,
-        reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
-        from: caller.from().to_string(),
-    };
-    app.store.note(now, event).await
+    let (target, login, act) = (ask.target.to_string(), ask.login.to_string(), describe(&ask.act));
+    let refused =
+        Refused { target: &target, login: &login, act: &act, code: refusal.code, why: &refusal.reason };
+    denials::note(app, caller, &refused, now).await
 }
 
 /// An act in one line, for audit and people: `shell`, `exec: uname -a`, `subsystem: sftp`.

@@ -4,12 +4,11 @@
 
 use std::net::IpAddr;
 
-use super::desk::lock;
+use super::Caller;
+use super::denials::{self, Refused};
 use super::recognise::{Request, RequestRefused, SignedBy, recognise_request, sign_in_of};
-use super::{Caller, denials};
 use crate::access::Lock;
 use crate::app::App;
-use crate::audit::AuditEvent;
 use crate::config::People;
 use crate::identity::{Identity, Kind};
 use crate::names::GroupName;
@@ -246,22 +245,10 @@ async fn refused(
     act: &str,
     wanted: Permission,
 ) -> Result<PermissionRefused, StoreError> {
-    let (now, caller) = (app.clock.now(), person.caller());
-    let more = lock(&app.desk.denials).take(caller.sign_in(), now);
-    if let Some(more) = more {
-        let reason = format!("{} is no {}, or is locked", caller.identity().reference(), wanted.as_str());
-        let event = AuditEvent::AccessRefused {
-            who: caller.identity().clone(),
-            sign_in: caller.sign_in().clone(),
-            target: String::new(),
-            login: String::new(),
-            act: denials::cut(act),
-            code: RefusalCode::NoAccess,
-            reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
-            from: caller.from().to_string(),
-        };
-        app.store.note(now, event).await?;
-    }
+    let caller = person.caller();
+    let why = format!("{} is no {}, or is locked", caller.identity().reference(), wanted.as_str());
+    let refused = Refused::act(act, RefusalCode::NoAccess, &why);
+    denials::note(app, caller, &refused, app.clock.now()).await?;
     Ok(PermissionRefused::Not(wanted.as_str()))
 }
 

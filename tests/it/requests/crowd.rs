@@ -42,7 +42,7 @@ async fn many_signed_requests_at_once_starve_nobody() {
         let (path, body) = match number % 4 {
             0 => ("/v1/requests/req_0abcdefghjkmnpqrstvwxyz01/deny", reason),
             1 => ("/v1/requests", ask),
-            2 => ("/v1/revocations", json!({"serial": 7, "reason": "over"})),
+            2 => ("/v1/revocations", json!({"kind": "serial", "value": "7", "reason": "over"})),
             _ => ("/v1/sign-in", Value::Null),
         };
         one.call(if number % 4 == 3 { "DELETE" } else { "POST" }, path, &body).await.0
