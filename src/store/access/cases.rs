@@ -10,6 +10,8 @@ use crate::store::{Store, StoreError, Tx};
 use crate::time::Timestamp;
 
 const TABLE: &str = "access_case";
+/// At least the length of an id.
+const ID_LEN_MAX: usize = 40;
 
 /// Which cases to list. Everything that is given must match.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +82,20 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Cases whose id begins with `beginning`, at most `limit`. It is looked for in the order of ids, however many there are.
+    pub async fn cases_beginning(&self, beginning: &str, limit: u32) -> Result<Vec<Case>, StoreError> {
+        // Ids have digits and small letters only, which every collation puts in this order; none is longer than this.
+        let last = format!("{beginning}{}", "z".repeat(ID_LEN_MAX));
+        let rows =
+            sqlx::query("SELECT id, json FROM access_case WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT $3")
+                .bind(text(TABLE, "id", beginning)?)
+                .bind(text(TABLE, "id", &last)?)
+                .bind(i64::from(limit))
+                .fetch_all(&self.pool)
+                .await?;
         rows.iter().map(read).collect()
     }
 
