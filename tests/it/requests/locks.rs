@@ -36,6 +36,11 @@ async fn admins_lock_and_lift_and_auditors_look() {
         ("role", "nope", json!({}), 404),
         ("user", "dora", json!({}), 404),
         ("user", "other:dora", json!({}), 404),
+        ("user", " corp:dora", json!({}), 404),
+        ("user", "corp:dora ", json!({}), 400),
+        ("user", "corp: dora", json!({}), 400),
+        ("user", "corp:do\u{7}ra", json!({}), 400),
+        ("user", "corp:", json!({}), 400),
         ("target", "web1", json!({"reason": " "}), 400),
         ("target", "web1", json!({"reason": "two\nlines"}), 400),
         ("target", "web1", json!({"seconds": 0}), 400),
@@ -73,7 +78,11 @@ async fn a_locked_admin_does_not_free_themselves() {
     let policy = format!("{TARGETS}{}", role("ops", ONE));
     let site = Site::start_set(Setup { extra: &config, policy: &policy, ..Setup::default() }).await;
     let (root, boss) = (person(&site, "root", &[]).await, person(&site, "boss", &[]).await);
+    let (status, slip) = lock(&root, "user", "corp:bos", json!({})).await;
+    let warning = slip["warning"].as_str().unwrap();
+    assert!(status == 201 && warning.contains("nobody called corp:bos ever signed in here"), "{slip}");
     let (_, set) = lock(&root, "user", "corp:boss", json!({})).await;
+    assert_eq!(set["warning"], Value::Null);
     let path = format!("/v1/locks/{}", set["id"].as_str().unwrap());
     assert_eq!(boss.call("DELETE", &path, &Value::Null).await.0, 403);
     assert_eq!(lock(&boss, "user", "corp:root", json!({})).await.0, 403);
