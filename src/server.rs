@@ -130,6 +130,9 @@ impl Server {
 /// `caponier serve`: until SIGTERM or SIGINT.
 pub async fn serve(path: &Path, env: &BTreeMap<String, String>) -> anyhow::Result<()> {
     let (config, policy) = read(path, env)?;
+    for note in config.notes() {
+        tracing::warn!("{note}");
+    }
     let app = assemble(config, policy, Clock::System, Random::System).await?;
     let server = Server::bind(app).await?;
     let stop = CancellationToken::new();

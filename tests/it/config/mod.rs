@@ -339,6 +339,20 @@ fn command(folder: &Folder, command: ConfigCommand) -> (u8, String) {
 }
 
 #[test]
+fn check_says_when_people_can_become_somebody_else() {
+    let folder = Folder::new();
+    folder.write("policy.toml", POLICY, 0o644);
+    for (claim, is_noted) in [("sub", false), ("oid", false), ("preferred_username", true), ("email", true)] {
+        let text = edited(GOOD, "[[provider]]", &format!("[[provider]]\nclaim_subject = \"{claim}\""));
+        folder.write("caponier.toml", &text, 0o644);
+        let (code, said) = command(&folder, ConfigCommand::Check(Format { json: false }));
+        assert_eq!(code, 0, "{said}");
+        let note = format!("note: corp names people by \"{claim}\" (claim_subject)");
+        assert_eq!(said.contains(&note), is_noted, "{claim}: {said}");
+    }
+}
+
+#[test]
 fn check_says_when_nobody_is_asked_again_and_when_keys_must_be_shared() {
     let folder = Folder::new();
     let text = edited(GOOD, "[[provider]]", "[[provider]]\nrefresh_token = \"never\"");
