@@ -424,4 +424,6 @@ fn wrong_kind(ask: &Ask, kind: ChannelKind, opening: &[&Open<'_>]) -> Verdict {
 }
 
 #[cfg(test)]
+mod once;
+#[cfg(test)]
 mod tests;

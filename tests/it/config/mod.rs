@@ -6,6 +6,7 @@
     reason = "what a test prepares must work, or the test fails"
 )]
 
+mod notes;
 mod roles;
 mod rows_of_config;
 mod rows_of_issuers;
@@ -336,20 +337,6 @@ fn command(folder: &Folder, command: ConfigCommand) -> (u8, String) {
         .find(|n| format!("{:?}", std::process::ExitCode::from(*n)) == format!("{code:?}"));
     let text = String::from_utf8(out).unwrap().replace(&format!("{}/", folder.0.path().display()), "");
     (number.expect("0 or 78"), text)
-}
-
-#[test]
-fn check_says_when_people_can_become_somebody_else() {
-    let folder = Folder::new();
-    folder.write("policy.toml", POLICY, 0o644);
-    for (claim, is_noted) in [("sub", false), ("oid", false), ("preferred_username", true), ("email", true)] {
-        let text = edited(GOOD, "[[provider]]", &format!("[[provider]]\nclaim_subject = \"{claim}\""));
-        folder.write("caponier.toml", &text, 0o644);
-        let (code, said) = command(&folder, ConfigCommand::Check(Format { json: false }));
-        assert_eq!(code, 0, "{said}");
-        let note = format!("note: corp names people by \"{claim}\" (claim_subject)");
-        assert_eq!(said.contains(&note), is_noted, "{claim}: {said}");
-    }
 }
 
 #[test]
