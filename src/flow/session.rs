@@ -118,6 +118,9 @@ pub async fn open(
         .random
         .with(|mut rng| PrivateKey::random(&mut rng, Algorithm::Ed25519))
         .map_err(|e| SessionError::Key(e.to_string()))?;
+    // What this session does not take it has nothing of.
+    let taken = |beside: &&Permit| beside.once().all(|one| permit.once().any(|taken| taken == one));
+    let beside: &[Permit] = &beside.iter().filter(taken).cloned().collect::<Vec<_>>();
     let draft = draft(app, &permit, &id, &key, permissions(&permit, beside))?;
     let recorder = match start_of(app, &permit, &id, terminal) {
         Some(start) => match Recorder::create(&app.config.recording, start, recorder_failed).await {

@@ -5,6 +5,7 @@ use tokio::sync::broadcast;
 
 use super::answer::{self, AnswerRefused};
 use super::ask::{AskRefused, Filed, ask_here};
+use super::present::{Absent, present};
 use super::{Caller, held};
 use crate::access::{Case, Event, State};
 use crate::app::App;
@@ -32,6 +33,11 @@ pub async fn ask_for(app: &App, caller: &Caller, ask: &Ask) -> Result<Asking, St
         Some(Err(why)) => return Ok(Asking::Refused(why.to_owned())),
         None => return Ok(Asking::NotHere),
     };
+    let caller = &match present(app, caller).await {
+        Ok(caller) => caller,
+        Err(Absent::Store(error)) => return Err(error),
+        Err(absent) => return Ok(Asking::Refused(absent.to_string())),
+    };
     let at = Circumstances {
         now: app.clock.now(),
         from: caller.from(),
@@ -51,7 +57,7 @@ pub async fn ask_for(app: &App, caller: &Caller, ask: &Ask) -> Result<Asking, St
     };
     match ask_here(app, caller, &wish).await {
         Ok(filed) => Ok(Asking::Filed(Box::new(filed))),
-        Err(AskRefused::Store(error)) => Err(error),
+        Err(AskRefused::Store(error) | AskRefused::Absent(Absent::Store(error))) => Err(error),
         Err(refused) => Ok(Asking::Refused(refused.to_string())),
     }
 }

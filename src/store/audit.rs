@@ -42,7 +42,7 @@ pub struct AuditLook {
 impl Store {
     /// The number of the last audit entry.
     pub async fn audit_end(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT seq FROM audit_head WHERE one = 1").fetch_one(&self.pool).await?;
+        let row = sqlx::query("SELECT seq FROM audit_head WHERE one = 1").fetch_one(&self.watchers).await?;
         Columns { table: "audit_head", row: &row }.whole("seq")
     }
 
@@ -69,7 +69,7 @@ impl Store {
         for kind in kinds {
             query = query.bind((*kind).to_owned());
         }
-        let rows = query.fetch_all(&self.pool).await?;
+        let rows = query.fetch_all(&self.watchers).await?;
         let rows: Vec<AuditRow> = rows.iter().map(read).collect::<Result<_, _>>()?;
         let more = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
         let seen = rows.last().filter(|_| more).map_or(end, |last| last.seq);

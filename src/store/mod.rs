@@ -3,7 +3,7 @@
 //!
 //! Reads are methods of [`Store`]. Changes are methods of [`Tx`], and the only way to commit one is
 //! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in and of a delivery, the
-//! book-keeping of checks at providers, and the sweep of what time has made void, change nothing anybody may do and are
+//! book-keeping of checks at providers, nonces of refused requests, and the sweep of what time has made void, change nothing anybody may do and are
 //! not audited.)
 //!
 //! A [`Tx`] that is dropped leaves nothing. While one is held no other method of [`Store`] that writes may be awaited by
@@ -82,6 +82,9 @@ pub enum StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: sqlx::AnyPool,
+    /// A few connections more, for what must be seen however busy the others are: which sign-ins have ended, and what is
+    /// new in the audit log.
+    watchers: sqlx::AnyPool,
     writers: Writers,
 }
 
@@ -112,6 +115,7 @@ impl Store {
 
     /// Waits for the connections in use and closes all; SQLite then folds its log into the database file.
     pub async fn close(&self) {
+        self.watchers.close().await;
         self.pool.close().await;
     }
 

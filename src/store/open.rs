@@ -17,6 +17,8 @@ use super::{Store, StoreError, WAIT_MAX, Writers};
 
 /// Connections of one process. SQLite: one writes, the others read.
 const CONNECTIONS_MAX: u32 = 10;
+/// Connections beside those, for whoever watches what must end: they never wait for those who write.
+const WATCHERS_MAX: u32 = 2;
 
 /// Every file of `migrations/`: version, name, text. A file that went out is never edited: its checksum is in the
 /// databases. One that cannot be the same for both databases will need a column here that says which it is for.
@@ -63,22 +65,23 @@ pub(super) async fn open(url: &str) -> Result<Store, StoreError> {
         )
     })?;
     migrate(engine, &options).await?;
-    let pool = AnyPoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
-        .acquire_timeout(WAIT_MAX)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                connection.execute(engine.setup()).await?;
-                Ok(())
-            })
-        })
-        .connect_with(options)
-        .await?;
+    let pool = |connections| {
+        AnyPoolOptions::new().max_connections(connections).acquire_timeout(WAIT_MAX).after_connect(
+            move |connection, _| {
+                Box::pin(async move {
+                    connection.execute(engine.setup()).await?;
+                    Ok(())
+                })
+            },
+        )
+    };
+    let watchers = pool(WATCHERS_MAX).connect_lazy_with(options.clone());
+    let pool = pool(CONNECTIONS_MAX).connect_with(options).await?;
     let writers = match engine {
         Engine::Sqlite => Writers::OneByOne(Arc::new(Mutex::new(()))),
         Engine::Postgres => Writers::Together,
     };
-    Ok(Store { pool, writers })
+    Ok(Store { pool, watchers, writers })
 }
 
 /// The kind of database and the URL for the driver. For SQLite: checks the place, creates the file.

@@ -10,21 +10,24 @@ use crate::time::Timestamp;
 
 const TABLE: &str = "access_lock";
 
+const HELD: &str = "SELECT id, kind, name, reason, set_by, created, until FROM access_lock \
+                    WHERE lifted IS NULL AND (until IS NULL OR until > $1) ORDER BY created, id";
+
 impl Store {
     /// The locks that hold, oldest first.
     pub async fn locks(&self, now: Timestamp) -> Result<Vec<Lock>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, kind, name, reason, set_by, created, until FROM access_lock \
-             WHERE lifted IS NULL AND (until IS NULL OR until > $1) ORDER BY created, id",
-        )
-        .bind(millis(TABLE, "now", now)?)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows = sqlx::query(HELD).bind(millis(TABLE, "now", now)?).fetch_all(&self.pool).await?;
         rows.iter().map(read).collect()
     }
 }
 
 impl Tx {
+    /// The same as this transaction sees it.
+    pub async fn locks(&mut self, now: Timestamp) -> Result<Vec<Lock>, StoreError> {
+        let rows = sqlx::query(HELD).bind(millis(TABLE, "now", now)?).fetch_all(self.connection()).await?;
+        rows.iter().map(read).collect()
+    }
+
     /// A new lock. `Conflict` when the id is there.
     pub async fn insert_lock(&mut self, lock: &Lock) -> Result<(), StoreError> {
         let written = sqlx::query(
