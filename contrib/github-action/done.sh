@@ -7,7 +7,7 @@ caponier=caponier
 if [ -x "$bin/caponier" ]; then caponier=$bin/caponier; fi
 status=0
 if command -v "$caponier" >/dev/null; then
-  "$caponier" ci done --dir "$CAPONIER_DIR" || status=$?
+  "$caponier" ci "done" --dir "$CAPONIER_DIR" || status=$?
 else
   echo "caponier: the login did not come as far as a caponier; nothing to end" >&2
 fi
