@@ -40,7 +40,7 @@
 //! | [`flow`] (with [`app`], [`config`]) | recipes: the only place that judges and writes; `ls src/flow` lists what the product does |
 //! | [`store`] | rows; all SQL |
 //! | [`identity`], [`policy`], [`inspect`], [`ca`], [`recording`], [`audit`], [`alerts`] | subjects: pure files, a few named I/O files |
-//! | [`names`], [`mod@pattern`], [`place`], [`plain`], [`ids`], [`net`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
+//! | [`names`], [`mod@pattern`], [`place`], [`plain`], [`platform`], [`ids`], [`net`], [`time`], [`random`], [`secret`] | words: used by all, use nobody |
 //!
 //! # What is not there
 //!
@@ -83,6 +83,7 @@ pub mod net;
 pub mod pattern;
 pub mod place;
 pub mod plain;
+pub mod platform;
 pub mod policy;
 pub mod random;
 pub mod recording;

@@ -12,7 +12,7 @@ use crate::names::GroupName;
 pub struct Party {
     /// The OpenID issuer.
     pub issuer: String,
-    /// The subject at that issuer.
+    /// The subject at that issuer, as [`Identity::holder`] has it.
     pub subject: String,
     /// `provider:subject`, as policy and audit write it.
     pub reference: String,
@@ -25,7 +25,7 @@ impl Party {
     pub fn of(who: &Identity) -> Self {
         Self {
             issuer: who.issuer.clone(),
-            subject: who.subject.clone(),
+            subject: who.holder(),
             reference: who.reference(),
             display: who.display.clone(),
         }
@@ -44,7 +44,7 @@ impl Party {
 
     /// Whether `who` is this person.
     pub fn is(&self, who: &Identity) -> bool {
-        self.issuer == who.issuer && self.subject == who.subject
+        self.issuer == who.issuer && self.subject == who.holder()
     }
 }
 

@@ -34,6 +34,9 @@ pub const KEY_ID_BYTES_MAX: usize = 512;
 pub const EXTENSION_SIGN_IN: &str = "sign-in@caponier";
 /// Extension that names the session, in certificates for targets.
 pub const EXTENSION_SESSION: &str = "session@caponier";
+/// Extension that names the run of a CI job: platform, immutable id, run, commit and address, as [`crate::identity::Run::line`]
+/// writes them.
+pub const EXTENSION_RUN: &str = "run@caponier";
 /// Extension of OpenSSH that permits a terminal.
 pub(super) const EXTENSION_PTY: &str = "permit-pty";
 /// Extension of OpenSSH that permits forwards of ports and sockets, both ways.
@@ -165,6 +168,13 @@ impl Draft {
         .lasting(now, life)
     }
 
+    /// The same, naming the run that it is for.
+    pub fn of_run(mut self, run: &str) -> Result<Self, DraftError> {
+        self.extensions.insert(EXTENSION_RUN, run.to_owned());
+        self.check()?;
+        Ok(self)
+    }
+
     /// A certificate for one session at a target: one principal, and of sshd's permissions those in `permit`.
     #[expect(clippy::too_many_arguments, reason = "a certificate has that many fields")]
     pub fn target(
@@ -277,7 +287,9 @@ impl Draft {
     /// Options and extensions: nothing but what the kind carries, and the ids that the audit joins on.
     fn check_shape(&self) -> Result<(), DraftError> {
         let (options, may, must): (&[&str], &[&str], &[&str]) = match self.kind {
-            Kind::User => (&[OPTION_SOURCE], &[EXTENSION_PTY, EXTENSION_SIGN_IN], &[EXTENSION_SIGN_IN]),
+            Kind::User => {
+                (&[OPTION_SOURCE], &[EXTENSION_PTY, EXTENSION_SIGN_IN, EXTENSION_RUN], &[EXTENSION_SIGN_IN])
+            }
             Kind::Target => (
                 &[],
                 &[
@@ -287,6 +299,7 @@ impl Draft {
                     EXTENSION_X11,
                     EXTENSION_SIGN_IN,
                     EXTENSION_SESSION,
+                    EXTENSION_RUN,
                 ],
                 &[EXTENSION_SIGN_IN, EXTENSION_SESSION],
             ),
@@ -295,7 +308,8 @@ impl Draft {
         };
         let known = self.critical.keys().all(|name| options.contains(name))
             && self.extensions.keys().all(|name| may.contains(name))
-            && must.iter().all(|name| self.extensions.contains_key(name));
+            && must.iter().all(|name| self.extensions.contains_key(name))
+            && self.extensions.get(EXTENSION_RUN).is_none_or(|run| is_line(run));
         if known { Ok(()) } else { Err(DraftError::Shape(self.kind.word())) }
     }
 
@@ -319,6 +333,11 @@ impl Draft {
     pub fn valid_before(&self) -> Timestamp {
         self.valid_before
     }
+}
+
+/// Whether it is one line of visible ASCII and blanks, not long: it is read by people in `ssh-keygen -L`.
+fn is_line(text: &str) -> bool {
+    (1..=KEY_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
 }
 
 /// The names in their order, each once.

@@ -55,6 +55,10 @@ pub(crate) const CHECK_EVERY: Bounds<Duration> = secs(10 * MINUTE, 1, 4 * HOUR);
 pub(crate) const PROVIDER_OUTAGE: Outage = Outage::Keep;
 /// `sign_in.provider_outage_max`.
 pub(crate) const PROVIDER_OUTAGE_MAX: Bounds<Duration> = secs(HOUR, 1, DAY);
+/// `issuer.age_max`: a job asks for its token just before it comes here, whatever `exp` says.
+pub(crate) const TOKEN_AGE: Bounds<Duration> = secs(5 * MINUTE, 10, HOUR);
+/// `issuer.run_max`, and of service accounts in the policy: how long a run's sign-in lasts when nobody says that it is over.
+pub(crate) const RUN: Bounds<Duration> = secs(HOUR, MINUTE, DAY);
 /// The keys that refresh tokens are sealed under, below `state_dir`, unless `sign_in.key_file` or `key_env` is set.
 pub(crate) const KEYS_FILE: &str = "sign_in_keys";
 

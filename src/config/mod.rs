@@ -11,6 +11,7 @@ mod defaults;
 mod document;
 mod doors;
 mod files;
+mod issuer;
 mod load;
 mod notify;
 mod provider;
@@ -39,6 +40,7 @@ pub(crate) use defaults::{
 pub use document::Spot;
 pub(crate) use document::{At, Document, hint, read_text};
 pub(crate) use doors::is_host_name;
+pub use issuer::{Bind, Generic, Issuer, Keys, SERVICE};
 #[cfg(test)]
 pub(crate) use notify::NOTICE_KINDS;
 pub use notify::{Mail, MailRule, MailTls, Notify, Webhook, WebhookFormat};
@@ -87,6 +89,8 @@ pub struct Config {
     pub certificates: Certificates,
     /// `[[provider]]`, in the order of the file.
     pub providers: Vec<Provider>,
+    /// `[[issuer]]`, in the order of the file: whose jobs may come with a token.
+    pub issuers: Vec<Issuer>,
     /// `[sign_in]`: how long a sign-in lasts (default 10 h).
     pub sign_in_life: Duration,
     /// `[sign_in]`: how people are looked for again at their provider.
@@ -266,6 +270,12 @@ impl Config {
     pub fn logout_uri(&self, provider: &ProviderName) -> String {
         let base = self.web.public_url.as_str().trim_end_matches('/');
         format!("{base}/back-channel-logout/{provider}")
+    }
+
+    /// Where this issuer's platform sends its webhooks to: to be registered there.
+    pub fn webhook_uri(&self, issuer: &ProviderName) -> String {
+        let base = self.web.public_url.as_str().trim_end_matches('/');
+        format!("{base}/v1/webhooks/{issuer}")
     }
 
     /// The effective values, defaults included, as tables and keys of the file; secrets are `(secret)`.

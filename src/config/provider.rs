@@ -56,7 +56,12 @@ pub(super) fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> (Vec<Provid
         names.extend(section.text("name").map(|at| at.value.to_owned()));
         if let Some(one) = one {
             let place = |key| section.place_of(key).unwrap_or(section.place);
-            if providers.iter().any(|other| other.name == one.name) {
+            if one.name.as_str() == super::SERVICE {
+                section.problem(
+                    place("name"),
+                    "\"service\" is the name of the policy's service accounts: take another",
+                );
+            } else if providers.iter().any(|other| other.name == one.name) {
                 section.problem(place("name"), format!("there is a provider \"{}\" already", one.name));
             } else if let Some(other) =
                 providers.iter().find(|other| other.issuer == one.issuer && other.client_id == one.client_id)
@@ -134,7 +139,7 @@ fn refresh_token(section: &mut Section<'_>) -> RefreshToken {
 }
 
 /// One line of text for people or protocols: not empty, no control characters, at most 256 bytes.
-fn label(section: &mut Section<'_>, key: &'static str) -> Option<String> {
+pub(super) fn label(section: &mut Section<'_>, key: &'static str) -> Option<String> {
     let text = section.text(key)?;
     if text.value.trim().is_empty() || text.value.len() > 256 || text.value.chars().any(char::is_control) {
         section.problem(text.place, format!("{key:?} must be 1 to 256 bytes of text on one line"));
@@ -167,7 +172,7 @@ fn client_secret(section: &mut Section<'_>, here: Surroundings<'_>) -> Option<Se
     variable.map(|at| Secret::new(at.value.1))
 }
 
-fn wrong_algorithm(algorithm: &str) -> Option<String> {
+pub(super) fn wrong_algorithm(algorithm: &str) -> Option<String> {
     if algorithm.eq_ignore_ascii_case("none") {
         return Some("\"none\" would accept tokens that nobody signed".into());
     }
@@ -182,7 +187,7 @@ fn wrong_algorithm(algorithm: &str) -> Option<String> {
 }
 
 /// A list of texts, each judged by `wrong`, or the default list.
-fn list(
+pub(super) fn list(
     section: &mut Section<'_>,
     key: &'static str,
     default: &[&str],

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::alerts::{DAYS, show_minute};
 use super::{
-    AlertRule, Alerts, Ca, CaSource, Config, KeySource, Mail, Notify, Passphrase, People, Provider, Webhook,
-    show_duration, show_size, store_url,
+    AlertRule, Alerts, Ca, CaSource, Config, Issuer, KeySource, Keys, Mail, Notify, Passphrase, People,
+    Provider, Webhook, show_duration, show_size, store_url,
 };
 
 /// What stands where a secret is.
@@ -40,6 +40,7 @@ pub(super) fn view(config: &Config) -> Value {
             "bind_source_address": config.certificates.bind_source_address,
         },
         "provider": config.providers.iter().map(provider).collect::<Vec<_>>(),
+        "issuer": config.issuers.iter().map(issuer).collect::<Vec<_>>(),
         "sign_in": sign_in(config),
         "sessions": {
             "max": show_duration(config.sessions.max),
@@ -106,6 +107,30 @@ fn provider(provider: &Provider) -> Value {
         "claim_display": provider.claim_display,
         "claim_groups": provider.claim_groups,
         "refresh_token": provider.refresh_token.as_str(),
+    }))
+}
+
+fn issuer(issuer: &Issuer) -> Value {
+    let file = match &issuer.keys {
+        Keys::Discovery => None,
+        Keys::File(path) => Some(path),
+    };
+    let generic = issuer.generic.as_ref();
+    without_nulls(json!({
+        "name": issuer.name.as_str(),
+        "type": issuer.platform.as_str(),
+        "issuer": issuer.issuer,
+        "audience": issuer.audience,
+        "bind": issuer.bind.as_str(),
+        "algorithms": issuer.algorithms,
+        "age_max": show_duration(issuer.age_max),
+        "run_max": show_duration(issuer.run_max),
+        "jwks_file": file,
+        "webhook_secret": issuer.webhook_secret.as_ref().map(|_| HIDDEN),
+        "id_claim": generic.map(|generic| &generic.id_claim),
+        "label_claim": generic.and_then(|generic| generic.label_claim.as_ref()),
+        "run_claim": generic.and_then(|generic| generic.run_claim.as_ref()),
+        "claims": generic.map(|generic| &generic.claims),
     }))
 }
 

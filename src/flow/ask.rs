@@ -127,7 +127,7 @@ async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Resu
         }
     };
     if let Some(key) = key
-        && let Some(case) = app.store.case_by_key((&who.issuer, &who.subject), key).await?
+        && let Some(case) = app.store.case_by_key((&who.issuer, &who.holder()), key).await?
     {
         // The very same bytes a second time are a replay, whatever their key.
         drop(door.begin(app).await?);
@@ -144,7 +144,7 @@ async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Resu
         Err(StoreError::Conflict) => {
             drop(tx);
             let key = key.unwrap_or_default();
-            let first = app.store.case_by_key((&who.issuer, &who.subject), key).await?;
+            let first = app.store.case_by_key((&who.issuer, &who.holder()), key).await?;
             return same_key(first.ok_or(StoreError::Conflict)?, &plan, wish);
         }
         Err(error) => return Err(error.into()),
@@ -203,7 +203,7 @@ fn case_of(app: &App, who: &Identity, wish: &Wish, plan: &Plan, now: Timestamp) 
 async fn planned(app: &App, who: &Identity, wish: &Wish, now: Timestamp) -> Result<Plan, AskRefused> {
     let locks = app.store.locks(now).await?;
     let filter = CaseFilter {
-        who: Some((who.issuer.clone(), who.subject.clone())),
+        who: Some((who.issuer.clone(), who.holder())),
         since: Some(now.minus(BEFORE)),
         ..CaseFilter::default()
     };
@@ -228,7 +228,7 @@ fn approved_before(before: &[Case], scope: &Scope) -> Option<Timestamp> {
 
 async fn waiting_of(store: &Store, who: &Identity) -> Result<Vec<Case>, StoreError> {
     let filter = CaseFilter {
-        who: Some((who.issuer.clone(), who.subject.clone())),
+        who: Some((who.issuer.clone(), who.holder())),
         word: Some("waiting"),
         ..CaseFilter::default()
     };

@@ -72,7 +72,7 @@ pub async fn show(app: &App, by: &Caller, id: &CaseId) -> Result<Shown, LookRefu
 pub async fn list(app: &App, by: &SignedIn, wanted: &Listing) -> Result<Vec<Shown>, LookRefused> {
     let who = by.caller().identity();
     let whose = match wanted.whose {
-        Whose::Own => Some((who.issuer.clone(), who.subject.clone())),
+        Whose::Own => Some((who.issuer.clone(), who.holder())),
         Whose::All => {
             must_be_auditor(app, by, "see the requests of everybody").await?;
             None

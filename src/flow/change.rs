@@ -70,7 +70,7 @@ impl Change {
         let caller = permit.caller();
         match self {
             Self::Identity { issuer, subject } => {
-                caller.identity().issuer == *issuer && caller.identity().subject == *subject
+                caller.identity().issuer == *issuer && caller.identity().holder() == *subject
             }
             Self::User(reference) => caller.identity().reference() == *reference,
             Self::Target(target) => permit.ask().target == *target,

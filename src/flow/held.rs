@@ -11,7 +11,7 @@ pub(super) async fn by(app: &App, who: &Identity, session: Option<&SessionId>) -
     let now = app.clock.now();
     let asked_for = app.policy().roles.iter().any(|role| role.access.rules().is_some());
     let grants =
-        if asked_for { app.store.grants_of(&who.issuer, &who.subject, now).await? } else { Vec::new() };
+        if asked_for { app.store.grants_of(&who.issuer, &who.holder(), now).await? } else { Vec::new() };
     let locks = app.store.locks(now).await?;
     Ok(Held { granted: Granted::Only(grants.into()), locks: locks.into(), session: session.cloned() })
 }

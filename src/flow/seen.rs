@@ -40,7 +40,7 @@ pub async fn inbox(app: &App, caller: &Caller) -> Result<Vec<Case>, StoreError> 
 /// The newest of their own.
 pub async fn own(app: &App, caller: &Caller) -> Result<Vec<Case>, StoreError> {
     let who = caller.identity();
-    let filter = CaseFilter { who: Some((who.issuer.clone(), who.subject.clone())), ..CaseFilter::default() };
+    let filter = CaseFilter { who: Some((who.issuer.clone(), who.holder())), ..CaseFilter::default() };
     let now = app.clock.now();
     Ok(app.store.cases(&filter, OWN).await?.into_iter().map(|case| as_of(case, now)).collect())
 }
@@ -48,7 +48,7 @@ pub async fn own(app: &App, caller: &Caller) -> Result<Vec<Case>, StoreError> {
 /// Their grants that have not ended and are not over.
 pub async fn grants(app: &App, caller: &Caller) -> Result<Vec<Grant>, StoreError> {
     let who = caller.identity();
-    app.store.grants_of(&who.issuer, &who.subject, app.clock.now()).await
+    app.store.grants_of(&who.issuer, &who.holder(), app.clock.now()).await
 }
 
 /// The one request that `text` names: an id, or the beginning of one, with or without `req_`. Only what they may see is

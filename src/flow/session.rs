@@ -288,10 +288,12 @@ fn draft(
     key: &PrivateKey,
     permissions: Permissions,
 ) -> Result<Draft, DraftError> {
-    let who = permit.caller().identity().reference();
-    let key_id: String =
-        format!("{who}/{id}").chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(128).collect();
-    Draft::target(
+    let who = permit.caller().identity();
+    let run = who.run.as_ref().map(|run| run.key_id()).filter(|run| !run.is_empty());
+    let who: String = who.reference().chars().take(if run.is_some() { 192 } else { 97 }).collect();
+    let named = [Some(who), run, Some(id.to_string())].into_iter().flatten().collect::<Vec<_>>().join("/");
+    let key_id: String = named.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
+    let draft = Draft::target(
         key.public_key(),
         app.random.u64(),
         &key_id,
@@ -300,7 +302,11 @@ fn draft(
         &permit.ask().login,
         permissions,
         app.clock.now(),
-    )
+    )?;
+    match &permit.caller().identity().run {
+        Some(run) => draft.of_run(&run.line()),
+        None => Ok(draft),
+    }
 }
 
 fn start_of(app: &App, permit: &Permit, id: &SessionId, terminal: Option<&Terminal>) -> Option<Start> {
@@ -329,11 +335,12 @@ fn start_of(app: &App, permit: &Permit, id: &SessionId, terminal: Option<&Termin
         term: terminal.map(|t| t.term.clone()).unwrap_or_default(),
         command,
         title: format!(
-            "{}@{} by {} ({})",
+            "{}@{} by {} ({}){}",
             permit.ask().login,
             permit.ask().target,
             who.reference(),
-            who.display
+            who.display,
+            who.run.as_ref().map(|run| format!(", {}", run.line())).unwrap_or_default()
         ),
         input: permit.terms().recording == Recording::Input,
     })

@@ -1,4 +1,4 @@
-//! Who somebody is: identities, and how provider tokens become one. Pure, except `oidc`.
+//! Who somebody is: identities, and how the tokens of providers and platforms become one. Pure, except `oidc`.
 
 pub mod claims;
 pub mod logout;
@@ -6,6 +6,8 @@ pub mod oidc;
 pub mod proof;
 pub mod run;
 pub mod statement;
+pub mod token;
+pub mod workload;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -47,6 +49,15 @@ impl Identity {
     /// `provider:subject`, the form members of roles are written in and audit entries show.
     pub fn reference(&self) -> String {
         format!("{}:{}", self.provider, self.subject)
+    }
+
+    /// The subject under which it asks for access and holds it: a person's own. A job's is that of its one run, so that
+    /// another run of the same repository finds nothing open.
+    pub fn holder(&self) -> String {
+        match self.run.as_ref().and_then(|run| run.sign_in.as_deref()) {
+            Some(sign_in) => format!("{} {sign_in}", self.subject),
+            None => self.subject.clone(),
+        }
     }
 }
 

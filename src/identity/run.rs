@@ -2,78 +2,10 @@
 //! look like is `workload`'s matter; which runs may do what is the policy's, which judges the claims kept here at every step again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What issues tokens to jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Platform {
-    /// GitHub Actions.
-    GitHub,
-    /// GitLab CI.
-    GitLab,
-    /// Forgejo Actions.
-    Forgejo,
-    /// Buildkite.
-    Buildkite,
-    /// CircleCI.
-    CircleCi,
-    /// Service accounts of a Kubernetes cluster.
-    Kubernetes,
-    /// Any other issuer that speaks OpenID Connect.
-    Oidc,
-    /// A service account of our own policy: no token, a registered SSH key.
-    Service,
-}
-
-impl Platform {
-    /// Those that issue tokens.
-    pub const ISSUERS: [Self; 7] = [
-        Self::GitHub,
-        Self::GitLab,
-        Self::Forgejo,
-        Self::Buildkite,
-        Self::CircleCi,
-        Self::Kubernetes,
-        Self::Oidc,
-    ];
-
-    /// The word of configuration, wire and store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::GitHub => "github",
-            Self::GitLab => "gitlab",
-            Self::Forgejo => "forgejo",
-            Self::Buildkite => "buildkite",
-            Self::CircleCi => "circleci",
-            Self::Kubernetes => "kubernetes",
-            Self::Oidc => "oidc",
-            Self::Service => "service",
-        }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Not the word of a platform that issues tokens.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown platform {0:?}")]
-pub struct UnknownPlatform(String);
-
-impl FromStr for Platform {
-    type Err = UnknownPlatform;
-    fn from_str(text: &str) -> Result<Self, UnknownPlatform> {
-        let known = Self::ISSUERS.into_iter().find(|platform| platform.as_str() == text);
-        known.ok_or_else(|| UnknownPlatform(text.chars().take(64).collect()))
-    }
-}
+pub use crate::platform::{Platform, UnknownPlatform};
 
 /// What makes a run one that strangers may steer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -112,11 +44,94 @@ pub struct Run {
     pub claims: BTreeMap<String, String>,
     /// Why one might not trust it.
     pub hazards: BTreeSet<Hazard>,
+    /// The sign-in that it has here, once it has one: what it asks for is for nobody else, also of the same repository.
+    pub sign_in: Option<String>,
 }
 
 impl Run {
+    /// What a certificate says of it, on one line of visible ASCII of at most 512 bytes: `platform=github id=repository/123456
+    /// run=987 attempt=1 commit=SHA url=https://...`. What is not known is left out.
+    pub fn line(&self) -> String {
+        let fields = [
+            ("platform", Some(self.platform.as_str())),
+            ("id", Some(self.subject.as_str())),
+            ("run", self.id.as_deref()),
+            ("attempt", self.attempt.as_deref()),
+            ("commit", self.commit.as_deref()),
+            ("url", self.url.as_deref()),
+        ];
+        let fields =
+            fields.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", plain(value?, ""))));
+        cut(fields.collect::<Vec<_>>().join(" "), LINE_BYTES_MAX)
+    }
+
+    /// The middle of a key id, which sshd writes into its log: `run/987.1/commit/SHA/https://...`.
+    pub fn key_id(&self) -> String {
+        let run = self.id.as_ref().map(|id| match &self.attempt {
+            Some(attempt) => format!("run/{id}.{attempt}"),
+            None => format!("run/{id}"),
+        });
+        let commit = self.commit.as_ref().map(|commit| format!("commit/{commit}"));
+        let parts = [run, commit, self.url.clone()].into_iter().flatten();
+        cut(parts.map(|part| plain(&part, "/")).collect::<Vec<_>>().join("/"), KEY_ID_BYTES_MAX)
+    }
+
     /// A claim.
     pub fn claim(&self, name: &str) -> Option<&str> {
         self.claims.get(name).map(String::as_str)
+    }
+}
+
+/// Longest [`Run::line`], in bytes.
+const LINE_BYTES_MAX: usize = 512;
+/// Longest [`Run::key_id`], in bytes: reference, sign-in and session stand beside it in a key id.
+const KEY_ID_BYTES_MAX: usize = 256;
+
+/// Only characters that need no quoting anywhere; `also` are further ones. Others become question marks.
+fn plain(text: &str, also: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || ":._-@+=/~".contains(c) || also.contains(c);
+    text.chars().map(|c| if safe(c) { c } else { '?' }).collect()
+}
+
+/// The text is ASCII.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    text.truncate(bytes_max);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> Run {
+        Run {
+            platform: Platform::GitHub,
+            subject: "repository/123".into(),
+            label: "acme/shop".into(),
+            id: Some("987".into()),
+            attempt: Some("1".into()),
+            commit: Some("ab".repeat(20)),
+            url: Some("https://github.com/acme/shop/actions/runs/987".into()),
+            actor: Some("octocat".into()),
+            claims: BTreeMap::new(),
+            hazards: BTreeSet::new(),
+            sign_in: None,
+        }
+    }
+
+    #[test]
+    fn what_certificates_say_of_a_run() {
+        let sha = "ab".repeat(20);
+        let line = "platform=github id=repository/123 run=987 attempt=1 commit=SHA url=https://github.com/acme/shop/actions/runs/987";
+        assert_eq!(run().line(), line.replace("SHA", &sha));
+        let key_id = "run/987.1/commit/SHA/https://github.com/acme/shop/actions/runs/987";
+        assert_eq!(run().key_id(), key_id.replace("SHA", &sha));
+        let nasty = Run { id: Some("9 \n\"\u{202e}é".into()), url: Some("x".repeat(900)), ..run() };
+        assert!(nasty.line().len() <= 512 && nasty.line().bytes().all(|b| b == b' ' || b.is_ascii_graphic()));
+        assert!(
+            nasty.key_id().len() <= 256 && nasty.key_id().bytes().all(|b| b.is_ascii_graphic() && b != b'"')
+        );
+        let bare = Run { id: None, attempt: None, commit: None, url: None, ..run() };
+        assert_eq!((bare.line().as_str(), bare.key_id().as_str()), ("platform=github id=repository/123", ""));
     }
 }

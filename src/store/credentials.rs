@@ -106,6 +106,8 @@ impl Store {
         for sql in [
             "DELETE FROM pending_sign_in WHERE expires <= $1",
             "DELETE FROM request_nonce WHERE expires <= $1",
+            "DELETE FROM token_use WHERE expires <= $1",
+            "DELETE FROM run_window WHERE expires <= $1",
             "DELETE FROM sign_in_check WHERE sign_in IN \
              (SELECT id FROM sign_in WHERE expires <= $1 OR ended IS NOT NULL)",
         ] {

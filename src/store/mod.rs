@@ -22,6 +22,7 @@ mod revocations;
 mod role_use;
 mod sessions;
 mod sign_ins;
+mod workloads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub use revocations::{CertificateOf, RevocationRow, RevocationVersion};
 pub use role_use::RoleUse;
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
+pub use workloads::{RunName, RunWindow};
 
 /// Longest wait for a turn to write, for a connection, and for another process's lock.
 const WAIT_MAX: Duration = Duration::from_secs(30);

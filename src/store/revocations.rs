@@ -1,6 +1,7 @@
 //! Rows of `revocation`, their version, and what is asked of other tables to revoke something: whose certificates live,
 //! whose key it is. What may be revoked, and what follows from it, is the flows' decision.
 
+use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::column::{Columns, bad, label, millis, text, text_opt, whole, word};
@@ -246,6 +247,20 @@ impl Tx {
         .await?;
         rows.iter().map(read_certificate).collect()
     }
+}
+
+/// The certificates of one sign-in that are valid at `now`.
+pub(super) async fn certificates_of_sign_in(
+    connection: &mut AnyConnection,
+    sign_in: &SignInId,
+    now: Timestamp,
+) -> Result<Vec<CertificateOf>, StoreError> {
+    let rows = sqlx::query(certificates!("WHERE c.sign_in = $1 AND c.valid_before > $2 ORDER BY c.serial"))
+        .bind(sign_in.as_str())
+        .bind(millis(CERTIFICATE, "now", now)?)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(read_certificate).collect()
 }
 
 fn read(row: &AnyRow) -> Result<RevocationRow, StoreError> {

@@ -16,7 +16,7 @@ use crate::world::{PATIENCE, root};
 /// The modules of the crate from the ground up (the map in src/lib.rs). A module imports its own layer and those
 /// before it; in a `closed` layer the members do not know each other.
 const LAYERS: &[(&[&str], bool)] = &[
-    (&["names", "pattern", "place", "plain", "ids", "net", "time", "random", "secret"], false),
+    (&["names", "pattern", "place", "plain", "platform", "ids", "net", "time", "random", "secret"], false),
     (&["config"], false),
     (&["identity", "policy", "access", "ca", "inspect", "recording", "audit", "alerts"], false),
     (&["store"], false),

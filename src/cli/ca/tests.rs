@@ -54,6 +54,7 @@ fn desk(source: impl FnOnce(&Path) -> CaSource) -> Desk {
         ca: config::Ca { dir: dir.path().join("ca"), source: source(dir.path()) },
         certificates: config::Certificates { life: Duration::from_secs(300), bind_source_address: true },
         providers: vec![],
+        issuers: vec![],
         sign_in_life: hour,
         checks: config::Checks {
             every: hour,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::document::{self, At, Document, Place, hint};
 use super::section::Section;
 use super::{Checks, Config, People, Problem, Recording, Sessions, checks, defaults};
-use super::{alerts, ca, doors, notify, provider, store_url};
+use super::{alerts, ca, doors, issuer, notify, provider, store_url};
 use crate::names::{GroupName, SubjectName};
 
 /// The surroundings that a configuration refers to.
@@ -126,6 +126,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     let ca = ca::read(top, here, &state_dir);
     let certificates = ca::certificates(top);
     let (providers, names) = provider::read(top, here);
+    let issuers = issuer::read(top, here, &providers, web.as_ref().map(|web| &web.public_url));
     let (sign_in_life, checks, admins, auditors) = sign_in(top, &names, here, &state_dir);
     let sessions = sessions(top);
     let recording = recording(top, here, &state_dir);
@@ -141,6 +142,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         ca: ca?,
         certificates,
         providers,
+        issuers,
         sign_in_life,
         checks,
         admins,

@@ -67,7 +67,7 @@ fn the_sample_names_every_known_key_and_no_other() {
     let here = Surroundings { file: Path::new("x"), folder: dir.path(), env: &BTreeMap::new() };
     assert!(read(&mut top, here).is_some());
     top.finish();
-    let tables = ["ssh", "web", "store", "ca", "certificates", "sign_in", "provider", "sessions"];
+    let tables = ["ssh", "web", "store", "ca", "certificates", "sign_in", "provider", "issuer", "sessions"];
     let tables: BTreeSet<String> = tables
         .into_iter()
         .chain(["sign_in.admins", "sign_in.auditors", "recording", "notify", "notify.webhook", "notify.mail"])
@@ -123,6 +123,32 @@ fn the_examples_in_the_sample_hold() {
     assert!(!view.to_string().contains("open sesame"), "{view}");
     let mail = config.notify.mail.unwrap();
     assert_eq!(mail.rules[0].kinds.len(), 3);
+}
+
+/// The example of [[issuer]], likewise.
+#[test]
+fn the_issuer_in_the_sample_holds() {
+    let dir = folder();
+    let secret = dir.path().join("github-webhook-secret");
+    std::fs::write(&secret, "open sesame, open\n").unwrap();
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    let (_, issuer) = SAMPLE.split_once("#   [[issuer]]").unwrap();
+    let (issuer, _) = issuer.split_once("\n[sessions]").unwrap();
+    let shown: Vec<&str> = issuer.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    assert_eq!(shown.len(), 15, "{shown:?}");
+    let only = |line: &&&str| {
+        !["webhook_secret_env", "jwks_file", "id_claim", "label_claim", "run_claim", "claims"]
+            .iter()
+            .any(|key| line.starts_with(key))
+    };
+    let text: Vec<&str> = shown.iter().filter(only).copied().collect();
+    let at = SAMPLE.find("\n[sessions]").unwrap();
+    let (before, after) = SAMPLE.split_at(at);
+    let full = load_text(&dir, &format!("{before}\n[[issuer]]\n{}{after}", text.join("\n"))).unwrap();
+    let short = ["name = \"github\"", "type = \"github\"", "webhook_secret_file = \"github-webhook-secret\""];
+    let short = load_text(&dir, &format!("{before}\n[[issuer]]\n{}{after}", short.join("\n"))).unwrap();
+    assert_eq!(full.view(), short.view(), "what the sample shows are the defaults");
+    assert!(!full.view().to_string().contains("open sesame"));
 }
 
 #[test]

@@ -4,8 +4,11 @@
 //! the configured claims into the ID token. `refresh` asks again later, `logout` hears what a provider tells unasked.
 
 mod fetch;
+mod keys;
 mod logout;
 mod refresh;
+mod remembered;
+mod workload;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,22 +34,10 @@ use crate::names::ProviderName;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use fetch::Way;
+use remembered::{Remembered, Told};
 
 pub use refresh::{Kept, Refreshed, Verdict};
-
-/// How long a provider's keys are used without asking again.
-const FRESH: Duration = Duration::from_secs(5 * 60);
-/// How much longer they are used while the provider does not answer.
-const STALE: Duration = Duration::from_secs(60 * 60);
-/// How often an unknown key id may make us ask again, and an outage be probed.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-/// How long a provider that never answered is left alone.
-const RETRY: Duration = Duration::from_secs(2);
-/// How long people wait for what a provider tells of itself: all of it, two requests. Everybody who signs in with it
-/// waits for the same answer, so a provider that hangs must not hold up a page for longer.
-const PATIENCE: Duration = Duration::from_secs(6);
-/// The same while there is something to go on with.
-const PATIENCE_WITH_STALE: Duration = Duration::from_secs(2);
+pub use workload::Issuers;
 
 /// Why signing in with a provider does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -92,21 +83,11 @@ pub struct Arrival {
 }
 
 /// What one provider told of itself.
-struct Known {
-    metadata: CoreProviderMetadata,
-    fetched: Timestamp,
-}
-
-#[derive(Default)]
-struct Memory {
-    known: Option<Arc<Known>>,
-    tried: Option<Timestamp>,
-    failure: Option<String>,
-}
+type Known = Told<CoreProviderMetadata>;
 
 struct Source {
     way: Way,
-    memory: tokio::sync::Mutex<Memory>,
+    memory: Remembered<CoreProviderMetadata>,
     quiet: refresh::Quiet,
 }
 
@@ -148,7 +129,7 @@ impl Oidc {
             )
             .add_scopes(provider.scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new))
             .set_pkce_challenge(challenge);
-        if refresh::asks_for_offline_access(provider, &known.metadata) {
+        if refresh::asks_for_offline_access(provider, &known.value) {
             request = request.add_scope(Scope::new(refresh::OFFLINE_ACCESS.to_owned()));
         }
         if provider.refresh_token == RefreshToken::Consent {
@@ -199,8 +180,7 @@ impl Oidc {
             return Ok(Arc::clone(source));
         }
         let way = Way::to(&provider.issuer).map_err(|e| OidcError::Config(e.to_string()))?;
-        let source =
-            Arc::new(Source { way, memory: tokio::sync::Mutex::default(), quiet: Default::default() });
+        let source = Arc::new(Source { way, memory: Remembered::default(), quiet: Default::default() });
         sources.insert(provider.name.clone(), Arc::clone(&source));
         Ok(source)
     }
@@ -208,46 +188,14 @@ impl Oidc {
 
 impl Source {
     /// What is known of the provider; asks it when that is too old, or when `insufficient` did not have a key.
-    /// Callers that wait for the same answer share one request.
     async fn known(
         &self,
         provider: &config::Provider,
         now: Timestamp,
         insufficient: Option<&Arc<Known>>,
     ) -> Result<Arc<Known>, OidcError> {
-        let mut memory = self.memory.lock().await;
-        let wanted = |known: &Arc<Known>| insufficient.is_none_or(|old| !Arc::ptr_eq(old, known));
-        if let Some(known) = &memory.known
-            && wanted(known)
-            && now.since(known.fetched) < FRESH
-        {
-            return Ok(Arc::clone(known));
-        }
-        let pause = if memory.known.is_some() { ASK_AGAIN } else { RETRY };
-        if memory.tried.is_none_or(|tried| now.since(tried) >= pause) {
-            memory.tried = Some(now);
-            let usable = memory.known.as_ref().is_some_and(|known| now.since(known.fetched) < FRESH + STALE);
-            let patience = if usable { PATIENCE_WITH_STALE } else { PATIENCE };
-            let answer = tokio::time::timeout(patience, self.discover(provider)).await;
-            match answer.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs()))) {
-                Ok(metadata) => {
-                    let known = Arc::new(Known { metadata, fetched: now });
-                    memory.known = Some(Arc::clone(&known));
-                    memory.failure = None;
-                    return Ok(known);
-                }
-                Err(failure) => {
-                    tracing::warn!(provider = %provider.name, %failure, "an identity provider does not answer");
-                    memory.failure = Some(failure);
-                }
-            }
-        }
-        match &memory.known {
-            Some(known) if now.since(known.fetched) < FRESH + STALE => Ok(Arc::clone(known)),
-            _ => Err(OidcError::Provider(
-                memory.failure.clone().unwrap_or_else(|| "it was asked a moment ago".to_owned()),
-            )),
-        }
+        let told = self.memory.get(&provider.name, now, insufficient, || self.discover(provider)).await;
+        told.map_err(OidcError::Provider)
     }
 
     /// The token, verified with the keys that are known, or with newer ones: the provider may have changed its keys since
@@ -289,9 +237,9 @@ impl Source {
 
 fn client(provider: &config::Provider, known: &Known, back: Option<&Url>) -> Result<Client, OidcError> {
     let secret = provider.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().clone()));
-    let methods = known.metadata.token_endpoint_auth_methods_supported();
+    let methods = known.value.token_endpoint_auth_methods_supported();
     let mut client = CoreClient::from_provider_metadata(
-        known.metadata.clone(),
+        known.value.clone(),
         ClientId::new(provider.client_id.clone()),
         secret,
     );
@@ -303,7 +251,7 @@ fn client(provider: &config::Provider, known: &Known, back: Option<&Url>) -> Res
         methods.contains(&CoreClientAuthMethod::ClientSecretPost)
             && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
     });
-    if known.metadata.token_endpoint().is_none() {
+    if known.value.token_endpoint().is_none() {
         return Err(OidcError::Provider("it has no token endpoint".into()));
     }
     Ok(if post_only { client.set_auth_type(AuthType::RequestBody) } else { client })
@@ -326,8 +274,8 @@ fn verify(
     // A verifier for a public client, even when we have a secret: the secret must never become an HMAC key.
     let verifier = CoreIdTokenVerifier::new_public_client(
         ClientId::new(provider.client_id.clone()),
-        known.metadata.issuer().clone(),
-        known.metadata.jwks().clone(),
+        known.value.issuer().clone(),
+        known.value.jwks().clone(),
     )
     .set_allowed_algs(algorithms)
     .set_time_fn(move || at.into());
@@ -397,6 +345,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::remembered::{ASK_AGAIN, FRESH, PATIENCE, PATIENCE_WITH_STALE};
     use super::*;
 
     #[test]
@@ -452,7 +401,7 @@ mod tests {
             "id_token_signing_alg_values_supported": ["RS256"],
         });
         let metadata = serde_json::from_value(told).unwrap();
-        source.memory.lock().await.known = Some(Arc::new(Known { metadata, fetched: now }));
+        source.memory.put(Told::at(metadata, now)).await;
         let began = tokio::time::Instant::now();
         let later = now.plus(FRESH + ASK_AGAIN);
         assert!(source.known(&provider, later, None).await.is_ok());

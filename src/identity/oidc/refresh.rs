@@ -100,7 +100,7 @@ impl Oidc {
         now: Timestamp,
     ) -> Result<bool, OidcError> {
         let known = self.source(provider)?.known(provider, now, None).await?;
-        Ok(asks_for_offline_access(provider, &known.metadata))
+        Ok(asks_for_offline_access(provider, &known.value))
     }
 }
 
@@ -173,7 +173,7 @@ impl Source {
         let unclear =
             |why: &dyn std::fmt::Display| Asked::Oidc(OidcError::Provider(format!("UserInfo: {why}")));
         let endpoint = known
-            .metadata
+            .value
             .userinfo_endpoint()
             .ok_or_else(|| unclear(&"the refresh brought no ID token, and there is no such endpoint"))?;
         let request = http::Request::get(endpoint.as_str())

@@ -8,6 +8,7 @@
 
 mod roles;
 mod rows_of_config;
+mod rows_of_issuers;
 mod rows_of_policy;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use caponier::policy::{self, HostKey};
 use caponier::random::Random;
 
 use rows_of_config::CONFIG_ROWS;
+use rows_of_issuers::ISSUER_ROWS;
 use rows_of_policy::POLICY_ROWS;
 
 /// A configuration that says as little as it may. Edits replace parts of it, so that rows can count its lines.
@@ -127,6 +129,7 @@ fn what_a_wrong_configuration_gets() {
     let folder = Folder::new();
     let load = |text: &str| folder.load(text).err().unwrap_or_default();
     check(CONFIG_ROWS, GOOD, load);
+    check(ISSUER_ROWS, GOOD, load);
 }
 
 #[test]

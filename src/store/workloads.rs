@@ -1,0 +1,143 @@
+//! Rows of `token_use` (so that no token of a job and no webhook is taken twice, at any node), of `run_window` (which runs their
+//! platform says are running, or over), and the live sign-ins of runs. What follows from them is the flows' decision.
+
+use super::column::{Columns, millis, text};
+use super::sign_ins;
+use super::{CertificateOf, Store, StoreError, Tx};
+use crate::ids::SignInId;
+use crate::names::ProviderName;
+use crate::time::Timestamp;
+
+const USE: &str = "token_use";
+const WINDOW: &str = "run_window";
+/// Most sign-ins of one repository that are looked at for a run that is over.
+const LIVE_MAX: i64 = 10_000;
+
+/// A run, as its platform names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunName<'a> {
+    /// The issuer of the configuration.
+    pub issuer: &'a ProviderName,
+    /// What runs: `repository/123456`.
+    pub subject: &'a str,
+    /// The platform's id of the run.
+    pub run: &'a str,
+    /// Which attempt; empty where the platform tells none.
+    pub attempt: &'a str,
+}
+
+/// What the platform said of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunWindow {
+    /// When it said that the run is running.
+    pub opened: Option<Timestamp>,
+    /// When it said that the run is over.
+    pub closed: Option<Timestamp>,
+}
+
+impl Tx {
+    /// Marks what an issuer made as used until `expires`; `Conflict` when it was used before. Counts once this transaction
+    /// commits: act on it after that.
+    pub async fn use_token(
+        &mut self,
+        issuer: &ProviderName,
+        token: &str,
+        expires: Timestamp,
+    ) -> Result<(), StoreError> {
+        let written = sqlx::query(
+            "INSERT INTO token_use (issuer, token, expires) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(issuer.as_str())
+        .bind(text(USE, "token", token)?)
+        .bind(millis(USE, "expires", expires)?)
+        .execute(self.connection())
+        .await?;
+        super::inserted(&written)
+    }
+
+    /// What the platform said of a run, and `said` written beside it: a time that is there stays, unless `again` lets a run
+    /// that was over run again. Whoever else looks at this run waits until this transaction is over.
+    pub async fn run_window(
+        &mut self,
+        run: &RunName<'_>,
+        said: RunWindow,
+        again: bool,
+        expires: Timestamp,
+    ) -> Result<RunWindow, StoreError> {
+        let at = |column, at: Option<Timestamp>| at.map(|at| millis(WINDOW, column, at)).transpose();
+        let row = sqlx::query(
+            "INSERT INTO run_window (issuer, subject, run, attempt, opened, closed, expires) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (issuer, subject, run, attempt) DO UPDATE SET \
+             opened = COALESCE(run_window.opened, excluded.opened), \
+             closed = CASE WHEN $8 = 1 THEN excluded.closed ELSE COALESCE(run_window.closed, excluded.closed) END, \
+             expires = CASE WHEN run_window.expires > excluded.expires THEN run_window.expires \
+             ELSE excluded.expires END RETURNING opened, closed",
+        )
+        .bind(run.issuer.as_str())
+        .bind(text(WINDOW, "subject", run.subject)?)
+        .bind(text(WINDOW, "run", run.run)?)
+        .bind(text(WINDOW, "attempt", run.attempt)?)
+        .bind(at("opened", said.opened)?)
+        .bind(at("closed", said.closed)?)
+        .bind(millis(WINDOW, "expires", expires)?)
+        .bind(i64::from(again))
+        .fetch_one(self.connection())
+        .await?;
+        let columns = Columns { table: WINDOW, row: &row };
+        Ok(RunWindow { opened: columns.time_opt("opened")?, closed: columns.time_opt("closed")? })
+    }
+
+    /// The live sign-ins of what runs, of every run of it, oldest first.
+    pub async fn live_runs(
+        &mut self,
+        issuer: &ProviderName,
+        subject: &str,
+        now: Timestamp,
+    ) -> Result<Vec<super::SignIn>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, \
+             client, created, expires, ended, run FROM sign_in WHERE provider = $1 AND subject = $2 \
+             AND who_kind = 'workload' AND ended IS NULL AND expires > $3 ORDER BY created, id LIMIT $4",
+        )
+        .bind(issuer.as_str())
+        .bind(text("sign_in", "subject", subject)?)
+        .bind(millis("sign_in", "now", now)?)
+        .bind(LIVE_MAX)
+        .fetch_all(self.connection())
+        .await?;
+        rows.iter().map(sign_ins::read).collect()
+    }
+
+    /// The certificates of a sign-in that are valid at `now`, of every authority.
+    pub async fn certificates_of_sign_in(
+        &mut self,
+        sign_in: &SignInId,
+        now: Timestamp,
+    ) -> Result<Vec<CertificateOf>, StoreError> {
+        super::revocations::certificates_of_sign_in(self.connection(), sign_in, now).await
+    }
+}
+
+impl Store {
+    /// Sign-ins of workloads that ended or ran out in `since..now`, oldest first, at most `limit`: what was opened for them is
+    /// to be closed.
+    pub async fn runs_over(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<super::SignIn>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, \
+             client, created, expires, ended, run FROM sign_in WHERE who_kind = 'workload' AND \
+             ((ended IS NOT NULL AND ended >= $1) OR (ended IS NULL AND expires >= $1 AND expires <= $2)) \
+             ORDER BY created, id LIMIT $3",
+        )
+        .bind(millis("sign_in", "since", since)?)
+        .bind(millis("sign_in", "now", now)?)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(sign_ins::read).collect()
+    }
+}
