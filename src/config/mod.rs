@@ -34,11 +34,11 @@ use crate::secret::Secret;
 pub use alerts::{AlertRule, Alerts, OfficeHours, RuleSetting};
 pub use checks::{Checks, KeySource, Outage};
 pub(crate) use defaults::{
-    CERTIFICATE_LIFE, REQUEST_MAX, REQUEST_PENDING, REQUEST_REASON_MIN, REQUEST_SPAN, SESSION_ENV,
+    CERTIFICATE_LIFE, REQUEST_MAX, REQUEST_PENDING, REQUEST_REASON_MIN, REQUEST_SPAN, RUN, SESSION_ENV,
     SESSION_IDLE, SESSION_MAX,
 };
 pub use document::Spot;
-pub(crate) use document::{At, Document, hint, read_text};
+pub(crate) use document::{At, Document, hint, nearest, read_text};
 pub(crate) use doors::is_host_name;
 pub use issuer::{Bind, Generic, Issuer, Keys, SERVICE};
 #[cfg(test)]

@@ -260,6 +260,55 @@ impl<'d> Section<'d> {
         pairs
     }
 
+    /// Every key that nobody asked for, with what stands there as texts: one text, whole number or boolean, or an array of
+    /// them. For tables in which some keys are the author's own; anything else there is a problem.
+    pub(crate) fn others(&self) -> Vec<(At<&'d str>, Vec<At<String>>)> {
+        let mut others = Vec::new();
+        for (key, value) in self.table.into_iter().flat_map(|table| table.iter()) {
+            let name = At { value: key.get_ref().as_ref(), place: Place::Byte(key.span().start) };
+            if self.asked.contains(&name.value) {
+                continue;
+            }
+            let items: Vec<&Spanned<DeValue<'_>>> = match value.get_ref() {
+                DeValue::Array(items) => items.iter().collect(),
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Table(_) => vec![value],
+            };
+            let texts: Vec<At<String>> =
+                items.iter().filter_map(|item| self.as_scalar(name.value, item)).collect();
+            // What is wrong in the list has been noted; what is left must not look like the whole of it.
+            if texts.len() == items.len() {
+                others.push((name, texts));
+            }
+        }
+        others
+    }
+
+    fn as_scalar(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<At<String>> {
+        let text = match value.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
+            }
+            DeValue::Boolean(value) => Some(value.to_string()),
+            DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+        };
+        if text.is_none() {
+            let wanted = "text, a whole number, true or false, or an array of these";
+            self.wrong_type(&format!("{key:?}"), wanted, value);
+        }
+        Some(At { value: text?, place: Place::Byte(value.span().start) })
+    }
+
+    /// As [`Self::finish`] for a table of which the other keys have been read with [`Self::others`].
+    pub(crate) fn finish_open(self) {
+        self.doc.note_known(self.asked.iter().map(|key| self.path_to(key)));
+    }
+
     /// Whether the key holds a value of this TOML type (`string`, `table`, ...), without asking for it.
     pub(crate) fn holds(&self, key: &str, type_name: &str) -> bool {
         self.table.and_then(|table| table.get(key)).is_some_and(|v| v.get_ref().type_str() == type_name)

@@ -1,6 +1,6 @@
 //! Whether a client can take what a policy opens to one member: the logins of one certificate, and the targets that
-//! become names in the ssh configuration. Judged for each group and subject by itself; a person in several groups may
-//! still come to more, and is then told when asking.
+//! become names in the ssh configuration. Judged for each group, subject, rule and account by itself; a person in several groups
+//! may still come to more, and is then told when asking.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,7 +23,12 @@ pub(super) fn check(path: &Path, policy: Policy, config: &Config) -> Result<Poli
             .map(|group| (group.to_string(), in_group(group)));
         let subjects = role.members.iter().flat_map(|layer| &layer.subjects);
         let subjects = subjects.filter_map(|text| Some((text.clone(), subject(text)?)));
-        groups.chain(subjects)
+        let jobs = role.members.iter().flat_map(|layer| &layer.workloads);
+        let jobs = jobs.map(|rule| (format!("workload {}", rule.name), rule.example()));
+        let services = role.members.iter().flat_map(|layer| layer.services.values());
+        let services =
+            services.filter_map(|service| Some((format!("service {}", service.name), service.example()?)));
+        groups.chain(subjects).chain(jobs).chain(services)
     });
     for (member, who) in members {
         let logins = logins_for(&policy, &who).len();

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::role::{Draft, Sets};
 use super::target::Targets;
+use super::workload::{KnownIssuer, Rules, read_rules};
 use super::{Outline, Policy, commands, extends, role, target};
 use crate::config::{self, Config, Document, Problem, Section};
 use crate::names::ProviderName;
@@ -19,12 +20,13 @@ const FILES_MAX: usize = 1000;
 /// Reads the file at `path`, or every `*.toml` of the folder there; every problem found is reported, not only the first. A policy without roles is legal:
 /// nobody may do anything.
 pub fn load(path: &Path) -> Result<Policy, Vec<Problem>> {
-    read(path, None, |_, _, _| ()).map(|(policy, ())| policy)
+    read(path, None, |_, _| ()).map(|(policy, ())| policy)
 }
 
-/// As [`load`], and members of a provider that `config` does not have are problems at their place in the file.
+/// As [`load`], and members of a provider or rules about an issuer that `config` does not have are problems at their place
+/// in the file; rules may speak of the claims that their issuer's tokens have, and of no others.
 pub fn load_for(path: &Path, config: &Config) -> Result<Policy, Vec<Problem>> {
-    load_and(path, Some(config), |_, _, _| ()).map(|(policy, ())| policy)
+    load_and(path, Some(config), |_, _| ()).map(|(policy, ())| policy)
 }
 
 /// As [`load_for`] with a configuration, as [`load`] without; and where things stand in the files.
@@ -35,15 +37,38 @@ pub fn load_outlined(path: &Path, config: Option<&Config>) -> Result<(Policy, Ou
 fn load_and<T>(
     path: &Path,
     config: Option<&Config>,
-    also: impl FnOnce(&mut [Section<'_>], &Sets, &[Draft<'_>]) -> T,
+    also: impl FnOnce(&mut [Section<'_>], &Read<'_, '_>) -> T,
 ) -> Result<(Policy, T), Vec<Problem>> {
     let Some(config) = config else { return read(path, None, also) };
-    let known: Vec<ProviderName> = config.providers.iter().map(|provider| provider.name.clone()).collect();
+    let issuers = config.issuers.iter().map(|issuer| KnownIssuer {
+        name: issuer.name.clone(),
+        platform: issuer.platform,
+        generic: issuer.generic.clone(),
+    });
+    let known = Known {
+        providers: config.providers.iter().map(|provider| provider.name.clone()).collect(),
+        issuers: issuers.collect(),
+    };
     let (policy, more) = read(path, Some(&known), also)?;
     Ok((super::clients::check(path, policy, config)?, more))
 }
 
-/// What of a policy does not fit the configuration: members of unknown providers, whom nobody could ever be.
+/// What of the configuration a policy may speak of.
+#[derive(Debug)]
+struct Known {
+    providers: Vec<ProviderName>,
+    issuers: Vec<KnownIssuer>,
+}
+
+/// The tables of the files as they have been read, before roles are joined.
+pub(super) struct Read<'r, 'd> {
+    pub(super) sets: &'r Sets,
+    pub(super) rules: &'r Rules,
+    pub(super) drafts: &'r [Draft<'d>],
+}
+
+/// What of a policy does not fit the configuration: members of unknown providers, whom nobody could ever be, and rules about
+/// issuers that are unknown or something else.
 /// The places are lost in a [`Policy`], so the problems name the role; [`load_for`] gives line and column.
 pub fn check_against(policy: &Policy, config: &Config) -> Vec<Problem> {
     let known: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
@@ -62,14 +87,30 @@ pub fn check_against(policy: &Policy, config: &Config) -> Vec<Problem> {
             problems.push(Problem { file: config.policy_file.clone(), line: 0, column: 0, message });
         }
     }
+    for rule in policy.workloads.values() {
+        let issuer = config.issuers.iter().find(|issuer| issuer.name == rule.issuer);
+        let message = match issuer {
+            Some(issuer) if issuer.platform == rule.platform => continue,
+            Some(issuer) => format!("and the issuer is of {}", issuer.platform),
+            None => {
+                let known: Vec<&str> = config.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+                format!("there is no [[issuer]] of this name{}", config::hint(rule.issuer.as_str(), &known))
+            }
+        };
+        let message = format!(
+            "workload \"{}\" is about runs of {} ({}): {message}",
+            rule.name, rule.issuer, rule.platform
+        );
+        problems.push(Problem { file: config.policy_file.clone(), line: 0, column: 0, message });
+    }
     problems
 }
 
 /// Reads everything; `also` is asked before the roles are joined.
 fn read<T>(
     path: &Path,
-    providers: Option<&[ProviderName]>,
-    also: impl FnOnce(&mut [Section<'_>], &Sets, &[Draft<'_>]) -> T,
+    known: Option<&Known>,
+    also: impl FnOnce(&mut [Section<'_>], &Read<'_, '_>) -> T,
 ) -> Result<(Policy, T), Vec<Problem>> {
     let files = files(path).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
@@ -91,11 +132,17 @@ fn read<T>(
             .collect();
         let targets = read_targets(&mut tops);
         let sets = read_sets(&mut tops);
-        let drafts = read_roles(&mut tops, &targets, &sets, providers);
-        let more = also(&mut tops, &sets, &drafts);
+        let rules = read_rules(&mut tops, known.map(|known| known.issuers.as_slice()));
+        let providers = known.map(|known| known.providers.as_slice());
+        let sections = tops.iter_mut().flat_map(|top| top.children("role"));
+        let drafts: Vec<Draft<'_>> =
+            sections.filter_map(|section| role::read(section, &targets, &sets, &rules, providers)).collect();
+        let more = also(&mut tops, &Read { sets: &sets, rules: &rules, drafts: &drafts });
         let roles = extends::join(drafts, &targets);
         tops.into_iter().for_each(Section::finish);
-        Some((Policy { targets: targets.read, roles, digest: digest(&texts) }, more))
+        let Rules { workloads, services, .. } = rules;
+        let digest = digest(&texts);
+        Some((Policy { targets: targets.read, roles, workloads, services, digest }, more))
     } else {
         None
     };
@@ -185,14 +232,4 @@ fn read_sets(tops: &mut [Section<'_>]) -> Sets {
         section.finish();
     }
     sets
-}
-
-fn read_roles<'d>(
-    tops: &mut [Section<'d>],
-    targets: &Targets,
-    sets: &Sets,
-    providers: Option<&[ProviderName]>,
-) -> Vec<Draft<'d>> {
-    let sections = tops.iter_mut().flat_map(|top| top.children("role"));
-    sections.filter_map(|section| role::read(section, targets, sets, providers)).collect()
 }

@@ -1,7 +1,7 @@
 //! What may pass: the policy file, its checked form, and the one pure function that decides.
 //!
-//! `file` reads and checks (`target` and `role` one table each, `extends` what roles take from each other, `clients`
-//! what is too much for one member); `decide` answers. No clock, no disk, no async in `decide`.
+//! `file` reads and checks (`target` and `role` one table each, `workload` jobs and service accounts, `extends` what roles
+//! take from each other, `clients` what is too much for one member); `decide` answers. No clock, no disk, no async in `decide`.
 
 pub mod ask;
 pub mod cases;
@@ -24,12 +24,13 @@ pub mod somebody;
 mod target;
 pub mod terms;
 pub mod ways;
+pub mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::inspect::command::Dialect;
-use crate::names::{GroupName, LoginName, RoleName, TargetName};
+use crate::names::{GroupName, LoginName, RoleName, ServiceName, TargetName, WorkloadName};
 use crate::net::Cidr;
 
 pub use ask::{Act, Ask, ChannelKind, Circumstances, Granted, Held, Refusal, RefusalCode};
@@ -46,6 +47,7 @@ pub use outcome::{Answer, Outcome, Question};
 pub use outline::Outline;
 pub use request::{Access, RequestRules, StageRule};
 pub use terms::{Recording, Terms};
+pub use workload::{Service, WorkloadRule};
 
 /// A checked policy: what the files said, every name parsed, every reference resolved.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +56,10 @@ pub struct Policy {
     pub targets: BTreeMap<TargetName, Target>,
     /// In the order of the files. Templates are not among them: what they say stands in the roles that extend them.
     pub roles: Vec<Role>,
+    /// Which runs of jobs are meant, by name.
+    pub workloads: BTreeMap<WorkloadName, Arc<WorkloadRule>>,
+    /// Service accounts, by name.
+    pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// SHA-256 in hex over the names and bytes of the files, written into sessions and audit entries.
     pub digest: String,
 }
@@ -121,13 +127,28 @@ pub struct Role {
     pub access: Access,
 }
 
-/// Whom a role is for: any of the groups, or any of the subjects (`provider:subject`).
+/// Whom a role is for: people of any of the groups, or any of the subjects (`provider:subject`); runs that fit any of the
+/// rules; any of the service accounts. Groups and subjects are of people only, rules and accounts never of people.
 #[derive(Clone, Debug, Default)]
 pub struct Members {
     /// Namespaced groups.
     pub groups: BTreeSet<GroupName>,
     /// `provider:subject` references.
     pub subjects: BTreeSet<String>,
+    /// Rules about runs of jobs.
+    pub workloads: Vec<Arc<WorkloadRule>>,
+    /// Service accounts.
+    pub services: BTreeMap<ServiceName, Arc<Service>>,
+}
+
+impl Members {
+    /// Whether it is for nobody.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+            && self.subjects.is_empty()
+            && self.workloads.is_empty()
+            && self.services.is_empty()
+    }
 }
 
 /// Which targets: any that one of the three lists names.
@@ -145,13 +166,13 @@ impl Selector {
     /// Whether it names this target.
     pub fn names(&self, target: &Target) -> bool {
         self.names.contains(&target.name)
-            || self.patterns.iter().any(|pattern| matches(pattern, target.name.as_str()))
+            || self.patterns.iter().any(|pattern| matches(pattern, target.name.as_str(), '.'))
             || self.labels.iter().any(|wanted| decide::has_labels(&target.labels, wanted))
     }
 }
 
-/// Whether `name` is what `pattern` describes, where `*` is any run of characters without a dot. Anchored.
-fn matches(pattern: &str, name: &str) -> bool {
+/// Whether `name` is what `pattern` describes, where `*` is any run of characters without the character `fence`. Anchored.
+fn matches(pattern: &str, name: &str, fence: char) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
     let mut parts = parts.peekable();
@@ -163,7 +184,7 @@ fn matches(pattern: &str, name: &str) -> bool {
         let at = if last { rest.len().checked_sub(part.len()) } else { rest.find(part) };
         let Some((skipped, tail)) = at.and_then(|at| rest.split_at_checked(at)) else { return false };
         let Some(after) = tail.strip_prefix(part) else { return false };
-        if skipped.contains('.') {
+        if skipped.contains(fence) {
             return false;
         }
         rest = after;
@@ -207,7 +228,7 @@ mod tests {
             ("web1", "web11", false),
             ("a*a", "a", false),
         ] {
-            assert_eq!(matches(pattern, name), expect, "{pattern} {name}");
+            assert_eq!(matches(pattern, name, '.'), expect, "{pattern} {name}");
         }
     }
 

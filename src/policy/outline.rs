@@ -1,13 +1,14 @@
 //! What a [`super::Policy`] loses of its files: where things stand, and what stands there that nobody uses. Kept for
 //! hints to the author; nothing here decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::CommandSet;
-use super::role::{Draft, Sets};
+use super::file::Read;
+use super::role::Draft;
 use crate::config::{Section, Spot};
-use crate::names::{RoleName, TargetName};
+use crate::names::{RoleName, ServiceName, TargetName};
 
 /// Where things stand in the files of a policy.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,10 @@ pub struct Outline {
     pub sets: BTreeMap<String, SetOutline>,
     /// Every target.
     pub targets: BTreeMap<TargetName, Spot>,
+    /// Every rule about runs of jobs, and whether a role names it.
+    pub workloads: BTreeMap<String, (Spot, bool)>,
+    /// Every service account, and whether a role names it.
+    pub services: BTreeMap<String, (Spot, bool)>,
 }
 
 /// One `[[role]]`.
@@ -44,9 +49,10 @@ pub struct SetOutline {
 
 impl Outline {
     /// Looks at the tables, which have been read, a second time. `drafts` are the roles before they are joined.
-    pub(super) fn of(tops: &mut [Section<'_>], sets: &Sets, drafts: &[Draft<'_>]) -> Self {
+    pub(super) fn of(tops: &mut [Section<'_>], read: &Read<'_, '_>) -> Self {
+        let Read { sets, rules, drafts } = read;
         let mut outline = Self::default();
-        for draft in drafts {
+        for draft in *drafts {
             let name = &draft.name.value;
             let extends = |other: &Draft<'_>| other.extends.as_ref().is_some_and(|base| base.value == *name);
             let extended = drafts.iter().any(extends);
@@ -66,6 +72,28 @@ impl Outline {
                 outline.targets.insert(name, section.spot());
             }
         }
+        let members = || drafts.iter().filter_map(|draft| draft.members.as_ref());
+        let workloads: BTreeSet<&str> =
+            members().flat_map(|layer| &layer.workloads).map(|rule| rule.name.as_str()).collect();
+        let services: BTreeSet<&str> =
+            members().flat_map(|layer| layer.services.keys()).map(ServiceName::as_str).collect();
+        outline.workloads = spots(tops, "workload", &rules.named_workloads, &workloads);
+        outline.services = spots(tops, "service", &rules.named_services, &services);
         outline
     }
+}
+
+/// Where the tables of this kind stand, and which of them roles name.
+fn spots(
+    tops: &mut [Section<'_>],
+    key: &'static str,
+    named: &BTreeSet<String>,
+    used: &BTreeSet<&str>,
+) -> BTreeMap<String, (Spot, bool)> {
+    let mut spots = BTreeMap::new();
+    for mut section in tops.iter_mut().flat_map(|top| top.children(key)) {
+        let Some(name) = section.text("name").filter(|name| named.contains(name.value)) else { continue };
+        spots.insert(name.value.to_owned(), (section.spot(), used.contains(name.value)));
+    }
+    spots
 }

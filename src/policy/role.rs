@@ -3,10 +3,13 @@
 //! one that is seen only when it is too late.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::{self, Targets};
+use super::workload::Rules;
 use super::{
     ChannelKind, CommandSet, FileRules, ForwardRules, Hours, Members, Recording, RequestRules, Selector,
     conditions, files, forwards, request,
@@ -60,7 +63,7 @@ pub(super) struct Limits {
 
 /// What a role must say, itself or through what it extends, and how.
 pub(super) const NEEDED: [(&str, &str); 4] = [
-    ("members", "{ groups = [\"PROVIDER:GROUP\"] } or { subjects = [\"PROVIDER:SUBJECT\"] }"),
+    ("members", "{ groups = [\"PROVIDER:GROUP\"] }, or likewise subjects, workloads or services"),
     ("targets", "{ names = [\"web1\"] } or { labels = [{ env = \"prod\" }] }"),
     ("logins", "the accounts it opens, such as [\"deploy\"]"),
     ("channels", "what it opens, such as [\"shell\", \"exec\", \"sftp\"]"),
@@ -72,6 +75,7 @@ pub(super) fn read<'d>(
     mut section: Section<'d>,
     targets: &Targets,
     sets: &Sets,
+    rules: &Rules,
     providers: Option<&[ProviderName]>,
 ) -> Option<Draft<'d>> {
     section.require("name", "a name of your choice");
@@ -83,7 +87,7 @@ pub(super) fn read<'d>(
             section.require(key, what);
         }
     }
-    let members = section.place_of("members").map(|_| members(&mut section, providers));
+    let members = section.place_of("members").map(|_| members(&mut section, rules, providers));
     let selector = section.place_of("targets").map(|_| selector(&mut section, targets));
     let logins = section.names::<LoginName>("logins");
     not_empty(&section, "logins", logins.as_ref());
@@ -164,16 +168,47 @@ fn not_empty<T>(section: &Section<'_>, key: &str, list: Option<&At<Vec<At<T>>>>)
     }
 }
 
-fn members(section: &mut Section<'_>, providers: Option<&[ProviderName]>) -> Members {
+fn members(section: &mut Section<'_>, rules: &Rules, providers: Option<&[ProviderName]>) -> Members {
     let given = section.holds("members", "table");
     let mut table = section.child("members");
     let (groups, subjects) = people(&mut table, providers);
-    let empty = |key| table.place_of(key).is_none() || table.is_empty_array(key);
-    if given && empty("groups") && empty("subjects") {
-        table.problem(table.place, "the role is for nobody: name \"groups\" or \"subjects\"");
+    let workloads = known(&mut table, "workloads", "workload", &rules.workloads, &rules.named_workloads);
+    let services = known(&mut table, "services", "service", &rules.services, &rules.named_services);
+    let empty = |key: &&str| table.place_of(key).is_none() || table.is_empty_array(key);
+    if given && ["groups", "subjects", "workloads", "services"].iter().all(empty) {
+        let message = "the role is for nobody: name \"groups\" or \"subjects\" of people, \"workloads\" or \"services\"";
+        table.problem(table.place, message);
     }
     table.finish();
-    Members { groups, subjects }
+    Members {
+        groups,
+        subjects,
+        workloads: workloads.into_iter().map(|(_, rule)| rule).collect(),
+        services: services.into_iter().collect(),
+    }
+}
+
+/// A list of names of other tables, `[[what]]`; those that are there and right.
+fn known<N, T>(
+    table: &mut Section<'_>,
+    key: &'static str,
+    what: &str,
+    read: &BTreeMap<N, Arc<T>>,
+    named: &BTreeSet<String>,
+) -> Vec<(N, Arc<T>)>
+where
+    N: FromStr<Err: Display> + Ord + Display + Clone,
+{
+    let names = table.names::<N>(key).map(|at| at.value).unwrap_or_default();
+    for name in names.iter().filter(|name| !named.contains(&name.value.to_string())) {
+        let known: Vec<&str> = named.iter().map(String::as_str).collect();
+        let hint = hint(&name.value.to_string(), &known);
+        table.problem(name.place, format!("there is no [[{what}]] \"{}\"{hint}", name.value));
+    }
+    names
+        .into_iter()
+        .filter_map(|name| Some((name.value.clone(), Arc::clone(read.get(&name.value)?))))
+        .collect()
 }
 
 /// `groups` and `subjects` of a table: people, by what their provider says of them.
@@ -273,7 +308,7 @@ fn patterns(table: &mut Section<'_>, targets: &Targets) -> Vec<String> {
         } else if letters == 0 {
             table.problem(text.place, format!("{pattern:?} would match every target: say more of the name"));
         } else if !targets.incomplete
-            && !targets.read.keys().any(|name| super::matches(pattern, name.as_str()))
+            && !targets.read.keys().any(|name| super::matches(pattern, name.as_str(), '.'))
         {
             table.problem(text.place, format!("no target is called {pattern:?}"));
         }

@@ -32,7 +32,7 @@ fn providers_of(layer: &Members) -> Vec<ProviderName> {
     layer.groups.iter().map(|group| group.provider().clone()).chain(subjects).collect()
 }
 
-/// Everybody with no more groups than the role asks for: whoever is in the role is one of these, perhaps with more
+/// Every person with no more groups than the role asks for: whoever is in the role, and no job or service, is one of these, perhaps with more
 /// groups. `None` when there are too many combinations to look at.
 pub(super) fn least_members(role: &Role) -> Option<Vec<Identity>> {
     let providers: BTreeSet<ProviderName> = role.members.iter().flat_map(providers_of).collect();

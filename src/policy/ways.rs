@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::decide::{is_member, opens_target};
-use super::{Members, Policy, Role};
+use super::{Members, Policy, Role, workload};
 use crate::identity::Identity;
 use crate::names::TargetName;
 
@@ -50,11 +50,13 @@ pub fn named_subjects(role: &Role) -> BTreeSet<&str> {
     all.filter(fits).map(String::as_str).collect()
 }
 
-/// What of a role's members is about `who`: their groups and their name, so that nobody learns whom else it is for.
+/// What of a role's members is about `who`: their groups and their name, the rules that they fit, so that nobody learns
+/// whom else it is for.
 pub fn members_seen_by(role: &Role, who: &Identity) -> Vec<Members> {
     let own = |layer: &Members| Members {
         groups: layer.groups.intersection(&who.groups).cloned().collect(),
         subjects: layer.subjects.iter().filter(|one| **one == who.reference()).cloned().collect(),
+        ..workload::members_seen_by(layer, who)
     };
     role.members.iter().map(own).collect()
 }

@@ -393,8 +393,10 @@ fn stages(one: &AccessRole) -> String {
 
 fn members(layers: &[AccessMembers]) -> String {
     let layer = |one: &AccessMembers| {
-        let all: Vec<&str> = one.groups.iter().chain(&one.subjects).map(String::as_str).collect();
-        all.join(" | ")
+        let people = one.groups.iter().chain(&one.subjects).cloned();
+        let jobs = one.workloads.iter().map(|name| format!("workload {name}"));
+        let services = one.services.iter().map(|name| format!("service {name}"));
+        people.chain(jobs).chain(services).collect::<Vec<_>>().join(" | ")
     };
     layers.iter().map(layer).collect::<Vec<_>>().join(" and ")
 }
@@ -515,6 +517,8 @@ mod tests {
             members: vec![AccessMembers {
                 groups: vec!["corp:dev".into()],
                 subjects: vec!["corp:ann".into()],
+                workloads: vec!["deploy".into()],
+                services: vec!["backup".into()],
             }],
             targets: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
             target_count: 4,
@@ -530,7 +534,16 @@ mod tests {
         };
         let line = role_line(&role(vec![stage(None, &[]), stage(Some("owner"), &["corp:team"])]));
         let how = "by request, at most 1h: 2 of corp:leads, then 2 of corp:leads | corp:team";
-        assert_eq!(line, ["ops", "corp:dev | corp:ann", "a,b,c and 1 more", "root", how]);
+        assert_eq!(
+            line,
+            [
+                "ops",
+                "corp:dev | corp:ann | workload deploy | service backup",
+                "a,b,c and 1 more",
+                "root",
+                how
+            ]
+        );
         assert!(stages(&role(vec![stage(Some("owner"), &[])])).contains("the owner by the label owner"));
     }
 }

@@ -9,17 +9,21 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
+use super::asker::{self, Asker};
 use super::test::outcome as outcome_json;
 use super::{Read, Source};
 use crate::cli::config::count;
 use crate::cli::table::{printable, table};
 use crate::config::{Config, show_duration};
 use crate::identity::Identity;
-use crate::names::{GroupName, LoginName, RoleName, SubjectName, TargetName};
+use crate::names::{LoginName, RoleName, SubjectName, TargetName};
+use crate::platform::Platform;
 use crate::policy::explain::{self, Columns, Explanation, Meaning, RoleLine, Subject};
 use crate::policy::hours::Opening;
 use crate::policy::somebody::{group_of, person};
-use crate::policy::{ChannelKind, Circumstances, Held, Outcome, Recording, Target, Terms, certificate_max};
+use crate::policy::{
+    ChannelKind, Circumstances, Held, Outcome, Policy, Recording, Target, Terms, certificate_max, workload,
+};
 use crate::store::Store;
 use crate::time::{Clock, Timestamp};
 
@@ -28,7 +32,7 @@ use crate::time::{Clock, Timestamp};
 pub struct Explain {
     #[command(flatten)]
     pub(super) source: Source,
-    /// The person, PROVIDER:SUBJECT as in the policy
+    /// The person, PROVIDER:SUBJECT as in the policy; or a job, ISSUER:repository/123456; or service:account/NAME
     user: SubjectName,
     /// The target
     target: TargetName,
@@ -40,6 +44,9 @@ pub struct Explain {
     /// A group of theirs; may be repeated [default: those of their newest sign-in that lasts, from the store]
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
+    /// What the job's token says: NAME=VALUE; may be repeated [default: what that of its newest sign-in said]
+    #[arg(long, value_name = "CLAIM", value_parser = asker::claim)]
+    claim: Vec<(String, String)>,
     /// The client's address
     #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1")]
     from: IpAddr,
@@ -64,8 +71,7 @@ pub(super) async fn run(
         bail!("there is no target {}{}", args.target, crate::config::hint(args.target.as_str(), &known));
     };
     let now = clock.now();
-    let (groups, source) = groups(&args, read, now, open).await?;
-    let who = person(args.user.provider().clone(), args.user.subject().to_owned(), groups);
+    let Asker { who, source } = asker(&args, read, now, open).await?;
     let logins = match &args.login {
         Some(login) => BTreeSet::from([login.clone()]),
         None => explain::logins(policy, &who, target),
@@ -96,9 +102,11 @@ pub(super) async fn run(
     if args.source.json {
         let answers: Vec<Value> = answers.iter().map(|(login, answer)| answer_json(login, answer)).collect();
         let groups: Vec<String> = who.groups.iter().map(ToString::to_string).collect();
+        let judged = who.run.as_deref().map(|run| workload::judge(policy, &who.provider, run));
         let answer = json!({
             "user": who.reference(),
             "groups": groups,
+            "workload": judged.map(|judged| asker::json(&judged)),
             "target": target.name.as_str(),
             "from": at.from,
             "at": at.now.to_string(),
@@ -106,7 +114,7 @@ pub(super) async fn run(
         });
         writeln!(out, "{answer:#}")?;
     } else {
-        out.write_all(head(&who, source, target, &at).as_bytes())?;
+        out.write_all(head(policy, &who, source, target, &at).as_bytes())?;
         for (login, answer) in &answers {
             out.write_all(shown(target, login, answer).as_bytes())?;
         }
@@ -114,27 +122,44 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The person's groups, and where they come from.
-async fn groups(
+/// Who is meant, and where what is known of them comes from.
+async fn asker(
     args: &Explain,
     read: &Read,
     now: Timestamp,
     open: impl AsyncFnOnce(&Config) -> anyhow::Result<Store>,
-) -> anyhow::Result<(BTreeSet<GroupName>, &'static str)> {
-    if !args.group.is_empty() {
-        let of = |text: &String| group_of(args.user.provider(), text);
-        return Ok((args.group.iter().map(of).collect::<Result<_, _>>()?, "as given"));
+) -> anyhow::Result<Asker> {
+    let (policy, user) = (&read.policy, &args.user);
+    if let Some(asker) = asker::given(policy, user, &args.claim)? {
+        return Ok(asker);
     }
-    let Some(config) = &read.config else {
-        return Ok((BTreeSet::new(), "give --group; with --policy no store is asked"));
+    let somebody = |groups| person(user.provider().clone(), user.subject().to_owned(), groups);
+    if !args.group.is_empty() {
+        let of = |text: &String| group_of(user.provider(), text);
+        let groups = args.group.iter().map(of).collect::<Result<_, _>>()?;
+        return Ok(Asker { who: somebody(groups), source: "as given" });
+    }
+    let described = asker::bare(policy, user);
+    let unknown = match described {
+        Some(_) => "give --claim; with --policy no store is asked",
+        None => "give --group; with --policy no store is asked",
     };
-    let context = "the person's groups are in the store; give --group to do without it";
+    let Some(config) = &read.config else {
+        let who = described.unwrap_or_else(|| somebody(BTreeSet::new()));
+        return Ok(Asker { who, source: unknown });
+    };
+    let context = "what is known of them is in the store; give --group or --claim to do without it";
     let store = open(config).await.context(context)?;
     let sign_ins = store.sign_ins(now).await.context(context)?;
-    let reference = args.user.to_string();
-    Ok(match sign_ins.into_iter().find(|sign_in| sign_in.who.reference() == reference) {
-        Some(sign_in) => (sign_in.who.groups, "of the newest sign-in"),
-        None => (BTreeSet::new(), "not signed in now; give --group"),
+    let reference = user.to_string();
+    let found = sign_ins.into_iter().map(|sign_in| sign_in.who).find(|who| who.reference() == reference);
+    Ok(match (found, described) {
+        (Some(who), None) if who.run.is_none() => {
+            Asker { who: somebody(who.groups), source: "of the newest sign-in" }
+        }
+        (Some(who), _) => Asker { who, source: "of the newest sign-in" },
+        (None, Some(who)) => Asker { who, source: "not signed in now; give --claim" },
+        (None, None) => Asker { who: somebody(BTreeSet::new()), source: "not signed in now; give --group" },
     })
 }
 
@@ -151,16 +176,16 @@ fn limits(config: Option<&Config>, who: &Identity, login: &LoginName, read: &Rea
     })
 }
 
-fn head(who: &Identity, source: &str, target: &Target, at: &Circumstances) -> String {
+fn head(policy: &Policy, who: &Identity, source: &str, target: &Target, at: &Circumstances) -> String {
+    let first = format!("{} at {}, from {}, {}", who.reference(), target.name, at.from, at.now);
+    if let Some(run) = who.run.as_deref().filter(|run| run.platform != Platform::Service) {
+        let judged = workload::judge(policy, &who.provider, run);
+        let lines = [first].into_iter().chain(asker::lines(&judged, source));
+        return lines.map(|line| printable(&line) + "\n").collect();
+    }
     let groups: Vec<String> = who.groups.iter().map(ToString::to_string).collect();
     let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
-    let who = who.reference();
-    [
-        format!("{who} at {}, from {}, {}", target.name, at.from, at.now),
-        format!("groups: {groups} ({source})"),
-    ]
-    .map(|line| printable(&line) + "\n")
-    .concat()
+    [first, format!("groups: {groups} ({source})")].map(|line| printable(&line) + "\n").concat()
 }
 
 fn shown(target: &Target, login: &LoginName, answer: &Explanation) -> String {

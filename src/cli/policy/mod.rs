@@ -1,6 +1,7 @@
 //! `caponier policy`: what a policy says, before a server or a user finds out. Which files are read is decided here;
 //! what is right, unwise or allowed is `policy`'s, and each command's file shows it.
 
+mod asker;
 mod check;
 mod explain;
 mod test;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::ClaimType::{IdOrNumber, Text, Uuid};
-use super::{Bind, Claim, Implied, NONE, Preset, Said, Shape, web};
+use super::{Bind, Claim, Implied, NONE, Preset, Said, Shape, Values, is_any, web};
 use crate::identity::claims::TokenRefused;
 use crate::identity::run::Hazard;
 
@@ -36,6 +36,7 @@ pub(super) const PRESET: Preset = Preset {
         Claim::new("build_number", &["build_number"], IdOrNumber).needed().hidden(),
     ],
     implied: &[Implied { with: Some("build_branch"), claim: "build_tag", value: None }],
+    noun: "pipeline",
     found: "the job must ask for it: buildkite-agent oidc request-token --claim pipeline_id; the pipeline's settings show it \
             under API",
     ..NONE
@@ -47,18 +48,16 @@ pub(super) fn shape(said: &Said<'_>) -> Result<Shape, TokenRefused> {
     let url = said.issuer().filter(|iss| *iss == ISSUER).and_then(|_| {
         web::address("https://buildkite.com", &format!("{organization}/{pipeline}/builds/{number}"))
     });
-    let mut hazards = BTreeSet::new();
-    // No branch has a colon in its name; the prefix of a fork's has.
-    if said.need("build_branch")?.contains(':') {
-        hazards.insert(Hazard::Fork);
-    }
     Ok(Shape {
-        subject: format!("pipeline/{}", said.need("pipeline_id")?),
         label: format!("{organization}/{pipeline}"),
         id: said.owned("build_id").or_else(|| Some(number.to_owned())),
         commit: said.owned("build_commit"),
         url,
-        hazards,
         ..Shape::default()
     })
+}
+
+/// No branch has a colon in its name; the prefix of a fork's has.
+pub(super) fn hazards(values: &Values) -> BTreeSet<Hazard> {
+    is_any(values, "build_branch", |name| name.contains(':')).then_some(Hazard::Fork).into_iter().collect()
 }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::ClaimType::{BoolText, Id, IdOrNumber, Text};
-use super::{Bind, Claim, NONE, Preset, Said, Shape, web};
+use super::ClaimType::{BoolText, Id, IdOrNumber, Ref, Text};
+use super::{Bind, Claim, NONE, Preset, Said, Shape, Values, is_any, web};
 use crate::identity::claims::TokenRefused;
 use crate::identity::run::Hazard;
 
@@ -33,7 +33,7 @@ pub(super) const GITHUB: Preset = Preset {
         Claim::new("repository", &["repository"], Text).needed(),
         Claim::new("repository_owner", &["repository_owner"], Text),
         Claim::new("repository_visibility", &["repository_visibility"], Text),
-        Claim::new("ref", &["ref"], Text).needed().glob(),
+        Claim::new("ref", &["ref"], Ref).needed().glob(),
         Claim::new("ref_type", &["ref_type"], Text).needed(),
         Claim::new("ref_protected", &["ref_protected"], BoolText),
         Claim::new("sha", &["sha"], Text),
@@ -54,20 +54,21 @@ pub(super) const GITHUB: Preset = Preset {
         Claim::new("base_ref", &["base_ref"], Text),
     ],
     open: Some("repo_property_"),
+    noun: "repository",
     event: Some(("event_name", EVENTS, PULL_REQUEST_EVENTS)),
     found: "`gh api repos/OWNER/NAME --jq .id` tells it",
     ..NONE
 };
 
 pub(super) const FORGEJO: Preset = Preset {
-    algorithms: &["RS256", "ES256"],
+    algorithms: &["RS256"],
     bind: Bind::Audience,
     claims: &[
         Claim::new("repository_id", &["repository_id"], IdOrNumber).identifies(),
         Claim::new("repository_owner_id", &["repository_owner_id"], IdOrNumber),
         Claim::new("repository", &["repository"], Text).needed(),
         Claim::new("repository_owner", &["repository_owner"], Text),
-        Claim::new("ref", &["ref"], Text).needed().glob(),
+        Claim::new("ref", &["ref"], Ref).needed().glob(),
         Claim::new("ref_type", &["ref_type"], Text),
         Claim::new("ref_protected", &["ref_protected"], BoolText),
         Claim::new("sha", &["sha"], Text),
@@ -81,6 +82,7 @@ pub(super) const FORGEJO: Preset = Preset {
         Claim::new("base_ref", &["base_ref"], Text),
     ],
     event: Some(("event_name", EVENTS, PULL_REQUEST_EVENTS)),
+    noun: "repository",
     found: "`curl HOST/api/v1/repos/OWNER/NAME` tells it as \"id\" (tokens have it since Forgejo 16)",
     ..NONE
 };
@@ -91,7 +93,7 @@ pub(super) fn github(said: &Said<'_>) -> Result<Shape, TokenRefused> {
         let repository = said.get("repository")?;
         web::address(&server, &format!("{repository}/actions/runs/{run}/attempts/{attempt}"))
     });
-    shape(&GITHUB, said, url)
+    shape(said, url)
 }
 
 pub(super) fn forgejo(said: &Said<'_>) -> Result<Shape, TokenRefused> {
@@ -100,26 +102,26 @@ pub(super) fn forgejo(said: &Said<'_>) -> Result<Shape, TokenRefused> {
         let (repository, number) = (said.get("repository")?, said.get("run_number")?);
         web::address(server, &format!("{repository}/actions/runs/{number}"))
     });
-    shape(&FORGEJO, said, url)
+    shape(said, url)
 }
 
-fn shape(preset: &Preset, said: &Said<'_>, url: Option<String>) -> Result<Shape, TokenRefused> {
-    let mut hazards = BTreeSet::new();
-    let branches = said.get("head_ref").is_some() || said.get("base_ref").is_some();
-    let of_request = said.need("ref")?.starts_with("refs/pull/");
-    if preset.is_pull_request(said.need("event_name")?) || branches || of_request {
-        hazards.insert(Hazard::PullRequest);
-    }
+fn shape(said: &Said<'_>, url: Option<String>) -> Result<Shape, TokenRefused> {
     Ok(Shape {
-        subject: format!("repository/{}", said.need("repository_id")?),
         label: said.need("repository")?.to_owned(),
         id: said.owned("run_id"),
         attempt: said.owned("run_attempt"),
         commit: said.owned("sha"),
         url,
         actor: said.owned("actor"),
-        hazards,
     })
+}
+
+pub(super) fn hazards(preset: &Preset, values: &Values) -> BTreeSet<Hazard> {
+    let of_request = is_any(values, "event_name", |event| preset.is_pull_request(event))
+        || is_any(values, "head_ref", |branch| !branch.is_empty())
+        || is_any(values, "base_ref", |branch| !branch.is_empty())
+        || is_any(values, "ref", |name| name.starts_with("refs/pull/"));
+    of_request.then_some(Hazard::PullRequest).into_iter().collect()
 }
 
 /// The web server that belongs to an issuer: github.com (perhaps with an enterprise's path in the issuer), a host of

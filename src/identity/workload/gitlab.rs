@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::ClaimType::{BoolText, Id, IdOrNumber, Text};
-use super::{Claim, Implied, NONE, Preset, Said, Shape, web};
+use super::ClaimType::{BoolText, Id, IdOrNumber, Ref, Text};
+use super::{Claim, Implied, NONE, Preset, Said, Shape, Values, is_any, web};
 use crate::identity::claims::TokenRefused;
 use crate::identity::run::Hazard;
 
@@ -24,7 +24,7 @@ pub(super) const PRESET: Preset = Preset {
         Claim::new("source_project_id", &["source_project_id"], Id).nullable(),
         Claim::new("ref", &["ref"], Text).needed().glob(),
         Claim::new("ref_type", &["ref_type"], Text).needed(),
-        Claim::new("ref_path", &["ref_path"], Text).nullable().glob(),
+        Claim::new("ref_path", &["ref_path"], Ref).nullable().glob(),
         Claim::new("ref_protected", &["ref_protected"], BoolText).needed(),
         Claim::new("sha", &["sha"], Text),
         Claim::new("environment", &["environment"], Text).nullable(),
@@ -51,40 +51,42 @@ pub(super) const PRESET: Preset = Preset {
         Implied { with: None, claim: "ref_protected", value: Some("true") },
         Implied { with: Some("ref"), claim: "ref_type", value: Some("branch") },
     ],
+    noun: "project",
     found: "the project's page shows it in the menu beside the name, and a job has it as CI_PROJECT_ID",
     ..NONE
 };
 
 pub(super) fn shape(said: &Said<'_>) -> Result<Shape, TokenRefused> {
-    let (project, path) = (said.need("project_id")?, said.need("project_path")?);
-    let pipeline = said.need("pipeline_id")?;
+    let (path, pipeline) = (said.need("project_path")?, said.need("pipeline_id")?);
     let url = said.issuer().and_then(|iss| {
         // `-` as a whole name is GitLab's own separator, so no project is called so.
         web::address(iss, &format!("{path}/-/pipelines/{pipeline}"))
     });
-    let mut hazards = BTreeSet::new();
-    let source = said.need("pipeline_source")?;
-    let of_request = PRESET.is_pull_request(source)
-        || said.get("ref_path").is_some_and(|path| path.starts_with("refs/merge-requests/"))
-        || said.need("ref")?.starts_with("refs/merge-requests/");
-    if of_request {
-        hazards.insert(Hazard::PullRequest);
-    }
-    let elsewhere = |claim| said.get(claim).map(|id| id != project);
-    // A child pipeline does not tell what its parent ran for. Where GitLab is too old to say in which project the job
-    // runs, both could be a fork's.
-    let unknown = of_request || source == "parent_pipeline";
-    if elsewhere("job_project_id").unwrap_or(unknown) || elsewhere("source_project_id").unwrap_or(false) {
-        hazards.insert(Hazard::Fork);
-    }
     Ok(Shape {
-        subject: format!("project/{project}"),
         label: path.to_owned(),
         id: Some(pipeline.to_owned()),
         attempt: None,
         commit: said.owned("sha"),
         url,
         actor: said.owned("user_login"),
-        hazards,
     })
+}
+
+pub(super) fn hazards(values: &Values) -> BTreeSet<Hazard> {
+    let mut hazards = BTreeSet::new();
+    let of_request = is_any(values, "pipeline_source", |source| PRESET.is_pull_request(source))
+        || is_any(values, "ref_path", |path| path.starts_with("refs/merge-requests/"))
+        || is_any(values, "ref", |name| name.starts_with("refs/merge-requests/"));
+    if of_request {
+        hazards.insert(Hazard::PullRequest);
+    }
+    let project = values.get("project_id");
+    let elsewhere = |claim| values.get(claim).map(|id| Some(id) != project);
+    // A child pipeline does not tell what its parent ran for. Where GitLab is too old to say in which project the job
+    // runs, both could be a fork's.
+    let unknown = of_request || is_any(values, "pipeline_source", |source| source == "parent_pipeline");
+    if elsewhere("job_project_id").unwrap_or(unknown) || elsewhere("source_project_id").unwrap_or(false) {
+        hazards.insert(Hazard::Fork);
+    }
+    hazards
 }

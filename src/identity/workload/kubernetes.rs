@@ -16,6 +16,7 @@ pub(super) const PRESET: Preset = Preset {
         Claim::new("pod_uid", &["kubernetes.io", "pod", "uid"], Uuid).hidden(),
         Claim::new("node", &["kubernetes.io", "node", "name"], Name),
     ],
+    noun: "serviceaccount",
     found: "it is the namespace and the name of the service account",
     ..NONE
 };
@@ -23,7 +24,6 @@ pub(super) const PRESET: Preset = Preset {
 pub(super) fn shape(said: &Said<'_>) -> Result<Shape, TokenRefused> {
     let (namespace, account) = (said.need("namespace")?, said.need("service_account")?);
     Ok(Shape {
-        subject: format!("serviceaccount/{namespace}/{account}"),
         label: format!("{namespace}/{}", said.get("pod").unwrap_or(account)),
         id: said.owned("pod_uid"),
         ..Shape::default()

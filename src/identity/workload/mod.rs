@@ -20,8 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::claims::{TokenRefused, label};
-use super::run::{Hazard, Platform, Run};
+use super::run::{Hazard, Run};
+use crate::platform::Platform;
 
+pub use crate::config::{Bind, Generic};
 pub use value::{ClaimType, VALUE_BYTES_MAX};
 
 /// Longest label of a run or its actor, in bytes.
@@ -30,25 +32,6 @@ const LABEL_BYTES_MAX: usize = 128;
 const SUBJECT_BYTES_MAX: usize = 255;
 /// Most claims of an open name (`repo_property_*`) in one token.
 const OPEN_CLAIMS_MAX: usize = 100;
-
-/// How a token is bound to the key that it is shown with, so that nobody else can use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bind {
-    /// The job chooses the audience, and so the audience names the key.
-    Audience,
-    /// The audience is fixed before the key is made; the key signs the request that carries the token.
-    Signature,
-}
-
-impl Bind {
-    /// The word of configuration and wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Audience => "audience",
-            Self::Signature => "signature",
-        }
-    }
-}
 
 /// One claim of a platform.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +112,8 @@ pub struct Preset {
     pub event: Option<(&'static str, &'static [&'static str], &'static [&'static str])>,
     /// What rules mean where they say nothing.
     pub implied: &'static [Implied],
+    /// What the immutable id is the id of: the first word of a subject.
+    pub noun: &'static str,
     /// Where people find the immutable id, as the end of a sentence.
     pub found: &'static str,
 }
@@ -139,25 +124,25 @@ impl Preset {
         self.claims.iter().find(|claim| claim.name == name)
     }
 
+    /// The claims that are the immutable id, in the order in which a subject has their values.
+    pub fn id(&self) -> impl Iterator<Item = &'static str> {
+        self.claims.iter().filter(|claim| claim.identifies).map(|claim| claim.name)
+    }
+
+    /// The values of the claims that are the immutable id, of a subject: `repository/123456`.
+    pub fn id_of(&self, subject: &str) -> Option<Vec<(&'static str, String)>> {
+        let rest = subject.strip_prefix(self.noun)?.strip_prefix('/')?;
+        let parts: Vec<&str> = rest.split('/').collect();
+        let fits = !self.noun.is_empty() && parts.len() == self.id().count();
+        fits.then(|| self.id().zip(parts).map(|(name, part)| (name, part.to_owned())).collect())
+    }
+
     /// Whether this value of the event claim speaks of a pull or merge request, known or not.
     pub fn is_pull_request(&self, event: &str) -> bool {
         self.event.is_some_and(|(_, _, known)| {
             known.contains(&event) || event.starts_with("pull_request") || event.starts_with("merge_request")
         })
     }
-}
-
-/// What of a generic issuer's tokens counts, as configured.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Generic {
-    /// The claim that is the immutable id. Text or a whole number.
-    pub id_claim: String,
-    /// The claim that people know it by.
-    pub label_claim: Option<String>,
-    /// The claim that is the id of the run.
-    pub run_claim: Option<String>,
-    /// The claims that rules may speak of: text, whole numbers or booleans. A dot steps into a claim that is an object.
-    pub claims: Vec<String>,
 }
 
 const NONE: Preset = Preset {
@@ -169,6 +154,7 @@ const NONE: Preset = Preset {
     open: None,
     event: None,
     implied: &[],
+    noun: "",
     found: "",
 };
 
@@ -208,37 +194,88 @@ pub fn read(
         }
         Platform::Service => return Err(refused("a service account has no tokens")),
     };
+    let subject = subject(preset, &said.values).ok_or_else(|| refused("the token has no id"))?;
+    let hazards = hazards(platform, &said.values);
     let mut kept = open_claims(preset, claims)?;
     let rules = |name: &str| preset.claim(name).is_some_and(|claim| claim.rules);
-    let values = said.values.into_iter().filter(|(name, _)| rules(name));
-    kept.extend(values.map(|(name, value)| (name.to_owned(), value)));
-    shape.into_run(platform, kept)
+    kept.extend(said.values.into_iter().filter(|(name, _)| rules(name)));
+    shape.into_run(platform, subject, kept, hazards)
+}
+
+/// A run as somebody describes it with some of its claims, for questions to a policy; never from a token. `id` is the claim
+/// that is the immutable id where the platform has no own. Claims and hazards are what [`read`] would make of them.
+pub fn described(platform: Platform, id: Option<&str>, claims: BTreeMap<String, String>) -> Run {
+    let preset = preset(platform);
+    let own = || id.and_then(|id| claims.get(id)).map(|id| format!("id/{id}"));
+    let subject = subject(preset, &claims).or_else(own).unwrap_or_default();
+    Run {
+        platform,
+        label: subject.clone(),
+        subject,
+        id: None,
+        attempt: None,
+        commit: None,
+        url: None,
+        actor: None,
+        hazards: hazards(platform, &claims),
+        claims,
+        sign_in: None,
+    }
+}
+
+/// `NOUN/ID`.
+fn subject(preset: &Preset, values: &Values) -> Option<String> {
+    let ids: Option<Vec<&str>> = preset.id().map(|name| values.get(name).map(String::as_str)).collect();
+    let ids = ids.filter(|ids| !ids.is_empty())?;
+    Some(format!("{}/{}", preset.noun, ids.join("/")))
+}
+
+/// What in the claims makes a run one that strangers may steer.
+fn hazards(platform: Platform, values: &Values) -> BTreeSet<Hazard> {
+    match platform {
+        Platform::GitHub | Platform::Forgejo => github::hazards(preset(platform), values),
+        Platform::GitLab => gitlab::hazards(values),
+        Platform::Buildkite => buildkite::hazards(values),
+        Platform::CircleCi => circleci::hazards(values),
+        Platform::Kubernetes | Platform::Oidc | Platform::Service => BTreeSet::new(),
+    }
+}
+
+/// Claims by our names for them, as text.
+type Values = BTreeMap<String, String>;
+
+fn is_any(values: &Values, name: &str, is: impl Fn(&str) -> bool) -> bool {
+    values.get(name).is_some_and(|value| is(value))
 }
 
 /// What a platform's file makes of its claims.
 #[derive(Debug, Default)]
 struct Shape {
-    subject: String,
     label: String,
     id: Option<String>,
     attempt: Option<String>,
     commit: Option<String>,
     url: Option<String>,
     actor: Option<String>,
-    hazards: BTreeSet<Hazard>,
 }
 
 impl Shape {
-    fn into_run(self, platform: Platform, claims: BTreeMap<String, String>) -> Result<Run, TokenRefused> {
-        if self.subject.len() > SUBJECT_BYTES_MAX {
+    fn into_run(
+        self,
+        platform: Platform,
+        subject: String,
+        claims: Values,
+        hazards: BTreeSet<Hazard>,
+    ) -> Result<Run, TokenRefused> {
+        if subject.len() > SUBJECT_BYTES_MAX {
             return Err(refused(format!("its id has more than {SUBJECT_BYTES_MAX} characters")));
         }
         let shown = label(&self.label, LABEL_BYTES_MAX);
-        let label_or_id = if shown.is_empty() { self.subject.clone() } else { shown };
+        let label_or_id = if shown.is_empty() { subject.clone() } else { shown };
         let actor = self.actor.map(|actor| label(&actor, LABEL_BYTES_MAX)).filter(|actor| !actor.is_empty());
         Ok(Run {
             platform,
-            subject: self.subject,
+            subject,
             label: label_or_id,
             id: self.id,
             attempt: self.attempt,
@@ -246,7 +283,7 @@ impl Shape {
             url: self.url,
             actor,
             claims,
-            hazards: self.hazards,
+            hazards,
             sign_in: None,
         })
     }
@@ -255,7 +292,7 @@ impl Shape {
 /// The claims that the table has, checked, by our names.
 struct Said<'c> {
     claims: &'c Map<String, Value>,
-    values: BTreeMap<&'static str, String>,
+    values: Values,
 }
 
 impl Said<'_> {
@@ -285,17 +322,14 @@ fn missing(name: &str) -> TokenRefused {
     refused(format!("the token has no claim {name:?}"))
 }
 
-fn schema(
-    preset: &Preset,
-    claims: &Map<String, Value>,
-) -> Result<BTreeMap<&'static str, String>, TokenRefused> {
-    let mut values = BTreeMap::new();
+fn schema(preset: &Preset, claims: &Map<String, Value>) -> Result<Values, TokenRefused> {
+    let mut values = Values::new();
     for claim in preset.claims {
         let value = at(claims, claim.path)?.filter(|value| !(claim.nullable && value.is_null()));
         let text = value.map(|value| value::read(claim.name, claim.kind, value)).transpose()?.flatten();
         match text {
             Some(text) => {
-                values.insert(claim.name, text);
+                values.insert(claim.name.to_owned(), text);
             }
             None if claim.needed => return Err(missing_of(preset, claim)),
             None => {}
@@ -326,11 +360,8 @@ fn at<'c>(claims: &'c Map<String, Value>, path: &[&str]) -> Result<Option<&'c Va
     Ok(map.get(*last))
 }
 
-fn open_claims(
-    preset: &Preset,
-    claims: &Map<String, Value>,
-) -> Result<BTreeMap<String, String>, TokenRefused> {
-    let mut kept = BTreeMap::new();
+fn open_claims(preset: &Preset, claims: &Map<String, Value>) -> Result<Values, TokenRefused> {
+    let mut kept = Values::new();
     let Some(prefix) = preset.open else { return Ok(kept) };
     for (name, value) in claims {
         if !is_open(prefix, name) {

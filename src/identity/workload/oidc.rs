@@ -1,16 +1,17 @@
 //! Any other issuer: the configuration names the claims that count, and none other is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::{ClaimType, Generic, NONE, Preset, Shape, missing, refused, value};
 use crate::identity::claims::TokenRefused;
-use crate::identity::run::{Platform, Run};
+use crate::identity::run::Run;
 use crate::plain::is_hidden;
+use crate::platform::Platform;
 
 pub(super) const PRESET: Preset =
-    Preset { algorithms: &["RS256", "ES256", "EdDSA"], needs_jti: false, ..NONE };
+    Preset { algorithms: &["RS256", "ES256", "EdDSA"], needs_jti: false, noun: "id", ..NONE };
 
 /// Longest id, in bytes: it becomes a subject, of which names have at most 256.
 const ID_BYTES_MAX: usize = 200;
@@ -32,13 +33,8 @@ pub(super) fn read(generic: &Generic, claims: &Map<String, Value>) -> Result<Run
         }
     }
     let run = run.filter(|run| !run.chars().any(|c| is_hidden(c) || c.is_whitespace()));
-    let shape = Shape {
-        subject: format!("id/{id}"),
-        label: label.unwrap_or_else(|| id.clone()),
-        id: run,
-        ..Shape::default()
-    };
-    shape.into_run(Platform::Oidc, kept)
+    let shape = Shape { label: label.unwrap_or_else(|| id.clone()), id: run, ..Shape::default() };
+    shape.into_run(Platform::Oidc, format!("id/{id}"), kept, BTreeSet::new())
 }
 
 /// The claim of this name; a dot in it may also step into an object. A token in which both can be found is refused: two

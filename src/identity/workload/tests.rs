@@ -285,7 +285,7 @@ fn values() -> Vec<Value> {
 fn fits(kind: ClaimType, value: &Value) -> bool {
     let text = |allowed: &[&str]| value.as_str().is_some_and(|text| allowed.contains(&text));
     match kind {
-        ClaimType::Text => {
+        ClaimType::Text | ClaimType::Ref => {
             value.as_str().is_some_and(|text| text.len() < 513 && !text.contains(['\n', '\0', '\x7f']))
         }
         ClaimType::Name => text(&[

@@ -16,6 +16,8 @@ const ITEMS_MAX: usize = 12;
 pub enum ClaimType {
     /// Text without control characters. Empty text says nothing, as if the claim were not there.
     Text,
+    /// The whole name of a branch or tag, `refs/heads/main`: text, as far as tokens go.
+    Ref,
     /// A name of Kubernetes: a-z, 0-9, `-` and `.`, at most 253 characters.
     Name,
     /// A number from 1, in decimal digits, as text.
@@ -39,7 +41,7 @@ pub enum ClaimType {
 impl ClaimType {
     fn described(self) -> &'static str {
         match self {
-            Self::Text => "text of at most 512 bytes without control characters",
+            Self::Text | Self::Ref => "text of at most 512 bytes without control characters",
             Self::Name => "a name of Kubernetes",
             Self::Id => "a number in decimal digits, as text",
             Self::Number => "a whole number from 1",
@@ -56,6 +58,7 @@ impl ClaimType {
     pub fn could_be(self, text: &str) -> bool {
         match self {
             Self::Text | Self::Any => !text.is_empty() && is_text(text),
+            Self::Ref => is_text(text) && text.starts_with("refs/"),
             Self::Name => is_name(text),
             Self::Id | Self::Number | Self::IdOrNumber => is_id(text),
             Self::Uuid | Self::Uuids => is_uuid(text),
@@ -67,6 +70,7 @@ impl ClaimType {
     pub fn wanted(self) -> &'static str {
         match self {
             Self::Text | Self::Any => "text of at most 512 bytes without control characters",
+            Self::Ref => "a whole name, such as refs/heads/main or refs/tags/v1",
             Self::Name => "a name of Kubernetes",
             Self::Id | Self::Number | Self::IdOrNumber => "a number without leading zeros",
             Self::Uuid | Self::Uuids => "a UUID in lower case",
@@ -79,8 +83,12 @@ impl ClaimType {
 pub(super) fn read(name: &str, kind: ClaimType, value: &Value) -> Result<Option<String>, TokenRefused> {
     let wrong = || refused(format!("the claim {name:?} is not {}", kind.described()));
     let text = match (kind, value) {
-        (ClaimType::Text | ClaimType::Any, Value::String(text)) if text.is_empty() => return Ok(None),
-        (ClaimType::Text | ClaimType::Any, Value::String(text)) if is_text(text) => Some(text.clone()),
+        (ClaimType::Text | ClaimType::Ref | ClaimType::Any, Value::String(text)) if text.is_empty() => {
+            return Ok(None);
+        }
+        (ClaimType::Text | ClaimType::Ref | ClaimType::Any, Value::String(text)) if is_text(text) => {
+            Some(text.clone())
+        }
         (ClaimType::Name, Value::String(text)) if is_name(text) => Some(text.clone()),
         (ClaimType::Id | ClaimType::IdOrNumber, Value::String(text)) if is_id(text) => Some(text.clone()),
         (ClaimType::Uuid, Value::String(text)) if is_uuid(text) => Some(text.clone()),

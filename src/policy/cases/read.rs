@@ -1,7 +1,7 @@
 //! Reads a file of `[[case]]` tables. A case that could only be right by accident does not load: one about a target or a
 //! provider that the policy does not know, unless it says so by its code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use super::{Answer, Case, Question};
 use crate::config::{self, At, Document, Problem, Section, hint};
 use crate::identity::Identity;
-use crate::names::{LoginName, ProviderName, TargetName};
+use crate::names::{LoginName, ProviderName, ServiceName, TargetName};
 use crate::policy::Held;
 use crate::policy::files::{CanonicalPath, FileOp};
 use crate::policy::somebody::{group_of, person, providers};
-use crate::policy::{Act, Ask, Circumstances, Policy, RefusalCode};
+use crate::policy::{Act, Ask, Circumstances, Policy, RefusalCode, workload};
 use crate::time::Timestamp;
 
 /// The moment of a case that names none, so that no result depends on when it is asked: a Wednesday at noon, UTC.
@@ -86,7 +86,6 @@ fn address(section: &Section<'_>, text: &At<&str>) -> Option<IpAddr> {
 }
 
 fn case(mut section: Section<'_>, given: &Given<'_>) -> Option<Case> {
-    section.require("who", "{ provider = \"corp\", subject = \"dora\", groups = [\"dev\"] }");
     section.require("target", "the name of a target");
     section.require("login", "the account there");
     section.require("act", "what is asked for, such as \"shell\" or \"exec\"");
@@ -96,7 +95,7 @@ fn case(mut section: Section<'_>, given: &Given<'_>) -> Option<Case> {
     let code = word(&mut section, "code", RefusalCode::ALL, RefusalCode::as_str);
     // Whoever expects this very code may well ask about what is not there.
     let stranger = code == Some(RefusalCode::NoAccess);
-    let who = section.place_of("who").and_then(|_| who(section.child("who"), given.policy, stranger));
+    let who = asker(&mut section, given.policy, stranger);
     let target = target(&mut section, given.policy, stranger);
     let login = section.parsed::<LoginName>("login").map(|at| at.value);
     let from = section.text("from").and_then(|text| address(&section, &text));
@@ -137,6 +136,61 @@ fn word<T: Copy, const N: usize>(
         section.problem(text.place, format!("unknown {key} {:?}{}", text.value, hint(text.value, &known)));
     }
     found
+}
+
+/// A person, a run of a job, or a service account: one of them.
+fn asker(section: &mut Section<'_>, policy: &Policy, stranger: bool) -> Option<Identity> {
+    let keys = ["who", "workload", "service"];
+    if section.only_one(&keys) == 0 {
+        section.require("who", "{ provider = \"corp\", subject = \"dora\", groups = [\"dev\"] }");
+    }
+    let [person, job, account] = keys.map(|key| section.place_of(key).is_some());
+    let person = person.then(|| who(section.child("who"), policy, stranger));
+    let job = job.then(|| job_of(section.child("workload"), policy, stranger));
+    let account = account.then(|| account_of(section, policy));
+    person.or(job).or(account).flatten()
+}
+
+/// `workload = { issuer = "github", claims = { repository_id = "1" } }`
+fn job_of(mut table: Section<'_>, policy: &Policy, stranger: bool) -> Option<Identity> {
+    table.require("issuer", "the [[issuer]] that vouches for the run");
+    table.require("claims", "what its token says, such as { repository_id = \"123456\" }");
+    let issuer = table.parsed::<ProviderName>("issuer");
+    let given = table.child("claims");
+    let mut claims = BTreeMap::new();
+    for (name, values) in given.others() {
+        let Some(issuer) = &issuer else { continue };
+        if let Err(message) = workload::check_claim(policy, &issuer.value, name.value) {
+            given.problem(name.place, message);
+        }
+        match values.as_slice() {
+            [value] => drop(claims.insert(name.value.to_owned(), value.value.clone())),
+            _ => given.problem(name.place, format!("{:?} must be one value: a run has one", name.value)),
+        }
+    }
+    given.finish_open();
+    let who = issuer.as_ref().and_then(|issuer| workload::described_run(policy, &issuer.value, claims));
+    if let (Some(issuer), None, false) = (&issuer, &who, stranger) {
+        let known: BTreeSet<&str> = policy.workloads.values().map(|rule| rule.issuer.as_str()).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        let hint = hint(issuer.value.as_str(), &known);
+        let message = format!("no [[workload]] is about runs of \"{}\"{hint}", issuer.value);
+        table.problem(issuer.place, message);
+    }
+    table.finish();
+    // Whoever tests that a stranger has no access asks as somebody whom no rule is about.
+    who.or_else(|| issuer.filter(|_| stranger).map(|at| person(at.value, String::new(), BTreeSet::new())))
+}
+
+fn account_of(section: &mut Section<'_>, policy: &Policy) -> Option<Identity> {
+    let name = section.parsed::<ServiceName>("service")?;
+    let service = policy.services.get(&name.value);
+    if service.is_none() {
+        let known: Vec<&str> = policy.services.keys().map(ServiceName::as_str).collect();
+        let hint = hint(name.value.as_str(), &known);
+        section.problem(name.place, format!("there is no [[service]] \"{}\"{hint}", name.value));
+    }
+    service.and_then(|service| service.example())
 }
 
 fn who(mut table: Section<'_>, policy: &Policy, stranger: bool) -> Option<Identity> {

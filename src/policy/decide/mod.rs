@@ -21,7 +21,7 @@ use super::forwards::Host;
 use super::hours::Opening;
 use super::{
     Act, Ask, ChannelKind, Circumstances, Members, Policy, Refusal, RefusalCode, Role, Target, Terms,
-    env_passes,
+    env_passes, workload,
 };
 use crate::access::{Grant, Lock, LockOn};
 use crate::identity::{Identity, Kind};
@@ -354,17 +354,18 @@ fn roles_of<'p>(policy: &'p Policy, who: &'p Identity) -> impl Iterator<Item = &
 }
 
 /// A provider speaks for its own groups only: a group of another provider in an identity counts for nothing, whoever
-/// put it there. Groups and subjects are of people; a job or service is a member by the rule that names it.
+/// put it there. Groups and subjects are of people; a job is a member by a rule that its run fits, now and at every step.
 pub(super) fn is_member(role: &Role, who: &Identity) -> bool {
-    if who.kind != Kind::Person {
-        return false;
-    }
-    let in_layer = |members: &Members| {
+    let person = |members: &Members| {
         members.subjects.contains(&who.reference())
             || who
                 .groups
                 .iter()
                 .any(|group| *group.provider() == who.provider && members.groups.contains(group))
+    };
+    let in_layer = |members: &Members| match who.kind {
+        Kind::Person => who.run.is_none() && person(members),
+        Kind::Workload => workload::is_among(members, who),
     };
     !role.members.is_empty() && role.members.iter().all(in_layer)
 }
@@ -386,7 +387,9 @@ fn no_access(ask: &Ask, reason: String) -> Verdict {
 fn why_not(policy: &Policy, who: &Identity, target: &Target, login: &LoginName) -> String {
     let mut roles = roles_of(policy, who).peekable();
     if roles.peek().is_none() {
-        return format!("{} is in no role", who.reference());
+        let near = who.run.as_deref().map(|run| workload::judge(policy, &who.provider, run).near);
+        let near = near.into_iter().flatten().map(|(rule, why)| format!("; rule {rule}: {why}"));
+        return format!("{} is in no role{}", who.reference(), near.collect::<String>());
     }
     if roles.any(|role| opens_target(role, target)) {
         format!("no role of {} opens {} as {login}", who.reference(), target.name)

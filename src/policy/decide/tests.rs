@@ -347,6 +347,7 @@ impl Draw {
             members: vec![Members {
                 groups: self.some(&["p:g1", "p:g2", "q:g1"]).iter().map(|g| g.parse().unwrap()).collect(),
                 subjects: self.some(&["p:s1", "q:s1"]).into_iter().collect(),
+                ..Members::default()
             }],
             targets: vec![Selector {
                 names: self.some(&["a", "b", "x"]).iter().map(|t| t.parse().unwrap()).collect(),
@@ -364,7 +365,7 @@ impl Draw {
             terms: self.terms(),
             access: crate::policy::Access::Standing,
         });
-        Policy { targets, roles: roles.collect(), digest: String::new() }
+        Policy { targets, roles: roles.collect(), ..Policy::default() }
     }
 
     fn person(&self) -> Identity {

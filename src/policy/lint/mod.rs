@@ -1,9 +1,10 @@
 //! What is legal in a policy and hardly meant: rules for everything, rules around other rules, and what nobody uses.
 //! Hints for the author; nothing here decides, and nothing is hinted at that is not certain. `roles` compares roles
-//! with each other, `env` knows variables; what is unwise within command sets, path rules and forwards, these say
+//! with each other, `env` knows variables, `jobs` looks at rules about runs; what is unwise within command sets, path rules and forwards, these say
 //! themselves.
 
 mod env;
+mod jobs;
 mod roles;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ pub struct Lint {
 }
 
 /// Every kind of hint, and what it is about.
-pub const CODES: [(&str, &str); 20] = [
+pub const CODES: [(&str, &str); 24] = [
     ("every-target", "a role that opens every target by pattern or label"),
     ("every-source", "a role whose networks are the whole internet"),
     ("every-forward", "forwards to everything"),
@@ -43,6 +44,10 @@ pub const CODES: [(&str, &str); 20] = [
     ("unused-template", "a template that no role extends"),
     ("unused-commands", "a command set that no role names"),
     ("unopened-target", "a target that no role opens"),
+    ("unused-workload", "a rule about runs of jobs that no role names"),
+    ("unused-service", "a service account that no role names"),
+    ("every-branch", "a rule that lets runs of every branch pass"),
+    ("no-environment", "a role that opens production to jobs of no environment"),
     ("default-allow", "a command set that is a list of what is denied"),
     ("opaque-allow", "a command set that lets lines through that cannot be read"),
     ("shell-escape", "an allowed program that opens a shell or runs other programs"),
@@ -66,6 +71,7 @@ pub fn lints(policy: &Policy, outline: &Outline, env_default: &[String]) -> Vec<
         }));
     }
     lints.extend(unused(policy, outline));
+    lints.extend(jobs::lints(policy, outline));
     for set in outline.sets.values() {
         lints.extend(set.set.lints().into_iter().map(|lint| Lint {
             code: lint.code,
@@ -110,6 +116,7 @@ fn alone(policy: &Policy, role: &Role) -> Vec<Hint> {
                     another role or the configuration records them";
         hints.push(("not-recorded", text.to_owned()));
     }
+    hints.extend(jobs::no_environment(policy, role).map(|text| ("no-environment", text)));
     if let Some(text) = roles::for_nobody(role) {
         hints.push(("nobody", text));
     }

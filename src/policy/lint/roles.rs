@@ -1,5 +1,6 @@
 //! Roles beside roles: one that changes nothing, one whose rules another one gives a way around, one that nobody could
-//! use. People are compared by the groups and subjects that the roles name; who is in which group, no file says.
+//! use. People are compared by the groups and subjects that the roles name, jobs by the rules; who is in which group, no file
+//! says.
 
 use super::{Hint, meet};
 use crate::identity::Identity;
@@ -8,7 +9,7 @@ use crate::policy::decide::{is_member, opens_target};
 use crate::policy::files::{CanonicalPath, FileOp};
 use crate::policy::hours::{self, Hours};
 use crate::policy::somebody::least_members;
-use crate::policy::{ChannelKind, Policy, Role, Target};
+use crate::policy::{ChannelKind, Policy, Role, Target, workload};
 
 /// What is unwise in `role` beside the others.
 pub(super) fn among(policy: &Policy, role: &Role) -> Vec<Hint> {
@@ -46,7 +47,8 @@ fn gives_all_of(policy: &Policy, more: &Role, less: &Role) -> bool {
         (less, more) => less == more,
     };
     let opens = |target| !opens_target(less, target) || opens_target(more, target);
-    !people.is_empty()
+    (!people.is_empty() || workload::is_for_workloads(less))
+        && workload::are_within(less, more)
         && people.iter().all(|one| is_member(more, one))
         && policy.targets.values().all(opens)
         && less.logins.is_subset(&more.logins)
@@ -145,15 +147,15 @@ fn places<'p>(
 fn overlap(one: &Role, other: &Role) -> bool {
     let in_both = |who: &Identity| is_member(one, who) && is_member(other, who);
     let least = |role| least_members(role).unwrap_or_default();
-    least(one).iter().chain(&least(other)).any(in_both)
+    least(one).iter().chain(&least(other)).any(in_both) || workload::overlap(one, other)
 }
 
 /// Why nobody could ever use the role, whoever they are.
 pub(super) fn for_nobody(role: &Role) -> Option<String> {
-    if least_members(role).is_some_and(|people| people.is_empty()) {
+    if least_members(role).is_some_and(|people| people.is_empty()) && !workload::is_for_workloads(role) {
         Some(
             "nobody can be among its members and those of what it extends at once: name groups of one provider, or \
-             people that both have"
+             people, rules or accounts that both have"
                 .to_owned(),
         )
     } else if !meet(&role.sources) {

@@ -172,13 +172,19 @@ pub struct AccessRole {
     pub locked: bool,
 }
 
-/// People by group or by name: any of them.
+/// People by group or by name, jobs by the rules that their runs must fit, service accounts: any of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccessMembers {
     /// Groups: `provider:group`.
     pub groups: Vec<String>,
     /// People: `provider:subject`.
     pub subjects: Vec<String>,
+    /// Rules of the policy about runs of jobs.
+    #[serde(default)]
+    pub workloads: Vec<String>,
+    /// Service accounts.
+    #[serde(default)]
+    pub services: Vec<String>,
 }
 
 /// How people get a role that is by request.

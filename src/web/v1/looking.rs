@@ -199,6 +199,8 @@ impl From<RoleWay> for AccessRole {
         let members = members.iter().map(|layer| AccessMembers {
             groups: texts(&layer.groups),
             subjects: layer.subjects.iter().cloned().collect(),
+            workloads: layer.workloads.iter().map(|rule| rule.name.to_string()).collect(),
+            services: layer.services.keys().map(ToString::to_string).collect(),
         });
         let request = role.access.rules().map(|rules| AccessRules {
             max: rules.max.as_secs(),

@@ -462,7 +462,7 @@ fn broken_files_are_refused_and_nothing_crashes() {
         let lines = text.lines().count() + 1;
         let policy = policy::load(&path).map(|policy| {
             for role in &policy.roles {
-                let somebody = |m: &policy::Members| !m.groups.is_empty() || !m.subjects.is_empty();
+                let somebody = |m: &policy::Members| !m.is_empty();
                 let members = !role.members.is_empty() && role.members.iter().all(somebody);
                 let something = |s: &policy::Selector| {
                     !s.names.is_empty() || !s.patterns.is_empty() || !s.labels.is_empty()
