@@ -1,6 +1,8 @@
 //! Jobs of CI platforms: `caponier ci` with the variables that a runner sets, the scripts of `contrib/` as they stand, and what
-//! they come to. `login` speaks with a server that can lie; `deploy` goes through a real bastion to a real sshd.
+//! they come to. `login` speaks with a server that can lie; `deploy` goes with real tokens through a real bastion to a real sshd.
 
+mod deploy;
+mod issuer;
 mod login;
 mod runner;
 mod scripts;
