@@ -10,11 +10,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::issuer::Issuer;
 use super::runner::Runner;
 use super::scripts::{component_script, yaml};
 use super::{agents_below, fingerprint};
 use crate::world::bastion::{CAPONIER, Laptop};
+use crate::world::issuer::JobIssuer;
 use crate::world::process::{Finished, Kept, Running, run};
 use crate::world::ssh::Ssh;
 use crate::world::stage::{Plan, Stage};
@@ -77,7 +77,7 @@ groups = ["corp:reviewers"]
 /// A bastion with a target, and the platforms that it believes.
 struct Yard {
     stage: Stage,
-    issuer: Arc<Issuer>,
+    issuer: Arc<JobIssuer>,
     service_key: PathBuf,
 }
 
@@ -85,14 +85,14 @@ impl Yard {
     #[track_caller]
     fn set() -> Self {
         let dir = crate::world::scratch();
-        let issuer = Arc::new(Issuer::new(dir.path()));
+        let issuer = Arc::new(JobIssuer::start());
         let service = crate::world::keys::Key::make(dir.path(), "service");
         let rules = RULES.replace("ME", &me()).replace("SERVICE-KEY", service.public().trim());
         let stage = Stage::set_to(Plan {
             config: CONFIG,
             role: &rules,
             nobody: true,
-            files: &[("platforms.json", &issuer.keys())],
+            files: &[("platforms.json", &issuer.jwks())],
             ..Plan::default()
         });
         let service_key = stage.dir().join("service");
@@ -103,7 +103,14 @@ impl Yard {
     /// A job on GitHub whose token says this otherwise.
     fn runner(&self, changes: Value) -> Runner {
         let issuer = Arc::clone(&self.issuer);
-        Runner::start(Box::new(move |audience| issuer.github(audience, &changes)))
+        Runner::start(Box::new(move |audience| {
+            let mut claims = issuer.github(audience);
+            claims["iss"] = "https://token.actions.githubusercontent.com".into();
+            for (claim, value) in changes.as_object().unwrap() {
+                claims[claim] = value.clone();
+            }
+            issuer.mint(&claims)
+        }))
     }
 
     fn pin(&self) -> String {
@@ -310,7 +317,9 @@ impl Pipeline {
 #[test]
 fn the_component_deploys_and_its_after_script_ends_it() {
     let yard = Yard::set();
-    let token = yard.issuer.gitlab(&yard.stage.bastion.url(), &json!({}));
+    let mut claims = yard.issuer.gitlab(&yard.stage.bastion.url());
+    claims["iss"] = "https://gitlab.com".into();
+    let token = yard.issuer.mint(&claims);
     let pipeline = Pipeline::new(&yard, &token);
     let deployed = yard.stage.dir().join("deployed");
     let script = format!(

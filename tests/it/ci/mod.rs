@@ -2,7 +2,6 @@
 //! they come to. `login` speaks with a server that can lie; `deploy` goes with real tokens through a real bastion to a real sshd.
 
 mod deploy;
-mod issuer;
 mod login;
 mod runner;
 mod scripts;

@@ -147,6 +147,10 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
+        // Of a test that failed before its job was done.
+        for agent in super::agents_below(self.dir.path()) {
+            drop(Command::new("kill").arg(agent.to_string()).status());
+        }
         // It listens for this until then; had it ended before, it had panicked, and the test has failed already.
         if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take())
             && stop.send(()).is_ok()
