@@ -55,6 +55,7 @@
 //!
 //! - *What may pass?* [`mod@policy::decide`]. *Who asks it?* [`flow::authorize::authorize`] for the doors, and
 //!   [`policy::outcome`] for `caponier policy test` and `explain`; nobody else.
+//! - *What does a CI job's token say, and which runs are members?* [`identity::workload`], [`policy::workload`].
 //! - *What may be done to a file?* [`policy::files`] says, [`inspect::sftp`] asks; what remains open stands there too.
 //! - *What is revoked?* [`flow::revoke`]; [`ca::krl`] is the list that targets read, `contrib/krl-update` what fetches it.
 //! - *Where do a session's bytes go?* `gateway/relay.rs`, from top to bottom.

@@ -8,6 +8,7 @@ mod looking;
 mod provider;
 mod revocation;
 mod telling;
+mod workload;
 
 pub use provider::ProviderEvent;
 
@@ -20,6 +21,7 @@ use crate::policy::RefusalCode;
 
 pub use revocation::{RevocationEvent, RevokedItem};
 pub use telling::{Raised, TellingEvent};
+pub use workload::WorkloadEvent;
 
 /// One thing that happened. `kind()` and `fields()` are what is stored; names of both are stable.
 #[derive(Clone, Debug)]
@@ -291,4 +293,6 @@ pub enum AuditEvent {
     Telling(TellingEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
+    /// Something about jobs and service accounts.
+    Workload(WorkloadEvent),
 }

@@ -168,6 +168,14 @@ impl Draft {
         .lasting(now, life)
     }
 
+    /// The same, for use from these networks only.
+    pub fn within(mut self, networks: &[Cidr]) -> Result<Self, DraftError> {
+        let list: Vec<String> = networks.iter().map(Cidr::to_string).collect();
+        self.critical.insert(OPTION_SOURCE, list.join(","));
+        self.check()?;
+        Ok(self)
+    }
+
     /// The same, naming the run that it is for.
     pub fn of_run(mut self, run: &str) -> Result<Self, DraftError> {
         self.extensions.insert(EXTENSION_RUN, run.to_owned());

@@ -82,7 +82,7 @@ pub struct Issuer {
     pub run_max: Duration,
     /// Where its keys come from.
     pub keys: Keys,
-    /// What its webhooks are signed with (GitHub, Forgejo) or carry (GitLab); none: there are no webhooks.
+    /// What its webhooks are signed with (GitHub) or carry (GitLab); none: there are no webhooks.
     pub webhook_secret: Option<Secret<String>>,
     /// The claims, for [`Platform::Oidc`].
     pub generic: Option<Generic>,
@@ -274,8 +274,8 @@ fn webhook_secret(
     let variable = here.variable(section, "webhook_secret_env");
     section.only_one(&["webhook_secret_file", "webhook_secret_env"]);
     let place = section.place_of("webhook_secret_file").or_else(|| section.place_of("webhook_secret_env"))?;
-    if !matches!(platform, None | Some(Platform::GitHub | Platform::GitLab | Platform::Forgejo)) {
-        section.problem(place, "webhooks are understood from github, gitlab and forgejo only");
+    if !matches!(platform, None | Some(Platform::GitHub | Platform::GitLab)) {
+        section.problem(place, "webhooks are understood from github and gitlab only");
     }
     let secret = match file {
         Some(At { value: path, place }) => {

@@ -275,7 +275,7 @@ impl Config {
     /// Where this issuer's platform sends its webhooks to: to be registered there.
     pub fn webhook_uri(&self, issuer: &ProviderName) -> String {
         let base = self.web.public_url.as_str().trim_end_matches('/');
-        format!("{base}/v1/webhooks/{issuer}")
+        format!("{base}/webhooks/{issuer}")
     }
 
     /// The effective values, defaults included, as tables and keys of the file; secrets are `(secret)`.

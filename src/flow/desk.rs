@@ -14,7 +14,7 @@ use super::change::{self, Change};
 use super::denials::Denials;
 use super::refusals::Refusals;
 use super::revoke::Known;
-use crate::identity::oidc::Oidc;
+use crate::identity::oidc::{Issuers, Oidc};
 use crate::ids::{CaseId, SignInId};
 use crate::names::ProviderName;
 use crate::place::{area, wide_area};
@@ -29,6 +29,7 @@ const ENDED_BACKLOG: usize = 256;
 /// The desk. One for each process.
 pub struct Desk {
     pub(super) oidc: Oidc,
+    pub(super) issuers: Issuers,
     /// Providers that did not answer when they were last asked about somebody.
     pub(super) silent: Mutex<BTreeSet<ProviderName>>,
     /// What refresh tokens are sealed under, once it was wanted.
@@ -57,6 +58,7 @@ impl Default for Desk {
         let secs = Duration::from_secs;
         Self {
             oidc: Oidc::default(),
+            issuers: Issuers::default(),
             silent: Mutex::default(),
             keyring: OnceLock::new(),
             own: tokio::sync::Mutex::default(),

@@ -2,6 +2,7 @@
 //! its audit entry, then the signature.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use russh::keys::ssh_key::Certificate;
@@ -13,14 +14,18 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::ca::{Draft, DraftError, SignerError, draft};
 use crate::identity::Identity;
+use crate::identity::run::Platform;
 use crate::ids::SignInId;
-use crate::names::LoginName;
+use crate::names::{LoginName, ServiceName};
+use crate::net::Cidr;
 use crate::policy::{Refusal, RefusalCode, certificate_max, logins_for};
 use crate::store::{CertificateRow, StoreError, Tx};
 use crate::time::Timestamp;
 
 /// Longest key id, in bytes.
 const KEY_ID_MAX: usize = 128;
+/// Longest reference of a job in a key id, in characters.
+const SUBJECT_MAX: usize = 192;
 /// Shortest life that makes sense: a certificate must survive its own delivery.
 const LIFE_MIN: Duration = Duration::from_secs(10);
 
@@ -138,7 +143,7 @@ fn locked() -> Refusal {
 }
 
 /// What policy, configuration and wish come to.
-fn draft_for(
+pub(super) fn draft_for(
     app: &App,
     signed: &SignedBy,
     caller: &Caller,
@@ -151,16 +156,46 @@ fn draft_for(
     let role_max = certificate_max(&app.policy(), caller.identity(), &logins).unwrap_or(configured);
     let life = life(configured.min(role_max), wish.life, caller.sign_in_expires().since(now))
         .map_err(IssueRefused::Policy)?;
-    Ok(Draft::user(
+    let who = caller.identity();
+    let draft = Draft::user(
         signed.key(),
         app.random.u64(),
-        &key_id(&caller.identity().reference(), caller.sign_in()),
+        &key_id(who, caller.sign_in()),
         caller.sign_in(),
         &logins,
         app.config.certificates.bind_source_address.then_some(signed.from()),
         now,
         life,
-    )?)
+    )?;
+    let draft = match networks(app, who, signed.from()).map_err(IssueRefused::Policy)? {
+        Some(networks) => draft.within(&networks)?,
+        None => draft,
+    };
+    match &who.run {
+        Some(run) => Ok(draft.of_run(&run.line())?),
+        None => Ok(draft),
+    }
+}
+
+/// Where a service account may be used from; none for others.
+fn networks(app: &App, who: &Identity, from: IpAddr) -> Result<Option<Vec<Cidr>>, Refusal> {
+    let Some(run) = who.run.as_ref().filter(|run| run.platform == Platform::Service) else { return Ok(None) };
+    let account = run.label.as_str();
+    let refused = |text: &str| Refusal {
+        code: RefusalCode::Source,
+        rule: None,
+        text: text.to_owned(),
+        reason: format!("service account {account} from {from}"),
+    };
+    let policy = app.policy();
+    let service = account.parse::<ServiceName>().ok().and_then(|name| policy.services.get(&name));
+    let service = service.ok_or_else(|| refused("this service account is not in the policy any more"))?;
+    if !service.sources.iter().any(|range| range.contains(from)) {
+        return Err(refused(
+            "this service account may not be used from here: its sources in the policy say where",
+        ));
+    }
+    Ok(Some(service.sources.clone()))
 }
 
 /// Row and audit entry, before the certificate exists: one that nobody knows of cannot be.
@@ -171,10 +206,21 @@ async fn record(
     draft: &Draft,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let event = insert(&mut tx, signed, caller.sign_in(), draft).await?;
+    tx.commit(now, event).await
+}
+
+/// The row; its audit entry is the caller's to commit.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    signed: &SignedBy,
+    sign_in: &SignInId,
+    draft: &Draft,
+) -> Result<AuditEvent, StoreError> {
     let row = CertificateRow {
         serial: draft.serial(),
         kind: "user",
-        sign_in: caller.sign_in().clone(),
+        sign_in: sign_in.clone(),
         session: None,
         key_id: draft.key_id().to_owned(),
         key_fingerprint: signed.fingerprint().to_owned(),
@@ -183,15 +229,14 @@ async fn record(
         valid_before: draft.valid_before(),
     };
     tx.insert_certificate(&row).await?;
-    let event = AuditEvent::CertificateIssued {
-        sign_in: caller.sign_in().clone(),
+    Ok(AuditEvent::CertificateIssued {
+        sign_in: sign_in.clone(),
         serial: draft.serial(),
         key_id: draft.key_id().to_owned(),
         principals: draft.principals().to_vec(),
         valid_before: draft.valid_before().as_secs(),
         from: signed.from().to_string(),
-    };
-    tx.commit(now, event).await
+    })
 }
 
 /// The logins of the certificate: what policy allows, and of that what was wished for.
@@ -236,13 +281,21 @@ fn life(configured: Duration, wished: Option<Duration>, left: Duration) -> Resul
     Err(Refusal { code, rule: None, text, reason: "too short a life".to_owned() })
 }
 
-/// `provider:subject/sign-in`, printable ASCII: sshd writes it into its log, so nothing in it may look like more.
-fn key_id(reference: &str, sign_in: &SignInId) -> String {
+/// `provider:subject/sign-in`, for a job `provider:subject/run/.../sign-in`, printable ASCII: sshd writes it into its log, so
+/// nothing in it may look like more.
+fn key_id(who: &Identity, sign_in: &SignInId) -> String {
     let room = KEY_ID_MAX.saturating_sub(sign_in.as_str().len() + 1);
     let safe =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '-' | '@' | '+' | '|' | '=');
-    let who: String = reference.chars().map(|c| if safe(c) { c } else { '?' }).take(room).collect();
-    format!("{who}/{sign_in}")
+    let reference = |room| -> String {
+        let safe = |c| if safe(c) || (c == '/' && who.run.is_some()) { c } else { '?' };
+        who.reference().chars().map(safe).take(room).collect()
+    };
+    match who.run.as_ref().map(|run| run.key_id()).filter(|run| !run.is_empty()) {
+        // Both are bounded, and together with the sign-in less than a key id may have.
+        Some(run) => format!("{}/{run}/{sign_in}", reference(SUBJECT_MAX)),
+        None => format!("{}/{sign_in}", reference(room)),
+    }
 }
 
 async fn note_refusal(
@@ -309,10 +362,20 @@ mod tests {
 
     #[test]
     fn key_ids_are_harmless_and_short() {
+        let who = |subject: &str| Identity {
+            kind: crate::identity::Kind::Person,
+            provider: "corp".parse().unwrap(),
+            issuer: String::new(),
+            subject: subject.to_owned(),
+            display: String::new(),
+            groups: BTreeSet::new(),
+            run: None,
+        };
         let id = SignInId::random(&Random::seeded(1));
-        assert_eq!(key_id("corp:erin@example.com", &id), format!("corp:erin@example.com/{id}"));
-        let nasty = key_id(&format!("corp:a b\n\"{}", "é".repeat(300)), &id);
+        assert_eq!(key_id(&who("erin@example.com"), &id), format!("corp:erin@example.com/{id}"));
+        let nasty = key_id(&who(&format!("a b\n\"{}", "é".repeat(300))), &id);
         assert!(nasty.len() <= KEY_ID_MAX && nasty.ends_with(id.as_str()));
         assert!(nasty.bytes().all(|b| b.is_ascii_graphic() && b != b'"'), "{nasty}");
+        assert_eq!(nasty.matches('/').count(), 1, "a person's subject cannot look like a run");
     }
 }

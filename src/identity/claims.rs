@@ -35,7 +35,7 @@ pub struct TokenRefused {
 }
 
 impl TokenRefused {
-    pub(super) fn new(code: &'static str, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
     }
 }

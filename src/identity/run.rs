@@ -44,6 +44,8 @@ pub struct Run {
     pub claims: BTreeMap<String, String>,
     /// Why one might not trust it.
     pub hazards: BTreeSet<Hazard>,
+    /// The platform says that it is running now, by a webhook.
+    pub announced: bool,
     /// The sign-in that it has here, once it has one: what it asks for is for nobody else, also of the same repository.
     pub sign_in: Option<String>,
 }
@@ -115,6 +117,7 @@ mod tests {
             actor: Some("octocat".into()),
             claims: BTreeMap::new(),
             hazards: BTreeSet::new(),
+            announced: false,
             sign_in: None,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::flow::{answer, change};
+use crate::flow::{answer, change, finish};
 
 /// How often.
 const LOOK: Duration = Duration::from_millis(400);
@@ -24,6 +24,9 @@ pub(super) async fn watch(app: App, stop: CancellationToken) {
         };
         if let Err(error) = answer::elapse(&app).await {
             tracing::error!(%error, "requests cannot be looked at");
+        }
+        if let Err(error) = finish::settle(&app).await {
+            tracing::error!(%error, "what runs that are over had open cannot be closed");
         }
         tokio::select! {
             () = stop.cancelled() => return,

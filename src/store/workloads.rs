@@ -4,7 +4,7 @@
 use super::column::{Columns, millis, text};
 use super::sign_ins;
 use super::{CertificateOf, Store, StoreError, Tx};
-use crate::ids::SignInId;
+use crate::ids::{CaseId, SignInId};
 use crate::names::ProviderName;
 use crate::time::Timestamp;
 
@@ -119,25 +119,34 @@ impl Tx {
 }
 
 impl Store {
-    /// Sign-ins of workloads that ended or ran out in `since..now`, oldest first, at most `limit`: what was opened for them is
-    /// to be closed.
-    pub async fn runs_over(
-        &self,
-        since: Timestamp,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<super::SignIn>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, \
-             client, created, expires, ended, run FROM sign_in WHERE who_kind = 'workload' AND \
-             ((ended IS NOT NULL AND ended >= $1) OR (ended IS NULL AND expires >= $1 AND expires <= $2)) \
-             ORDER BY created, id LIMIT $3",
+    /// What the platform said of a run.
+    pub async fn run_window(&self, run: &RunName<'_>) -> Result<RunWindow, StoreError> {
+        let row = sqlx::query(
+            "SELECT opened, closed FROM run_window WHERE issuer = $1 AND subject = $2 AND run = $3 AND attempt = $4",
         )
-        .bind(millis("sign_in", "since", since)?)
+        .bind(run.issuer.as_str())
+        .bind(text(WINDOW, "subject", run.subject)?)
+        .bind(text(WINDOW, "run", run.run)?)
+        .bind(text(WINDOW, "attempt", run.attempt)?)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(RunWindow::default()) };
+        let columns = Columns { table: WINDOW, row: &row };
+        Ok(RunWindow { opened: columns.time_opt("opened")?, closed: columns.time_opt("closed")? })
+    }
+
+    /// Open cases of runs whose sign-in is over, at most `limit`. A run's holder ends in the id of its sign-in (see
+    /// `Identity::holder`).
+    pub async fn cases_of_runs_over(&self, now: Timestamp, limit: u32) -> Result<Vec<CaseId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT c.id FROM access_case c JOIN sign_in s ON s.id = SUBSTR(c.subject, LENGTH(c.subject) - 29) \
+             WHERE c.word IN ('waiting', 'granted') AND s.who_kind = 'workload' AND c.subject = s.subject || ' ' || s.id \
+             AND (s.ended IS NOT NULL OR s.expires <= $1) ORDER BY c.filed, c.id LIMIT $2",
+        )
         .bind(millis("sign_in", "now", now)?)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(sign_ins::read).collect()
+        rows.iter().map(|row| Columns { table: "access_case", row }.parsed("id")).collect()
     }
 }

@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::address::Peer;
-use super::{error, html, logout, pages, table};
+use super::{error, html, logout, pages, table, webhook};
 use crate::app::App;
 use crate::config;
 use crate::place::area;
@@ -39,6 +39,10 @@ const CONNECTIONS_OF_ONE_MAX: usize = 64;
 const REQUESTS_MAX: usize = 64;
 /// Largest body of a request, in bytes.
 const BODY_MAX: usize = 16 * 1024;
+/// The same for what platforms send: they tell everything of a repository with every event.
+const WEBHOOK_MAX: usize = 512 * 1024;
+/// A body that is too long for every one of our readers.
+static TOO_LONG: [u8; WEBHOOK_MAX + 1] = [0; WEBHOOK_MAX + 1];
 /// Largest head of a request, in bytes (a cookie, the provider's code, a signature).
 const HEAD_MAX: usize = 32 * 1024;
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -210,6 +214,11 @@ fn router(app: App) -> Router {
         .merge(pages::router().layer(from_fn_with_state((gate(), PAGES), within)))
         .merge(table::router().layer(from_fn_with_state((gate(), API), within)))
         .merge(logout::router().layer(from_fn_with_state((gate(), API), within)))
+        .merge(
+            webhook::router()
+                .layer(DefaultBodyLimit::max(WEBHOOKS.body_max))
+                .layer(from_fn_with_state((gate(), WEBHOOKS), within)),
+        )
         .route("/healthz", get(async || "ok\n"))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(map_response(async |mut response: Response| {
@@ -222,12 +231,16 @@ fn router(app: App) -> Router {
 /// What is answered when there is too much to do, and when a body does not come.
 #[derive(Clone, Copy)]
 struct Words {
+    /// Longest body that is read, in bytes.
+    body_max: usize,
     busy: fn() -> Response,
     slow: fn() -> Response,
 }
 
-const PAGES: Words = Words { busy: pages::busy, slow: || StatusCode::REQUEST_TIMEOUT.into_response() };
-const API: Words = Words { busy: error::busy, slow: error::slow };
+const PAGES: Words =
+    Words { body_max: BODY_MAX, busy: pages::busy, slow: || StatusCode::REQUEST_TIMEOUT.into_response() };
+const API: Words = Words { body_max: BODY_MAX, busy: error::busy, slow: error::slow };
+const WEBHOOKS: Words = Words { body_max: WEBHOOK_MAX, ..API };
 
 /// One of so many at once, and within the time of a request. The body is read before a turn is taken, so that a client
 /// that sends slowly holds up nobody. The work then outlives the connection: a client that hangs up takes no audit entry
@@ -238,10 +251,10 @@ async fn within(
     next: Next,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let body = match timeout(BODY, to_bytes(body, BODY_MAX)).await {
+    let body = match timeout(BODY, to_bytes(body, words.body_max)).await {
         Ok(Ok(body)) => body,
         // Too large, or broken off: the page or the API says so in its own words.
-        Ok(Err(_)) => Bytes::from_static(&[0; BODY_MAX + 1]),
+        Ok(Err(_)) => Bytes::from_static(&TOO_LONG),
         Err(_) => return (words.slow)(),
     };
     let request = Request::from_parts(parts, Body::from(body));

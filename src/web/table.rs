@@ -19,7 +19,9 @@ use axum::routing::{MethodFilter, MethodRouter, any};
 
 use super::endpoint::{ADMIN, AUDITOR, Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
 use super::error::ApiError;
-use super::v1::{alerts, certificate, description, locks, looking, requests, revocations, sign_in};
+use super::v1::{
+    alerts, certificate, description, locks, looking, requests, revocations, sign_in, workloads,
+};
 use crate::app::App;
 
 /// The table.
@@ -45,6 +47,13 @@ fn rows() -> Vec<Endpoint> {
         Endpoint::delete("/v1/sign-in/{id}", SIGNED_IN, "endSignIn", "End one of your own sign-ins, or anybody's as an admin.", sign_in::end),
 
         Endpoint::post("/v1/certificate", SIGNED_IN, "issueCertificate", "A certificate for the signing key. What is asked for can only narrow it.", certificate::issue),
+
+        Endpoint::get("/v1/workloads", PUBLIC, "showWorkloadSettings", "The issuers of jobs' tokens that are believed here, and the host CA.", workloads::settings),
+        Endpoint::post("/v1/certificates", SIGNED_KEY, "exchangeToken", "A job's token, or a service account's statement, for a sign-in of the signing key and its first certificate.", workloads::exchange)
+            .details("The signing key is a new one, made for this run; the token is bound to it and used up. `POST /v1/certificate` \
+                gives further certificates while the sign-in lasts."),
+        Endpoint::post("/v1/certificates/check", SIGNED_KEY, "checkToken", "What that exchange would come to. Uses nothing up.", workloads::check),
+        Endpoint::post("/v1/runs/done", SIGNED_IN, "finishRun", "The calling job is done: its sign-in ends, its certificates are revoked, its sessions cut.", workloads::done),
 
         Endpoint::get("/v1/eligible", SIGNED_IN, "listEligible", "What you may ask for, or have without asking: your roles.", requests::eligible),
         Endpoint::post("/v1/requests", SIGNED_IN, "askForAccess", "Ask for access, or with `dry_run` what would become of it.", requests::ask)

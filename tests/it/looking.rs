@@ -305,7 +305,10 @@ async fn grants_from_the_request_to_the_history() {
     );
     let roles: Vec<_> = now["roles"].as_array().unwrap().iter().map(|one| &one["role"]).collect();
     assert_eq!(roles, ["ops", "see"]);
-    assert_eq!(now["roles"][0]["members"], json!([{"groups": ["corp:dev"], "subjects": []}]));
+    assert_eq!(
+        now["roles"][0]["members"],
+        json!([{"groups": ["corp:dev"], "subjects": [], "workloads": [], "services": []}])
+    );
     assert_eq!(now["roles"][0]["request"]["stages"][0]["owners"], json!(["corp:team", "corp:olga"]));
     // The login web1 and the target web_1 are not the target web1: `_` is no wildcard, and logins are no targets.
     assert_eq!(get(&auditor, "/v1/access?target=web_1").await["grants"], json!([]));
@@ -374,7 +377,10 @@ async fn sees_themselves_only(site: &Site, lead: &Client<'_>, ann: &Client<'_>) 
     assert_eq!(site.audit().await.len(), entries + 2, "each refusal is on record, looking at oneself is not");
     let (_, own) = ann.call("GET", "/v1/access?user=corp:ann", &Value::Null).await;
     assert_eq!((&own["everybody"], own["grants"].as_array().unwrap().len()), (&json!(false), 1));
-    assert_eq!(own["roles"][0]["members"], json!([{"groups": ["corp:dev"], "subjects": []}]));
+    assert_eq!(
+        own["roles"][0]["members"],
+        json!([{"groups": ["corp:dev"], "subjects": [], "workloads": [], "services": []}])
+    );
 }
 
 #[tokio::test]

@@ -48,4 +48,5 @@ mod tidy;
 mod transfers;
 mod vscode;
 mod whole;
+mod workload;
 mod world;

@@ -361,3 +361,68 @@ fn the_readme_tells_how_to_do_it_in_ci() {
         "{said}"
     );
 }
+
+#[test]
+fn explain_says_which_rule_a_job_fits() {
+    let folder = Folder::new();
+    let jobs = r#"
+[[workload]]
+name = "deploy"
+issuer = "github"
+repository_id = 123456
+ref = "refs/heads/main"
+[[workload]]
+name = "release"
+issuer = "github"
+repository_id = 123456
+environment = "production"
+[[workload]]
+name = "other"
+issuer = "github"
+repository_id = 7
+ref = "refs/heads/main"
+[[service]]
+name = "backup"
+keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIv2GvXxKPths0HHOfCK7LGH7tYSdIbxrzWMFg6uh27p"]
+sources = ["10.0.0.0/8"]
+[[role]]
+name = "jobs"
+members = { workloads = ["deploy"], services = ["backup"] }
+targets = { names = ["web1"] }
+logins = ["ship"]
+channels = ["exec"]
+standing = true
+"#;
+    folder.write("jobs.toml", &format!("{POLICY}{jobs}"));
+    let base = ["explain", "--policy", "jobs.toml", "github:repository/123456", "web1", "id"];
+    let claims = ["--claim", "ref=refs/heads/main", "--claim", "event_name=push"];
+    let all: Vec<&str> = base.into_iter().chain(claims).collect();
+    let said = folder.policy(&all).ok();
+    for line in [
+        "rules: deploy (claims as given)",
+        "not release: environment must be production, and the token does not say it",
+        "== ship@web1",
+        "exec: id: allow",
+    ] {
+        assert!(said.lines().any(|one| one.starts_with(line)), "{line}\n{said}");
+    }
+    assert!(!said.contains("other"), "{said}");
+    let json: Vec<&str> = all.iter().copied().chain(["--json"]).collect();
+    let json = folder.json(&json, 0);
+    assert_eq!(json["workload"]["rules"], serde_json::json!(["deploy"]));
+    assert_eq!(json["workload"]["near"][0]["claim"], "environment");
+    let said = folder.policy(&base).ok();
+    assert!(said.contains("rules: none (claims give --claim"), "{said}");
+    let said =
+        folder.policy(&["explain", "--policy", "jobs.toml", "service:account/backup", "web1", "id"]).ok();
+    assert!(said.contains("exec: id: allow"), "{said}");
+    for (who, claim, expect) in [
+        ("github:repository/123456", "reff=x", "have no claim \"reff\"; did you mean \"ref\"?"),
+        ("github:repository/123456", "repository_id=7", "is given twice, and differently"),
+        ("github:project/1", "ref=x", "no [[workload]] is about runs of github called project/1"),
+        ("service:account/bakup", "ref=x", "there is no [[service]] \"bakup\"; did you mean \"backup\"?"),
+    ] {
+        let refused = folder.policy(&["explain", "--policy", "jobs.toml", who, "web1", "--claim", claim]);
+        assert!(refused.ended(1).errors().contains(expect), "{}", refused.errors());
+    }
+}

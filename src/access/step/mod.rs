@@ -64,7 +64,7 @@ pub enum Event {
     },
     /// It was used once, and that was all.
     Used,
-    /// What it belonged to is over.
+    /// What it belonged to is over: the run of a job. What waits is cancelled.
     Finish {
         /// Why.
         reason: String,
@@ -188,6 +188,10 @@ pub fn step(case: &Case, event: Event, now: Timestamp) -> Result<Step, Denied> {
             Ok(close(case, Close::Used, now, None, String::new()))
         }
         Event::Finish { reason } => {
+            if matches!(case.state, State::Waiting { .. }) {
+                waiting(case, now)?;
+                return Ok(close(case, Close::Cancelled, now, None, reason));
+            }
             granted(case, now, "end")?;
             Ok(close(case, Close::Finished, now, None, reason))
         }

@@ -289,8 +289,8 @@ fn every_state_meets_every_event() {
         .collect();
     // What is allowed to an administrator who is an approver, and to the person; everything else changes nothing.
     let rows: [(&Case, Identity, &[&str]); 4] = [
-        (&waiting, ann(), &["open", "approve", "deny", "cancel", "outdate", "tick"]),
-        (&waiting, dora(), &["open", "cancel", "outdate", "tick"]),
+        (&waiting, ann(), &["open", "approve", "deny", "cancel", "outdate", "finish", "tick"]),
+        (&waiting, dora(), &["open", "cancel", "outdate", "finish", "tick"]),
         (&granted, ann(), &["revoke", "used", "finish", "tick"]),
         (&granted, dora(), &["release", "revoke", "used", "finish", "tick"]),
     ];

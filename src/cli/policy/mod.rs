@@ -51,7 +51,7 @@ Example:
 A file of cases:
   [[case]]
   name = \"developers cannot restart nginx in production\"     # may be left out
-  who = { provider = \"corp\", subject = \"dora\", groups = [\"dev\"] }
+  who = { provider = \"corp\", subject = \"dora\", groups = [\"dev\"] }   # or workload or service, see below
   target = \"web1\"
   login = \"deploy\"
   act = \"exec\"         # shell exec sftp subsystem env forward listen agent x11 tun
@@ -68,15 +68,19 @@ With each act go: exec: command, pty. shell: pty. sftp: operation, path, home, f
 subsystem: subsystem. env: variable. forward: to = \"HOST:PORT\" or a socket's path, resolved = [ADDRESS, ...].
 listen: on = \"HOST:PORT\" or a socket's path.
 
+Instead of who: workload = { issuer = \"github\", claims = { repository_id = 123456, ... } } is a job with a token that
+says so; service = \"backup\" is that service account.
+
 Exit status: 0 when every case came out as expected, 1 when one did not, 78 when a file is refused.")]
     Test(Test),
-    /// Show what the policy means for one person at one target: which roles hold and why, what becomes of a command,
+    /// Show what the policy means for one person, job or service account at one target: which roles hold and why, what becomes of a command,
     /// and what of it is enforced, detected or not controlled
     #[command(after_help = "\
 Examples:
   caponier policy explain corp:dora web1
   caponier policy explain corp:dora web1 'systemctl restart nginx' --group dev --from 10.1.2.3
   caponier policy explain corp:dora web1 --policy policy.toml --group dev --at 2026-11-21T23:00:00Z
+  caponier policy explain github:repository/123456 web1 --claim ref=refs/heads/main --claim event_name=push
 
 Exit status: 0, whatever the verdict; 1 when there is no such target; 78 when a file is refused.")]
     Explain(Explain),

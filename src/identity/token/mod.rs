@@ -122,7 +122,7 @@ pub fn open(token: &str) -> Result<Opened<'_>, TokenRefused> {
 
 /// Judges the algorithm, before any key is asked for: one of those configured, whatever the token says of itself.
 pub(super) fn check_algorithm(opened: &Opened<'_>, issuer: &Issuer) -> Result<(), TokenRefused> {
-    if issuer.algorithms.iter().any(|one| *one == opened.algorithm) {
+    if issuer.algorithms.contains(&opened.algorithm) {
         return Ok(());
     }
     Err(TokenRefused::new("algorithm", "the token's algorithm is not one of those configured for its issuer"))

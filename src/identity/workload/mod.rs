@@ -219,6 +219,8 @@ pub fn described(platform: Platform, id: Option<&str>, claims: BTreeMap<String, 
         actor: None,
         hazards: hazards(platform, &claims),
         claims,
+        // The platform is not asked; questions are about runs that are running.
+        announced: true,
         sign_in: None,
     }
 }
@@ -284,6 +286,7 @@ impl Shape {
             actor,
             claims,
             hazards,
+            announced: false,
             sign_in: None,
         })
     }

@@ -31,6 +31,22 @@ logins = ["root"]
 channels = ["shell"]
 standing = true
 sources = ["10.0.0.0/8"]
+[[workload]]
+name = "deploy"
+issuer = "github"
+repository_id = 12
+environment = "production"
+[[service]]
+name = "backup"
+keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIv2GvXxKPths0HHOfCK7LGH7tYSdIbxrzWMFg6uh27p"]
+sources = ["10.0.0.0/8"]
+[[role]]
+name = "jobs"
+members = { workloads = ["deploy"], services = ["backup"] }
+targets = { names = ["web1"] }
+logins = ["ship"]
+channels = ["exec"]
+standing = true
 "#;
 
 /// What the case says, as `name: wrong; wrong`, or the problems of the file.
@@ -201,4 +217,49 @@ fn cases_that_do_not_load() {
     let gone = dora("name = \"n\"\nact = \"shell\"\nexpect = \"refuse\"\ncode = \"no-access\"")
         .replace("web1", "gone");
     assert_eq!(asked(&gone).as_deref(), Ok("n: "));
+}
+
+#[test]
+fn jobs_and_accounts_ask_too() {
+    let rest = "target = \"web1\"\nlogin = \"ship\"\nact = \"exec\"\ncommand = \"id\"\n";
+    let case =
+        |who: &str, expect: &str| format!("[[case]]\nname = \"n\"\n{who}\n{rest}expect = \"{expect}\"\n");
+    let job = |claims: &str| format!("workload = {{ issuer = \"github\", claims = {{ {claims} }} }}");
+    let good = "repository_id = 12, event_name = \"push\", environment = \"production\"";
+    for (who, expect) in [
+        (job(good), "allow"),
+        (job(&good.replace("12", "\"12\"")), "allow"),
+        (job(&good.replace("12", "123")), "refuse"),
+        (job(&good.replace("production", "stage")), "refuse"),
+        (job(&good.replace("push", "pull_request_target")), "refuse"),
+        (job(&format!("{good}, head_ref = \"patch\"")), "refuse"),
+        (job("repository_id = 12"), "refuse"),
+        ("service = \"backup\"".to_owned(), "allow"),
+        ("who = { provider = \"corp\", subject = \"account/backup\" }".to_owned(), "refuse"),
+    ] {
+        assert_eq!(asked(&case(&who, expect)).as_deref(), Ok("n: "), "{who}");
+    }
+    for (who, expect) in [
+        (String::new(), "\"who\" is missing"),
+        (
+            format!("{}\nservice = \"backup\"", job(good)),
+            "both \"workload\" and \"service\" are given: keep one",
+        ),
+        (job("repository_id = [12, 13]"), "\"repository_id\" must be one value"),
+        (
+            job("repositry_id = 12"),
+            "runs of \"github\" have no claim \"repositry_id\"; did you mean \"repository_id\"?",
+        ),
+        (
+            job(good).replace("github", "gitlab"),
+            "no [[workload]] is about runs of \"gitlab\"; did you mean \"github\"?",
+        ),
+        ("workload = { issuer = \"github\" }".to_owned(), "\"claims\" is missing"),
+        ("service = \"bakup\"".to_owned(), "there is no [[service]] \"bakup\"; did you mean \"backup\"?"),
+    ] {
+        let problems = asked(&case(&who, "refuse")).expect_err(&who);
+        assert!(problems.iter().any(|line| line.contains(expect)), "{who}\n{problems:#?}");
+    }
+    let stranger = case(&job(good).replace("github", "gitlab"), "refuse") + "code = \"no-access\"\n";
+    assert_eq!(asked(&stranger).as_deref(), Ok("n: "));
 }

@@ -260,3 +260,70 @@ fn the_configuration_is_looked_at_too() {
     let some = lints(&Policy::default(), &Outline::default(), &["BASH_ENV".to_owned()]);
     assert_eq!(some.iter().map(|lint| lint.code).collect::<Vec<_>>(), ["dangerous-env"]);
 }
+
+#[test]
+fn rules_about_jobs() {
+    const DEPLOY: &str = "[[workload]]\nname = \"deploy\"\nissuer = \"github\"\nrepository_id = 12\n";
+    const BACKUP: &str = "[[service]]\nname = \"backup\"\nkeys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIv2GvXxKPths0HHOfCK7LGH7tYSdIbxrzWMFg6uh27p\"]\nsources = [\"10.0.0.0/8\"]\n";
+    let jobs = "members = { workloads = [\"deploy\"] }";
+    let rows: Vec<(String, &[&str])> = vec![
+        (
+            DEPLOY.to_owned() + "environment = \"production\"\n",
+            &["unused-workload workload \"deploy\": no role names this rule"],
+        ),
+        (BACKUP.to_owned(), &["unused-service service \"backup\": no role names this account"]),
+        (BACKUP.to_owned() + &role("members = { services = [\"backup\"] }"), &[]),
+        (DEPLOY.to_owned() + "environment = \"production\"\n" + &role(jobs), &[]),
+        (
+            DEPLOY.to_owned() + "ref = \"refs/heads/main\"\n" + &role(jobs),
+            &[
+                "no-environment role \"x\": it opens web1 (production) to jobs of no environment, by the rule \"deploy\"",
+            ],
+        ),
+        (
+            DEPLOY.to_owned() + &role(jobs),
+            &["every-branch workload \"deploy\": whoever may push a branch there passes", "no-environment"],
+        ),
+        // Whoever must be asked first is a gate too.
+        (
+            DEPLOY.to_owned()
+                + "ref = \"refs/heads/main\"\n"
+                + &role(&format!(
+                    "{jobs}\nstanding = false\nrequest = {{ stage = [{{ groups = [\"corp:leads\"] }}] }}"
+                )),
+            &[],
+        ),
+        // Roles of the same rule are compared, those of another one are not.
+        (
+            DEPLOY.to_owned() + "environment = \"a\"\n" + &role(jobs) + &role(jobs).replace("\"x\"", "\"y\""),
+            &["shadowed-role role \"y\": it changes nothing: \"x\""],
+        ),
+        (
+            DEPLOY.to_owned()
+                + "environment = \"a\"\n"
+                + &DEPLOY.replace("deploy", "ship")
+                + "environment = \"a\"\n"
+                + &role(jobs)
+                + &role(jobs).replace("\"x\"", "\"y\"").replace("deploy\"] }", "ship\"] }"),
+            &[],
+        ),
+        (
+            DEPLOY.to_owned()
+                + "environment = \"a\"\n[[role]]\nname = \"t\"\ntemplate = true\nmembers = { workloads = [\"deploy\"] }\n"
+                + &role(
+                    "extends = \"t\"\nmembers = { groups = [\"corp:dev\"] }\ntargets = { names = [\"web1\"] }\nlogins = [\"deploy\"]\nchannels = [\"exec\"]\nstanding = true",
+                ),
+            &["nobody role \"x\": nobody can be among"],
+        ),
+    ];
+    for (text, expect) in rows {
+        let found = lints_of(&format!("{HEAD}{text}"));
+        let mut left = found.clone();
+        for start in expect {
+            let at = left.iter().position(|line| line.starts_with(start));
+            let at = at.unwrap_or_else(|| panic!("{text}\nno {start:?} in {found:#?}"));
+            left.remove(at);
+        }
+        assert!(left.is_empty(), "{text}\n{left:#?}");
+    }
+}

@@ -48,6 +48,7 @@ impl Service {
             actor: None,
             claims: BTreeMap::from([(KEY_CLAIM.to_owned(), fingerprint(registered))]),
             hazards: std::collections::BTreeSet::new(),
+            announced: false,
             sign_in: None,
         })
     }

@@ -47,7 +47,7 @@ pub struct WorkloadRule {
 /// Why a run does not fit a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Mismatch {
-    /// `issuer`, `event`, `fork`, `rerun`, or `no-rule` for any other claim.
+    /// `issuer`, `event`, `fork`, `rerun`, `announced`, or `no-rule` for any other claim.
     pub code: &'static str,
     /// The claim that does not fit.
     pub claim: String,
@@ -110,6 +110,14 @@ impl WorkloadRule {
         self.hazards(run)?;
         for name in self.wants.keys() {
             self.claim(name, run)?;
+        }
+        if self.announced && !run.announced {
+            return Err(Mismatch {
+                code: "announced",
+                claim: "announced".to_owned(),
+                wanted: "true: the platform's webhook says that the run is running".to_owned(),
+                found: None,
+            });
         }
         match self.absent.iter().find_map(|name| Some((name, run.claim(name)?))) {
             None => Ok(()),

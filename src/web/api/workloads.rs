@@ -19,7 +19,7 @@ use super::{CertificateAnswer, SignInAnswer};
 ))]
 pub struct ExchangeRequest {
     /// The job's token: a JWT of a configured issuer.
-    #[schemars(length(max = 16_384))]
+    #[schemars(length(max = 12_288))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// A service account's statement, for machines without a token.
@@ -48,6 +48,7 @@ pub struct ServiceStatement {
     #[schemars(length(max = 1024))]
     pub key: String,
     /// Unix seconds.
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub time: u64,
     /// 43 characters of base64url, used once.
     #[schemars(regex(pattern = r"^[A-Za-z0-9_-]{43}$"))]

@@ -20,7 +20,7 @@ pub(in crate::web) async fn issue(
     by: SignedIn,
     Json(asked): Json<CertificateRequest>,
 ) -> Result<Json<CertificateAnswer>, Failed<IssueRefused>> {
-    let issued = flow::issue(&app, &by, wish(asked)?).await?;
+    let issued = flow::issue(&app, &by, wish(asked).map_err(Failed::bad)?).await?;
     Ok(Json(CertificateAnswer {
         certificate: issued.certificate.to_openssh().map_err(Failed::broken)?,
         serial: issued.serial.to_string(),
@@ -30,16 +30,17 @@ pub(in crate::web) async fn issue(
     }))
 }
 
-fn wish(asked: CertificateRequest) -> Result<Wish, Failed<IssueRefused>> {
+/// What is asked for, or what is wrong with it.
+pub(super) fn wish(asked: CertificateRequest) -> Result<Wish, String> {
     if asked.principals.as_ref().is_some_and(|names| names.len() > LOGINS_MAX) {
-        return Err(Failed::bad(format!("at most {LOGINS_MAX} principals")));
+        return Err(format!("at most {LOGINS_MAX} principals"));
     }
     if asked.life.is_some_and(|life| life > LIFE_MAX_SECS) {
-        return Err(Failed::bad(format!("life is at most {LIFE_MAX_SECS} seconds")));
+        return Err(format!("life is at most {LIFE_MAX_SECS} seconds"));
     }
     let parsed = asked
         .principals
         .map(|names| names.iter().map(|name| name.parse::<LoginName>()).collect::<Result<BTreeSet<_>, _>>());
-    let logins = parsed.transpose().map_err(Failed::bad)?;
+    let logins = parsed.transpose().map_err(|bad| bad.to_string())?;
     Ok(Wish { logins, life: asked.life.map(Duration::from_secs) })
 }

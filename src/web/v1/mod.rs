@@ -2,7 +2,7 @@
 //! its permission and what it declared, nothing else; flows decide.
 //!
 //! `sign_in` · `certificate` · `requests`, with `shown` for how a request is shown · `locks` · `looking` · `alerts` ·
-//! `revocations`, with the list for targets · `description` is the API about itself ·
+//! `revocations`, with the list for targets · `workloads` · `description` is the API about itself ·
 //! `refused` says which refusal has which status.
 
 pub(super) mod alerts;
@@ -15,6 +15,7 @@ pub(super) mod requests;
 pub(super) mod revocations;
 mod shown;
 pub(super) mod sign_in;
+pub(super) mod workloads;
 
 use crate::app::App;
 use crate::ca::Authority;

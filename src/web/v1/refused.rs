@@ -10,6 +10,8 @@ use crate::flow::answer::AnswerRefused;
 use crate::flow::ask::AskRefused;
 use crate::flow::cases::LookRefused;
 use crate::flow::end_sign_in::EndRefused;
+use crate::flow::exchange::ExchangeRefused;
+use crate::flow::finish::FinishRefused;
 use crate::flow::issue::IssueRefused;
 use crate::flow::locks::LockRefused;
 use crate::flow::look::SightRefused;
@@ -224,6 +226,47 @@ impl Refused for RevokeRefused {
         match self {
             Self::NotFound(_) => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
             Self::Active(..) => ApiError::new(StatusCode::CONFLICT, "active-key", self),
+            Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for ExchangeRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (
+            StatusCode::FORBIDDEN,
+            "What was shown is not believed: `shape`, `algorithm`, `signature`, `issuer`, `audience`, `other-key`, `expired`, \
+             `age`, `jti`, `claim`, `clock`, `service`, `source`, `weak-key`; or it gets nothing: `event`, `fork`, `rerun`, `no-rule`, \
+             `run-over`, `revoked`, `locked`, `no-access`, `limit`",
+        ),
+        (StatusCode::CONFLICT, "`used`: the token came before; `key-used`: the key has, or had, a sign-in"),
+        (StatusCode::TOO_MANY_REQUESTS, "`limit`: too many refused requests came from this network"),
+        (StatusCode::SERVICE_UNAVAILABLE, "`issuer-down`: the issuer's keys cannot be had"),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        let code = self.code().unwrap_or("limit");
+        match self {
+            Self::Shown(refused) if matches!(refused.code, "used" | "key-used") => {
+                ApiError::new(StatusCode::CONFLICT, code, self)
+            }
+            Self::Shown(_) | Self::Policy(_) => ApiError::new(StatusCode::FORBIDDEN, code, self),
+            Self::Issuer(_) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, self),
+            Self::Limit => ApiError::new(StatusCode::TOO_MANY_REQUESTS, code, self),
+            Self::Issue(IssueRefused::Draft(_)) => ApiError::bad(self),
+            Self::Issue(error) => ApiError::internal(app, error),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for FinishRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[REPLAY];
+
+    fn answer(&self, app: &App) -> ApiError {
+        match self {
+            Self::NoRun => ApiError::bad(self),
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::Store(error) => ApiError::internal(app, error),
         }

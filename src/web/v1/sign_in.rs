@@ -92,7 +92,7 @@ fn bounded<E>(name: &str, text: &str) -> Result<(), Failed<E>> {
     Ok(())
 }
 
-fn answer<E>(app: &App, sign_in: &SignIn) -> Result<SignInAnswer, Failed<E>> {
+pub(super) fn answer<E>(app: &App, sign_in: &SignIn) -> Result<SignInAnswer, Failed<E>> {
     Ok(SignInAnswer {
         sign_in: sign_in.id.to_string(),
         who: sign_in.who.reference(),

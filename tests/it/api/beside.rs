@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use crate::sign_in::site::Site;
 use crate::world::root;
 
-/// Where something may be routed, and how often: the table's own router, the pages, where providers speak, the
-/// door that joins them.
-const ROUTERS: [(&str, usize); 4] = [("listen.rs", 4), ("logout.rs", 1), ("pages.rs", 6), ("table.rs", 2)];
+/// Where something may be routed, and how often: the table's own router, the pages, where providers and platforms speak,
+/// the door that joins them.
+const ROUTERS: [(&str, usize); 5] =
+    [("listen.rs", 5), ("logout.rs", 1), ("pages.rs", 6), ("table.rs", 2), ("webhook.rs", 1)];
 
 /// What routes.
 const WORDS: [&str; 8] = [

@@ -326,6 +326,41 @@ fn the_shipped_examples_fit_each_other() {
     assert_eq!(code, 0);
 }
 
+/// The jobs in the shipped policy, as somebody gets them who takes the comment signs away: by themselves, and with their issuer.
+#[test]
+fn the_jobs_in_the_shipped_policy_hold() {
+    let folder = Folder::new();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policy.toml");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    let lines: Vec<&str> = text.lines().map(|line| line.strip_prefix("#   ").unwrap_or(line)).collect();
+    // What the head of the file says about commands is indented too.
+    let lines: Vec<&str> = lines.into_iter().filter(|line| !line.starts_with("caponier policy")).collect();
+    let path = folder.write("policy.toml", &lines.join("\n"), 0o644);
+    let (alone, outline) = policy::load_outlined(&path, None).unwrap();
+    assert_eq!((alone.roles.len(), alone.workloads.len(), alone.services.len()), (8, 1, 1));
+    let hints = policy::lint::lints(&alone, &outline, &[]);
+    assert!(hints.is_empty(), "{hints:?}");
+    let text = format!("{GOOD}[[issuer]]\nname = \"github\"\ntype = \"github\"\n");
+    let config = folder.load(&text).unwrap();
+    let with = policy::load_for(&path, &config).unwrap();
+    assert_eq!(with.workloads, alone.workloads);
+    assert_eq!(policy::check_against(&with, &config), []);
+    let bare = folder.load(GOOD).unwrap();
+    let missing = folder.lines(&policy::load_for(&path, &bare).err().unwrap_or_default());
+    assert!(missing.len() == 1 && missing[0].contains("there is no [[issuer]] \"github\""), "{missing:?}");
+    let missing = folder.lines(&policy::check_against(&with, &bare));
+    assert_eq!(
+        missing,
+        [
+            "policy.toml: workload \"deploy-shop\" is about runs of github (github): there is no [[issuer]] of this name"
+        ]
+    );
+    let other = folder.load(&text.replace("type = \"github\"", "type = \"gitlab\"")).unwrap();
+    assert!(policy::check_against(&with, &other).len() == 1);
+    let wrong = folder.lines(&policy::load_for(&path, &other).err().unwrap_or_default());
+    assert!(wrong.iter().any(|line| line.contains("does not say \"project_id\"")), "{wrong:?}");
+}
+
 /// Runs the command on the folder's `caponier.toml`; gives the exit status and what was written.
 fn command(folder: &Folder, command: ConfigCommand) -> (u8, String) {
     let mut out = Vec::new();

@@ -100,7 +100,7 @@ pub(super) const ISSUER_ROWS: &[Row<'_>] = &[
         "[[issuer]]\nname = \"b\"\ntype = \"buildkite\"\nwebhook_secret_file = \"secret\"\n[ssh]",
         &[
             "caponier.toml:5:1: the webhook secret is shorter than 16 characters: whoever guesses it ends other people's runs",
-            "caponier.toml:5:1: webhooks are understood from github, gitlab and forgejo only",
+            "caponier.toml:5:1: webhooks are understood from github and gitlab only",
         ],
     ),
     (

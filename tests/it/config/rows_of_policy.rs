@@ -120,18 +120,22 @@ pub(super) const POLICY_ROWS: &[Row<'_>] = &[
         "members = { groups = [\"corp:ops\"] }",
         "",
         &[
-            "policy.toml:6:1: \"members\" is missing in [[role]] number 1: { groups = [\"PROVIDER:GROUP\"] } or { subjects = [\"PROVIDER:SUBJECT\"] }",
+            "policy.toml:6:1: \"members\" is missing in [[role]] number 1: { groups = [\"PROVIDER:GROUP\"] }, or likewise subjects, workloads or services",
         ],
     ),
     (
         "members = { groups = [\"corp:ops\"] }",
         "members = {}",
-        &["policy.toml:8:1: the role is for nobody: name \"groups\" or \"subjects\""],
+        &[
+            "policy.toml:8:1: the role is for nobody: name \"groups\" or \"subjects\" of people, \"workloads\" or \"services\"",
+        ],
     ),
     (
         "members = { groups = [\"corp:ops\"] }",
         "members = { groups = [], subjects = [] }",
-        &["policy.toml:8:1: the role is for nobody: name \"groups\" or \"subjects\""],
+        &[
+            "policy.toml:8:1: the role is for nobody: name \"groups\" or \"subjects\" of people, \"workloads\" or \"services\"",
+        ],
     ),
     (
         "\"corp:ops\"",
@@ -164,7 +168,7 @@ pub(super) const POLICY_ROWS: &[Row<'_>] = &[
         "groups = [\"corp:ops\"]",
         "group = [\"corp:ops\"]",
         &[
-            "policy.toml:8:1: the role is for nobody: name \"groups\" or \"subjects\"",
+            "policy.toml:8:1: the role is for nobody: name \"groups\" or \"subjects\" of people, \"workloads\" or \"services\"",
             "policy.toml:8:13: unknown key \"group\" in \"members\"; did you mean \"groups\"?",
         ],
     ),

@@ -57,11 +57,13 @@ pub(crate) struct Setup<'a> {
     pub(crate) policy: &'a str,
     /// The store's URL.
     pub(crate) store: &'a str,
+    /// Files beside the configuration, for its owner only.
+    pub(crate) files: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { extra: "", scheme: "http", web: "", policy: POLICY, store: "sqlite:test.db" }
+        Self { extra: "", scheme: "http", web: "", policy: POLICY, store: "sqlite:test.db", files: &[] }
     }
 }
 
@@ -82,9 +84,9 @@ standing = true
 "#;
 
 pub(crate) struct Client<'a> {
-    site: &'a Site,
+    pub(crate) site: &'a Site,
     pub(crate) key: PrivateKey,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 /// A loopback sign-in that has begun.
@@ -111,11 +113,15 @@ impl Site {
 
     /// As `setup` says.
     pub(crate) async fn start_set(setup: Setup<'_>) -> Self {
+        Self::start_at(setup, Clock::fixed(Timestamp::from_secs(1_900_000_000))).await
+    }
+
+    /// The same by this clock.
+    pub(crate) async fn start_at(setup: Setup<'_>, clock: Clock) -> Self {
         // Clients of reqwest need one; another test of this process may have been first.
         drop(rustls::crypto::ring::default_provider().install_default());
         let dir = scratch();
         let random = Random::System;
-        let clock = Clock::fixed(Timestamp::from_secs(1_900_000_000));
         let provider = provider::start(&random, &clock).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{}://127.0.0.1:{}", setup.scheme, listener.local_addr().unwrap().port());
@@ -314,9 +320,11 @@ scopes = ["profile", "email", "groups"]
 "#,
         provider.issuer, provider.client_id
     );
-    let secret = dir.join("secret");
-    std::fs::write(&secret, &provider.client_secret).unwrap();
-    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    for (name, text) in setup.files.iter().chain([&("secret", provider.client_secret.as_str())]) {
+        let file = dir.join(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
     std::fs::write(dir.join("policy.toml"), policy).unwrap();
     std::fs::write(dir.join("caponier.toml"), text).unwrap();
     Config::load(&dir.join("caponier.toml"), &BTreeMap::new()).unwrap_or_else(|problems| {

@@ -8,6 +8,7 @@
 pub(crate) mod bastion;
 pub(crate) mod browser;
 pub(crate) mod hostile;
+pub(crate) mod issuer;
 pub(crate) mod keys;
 pub(crate) mod lines;
 pub(crate) mod local;
