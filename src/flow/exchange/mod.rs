@@ -115,7 +115,10 @@ impl From<IssueRefused> for ExchangeRefused {
         match refused {
             IssueRefused::Policy(refusal) => Self::Policy(refusal),
             IssueRefused::Store(error) => Self::Store(error),
-            other => Self::Issue(other),
+            other @ (IssueRefused::Caller(_)
+            | IssueRefused::Replay
+            | IssueRefused::Draft(_)
+            | IssueRefused::Signer(_)) => Self::Issue(other),
         }
     }
 }
@@ -338,7 +341,11 @@ async fn note_refusal(
     let Some(code) = refused.code() else { return Ok(refused) };
     let reason = match &refused {
         ExchangeRefused::Policy(refusal) => refusal.reason.clone(),
-        other => other.to_string(),
+        ExchangeRefused::Shown(_)
+        | ExchangeRefused::Issuer(_)
+        | ExchangeRefused::Limit
+        | ExchangeRefused::Issue(_)
+        | ExchangeRefused::Store(_) => refused.to_string(),
     };
     let event = AuditEvent::CredentialRefused {
         what: match shown {

@@ -138,7 +138,8 @@ async fn only_what_the_platform_signed_is_heard() {
     let wrong = signature(&body, "another-webhook-secret");
     let event = ("x-github-event", "workflow_run");
     let id = ("x-github-delivery", "d-9");
-    let rows: [(&str, Vec<(&str, &str)>, &str, u16); 9] = [
+    type Row<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a str, u16);
+    let rows: [Row<'_>; 9] = [
         ("github", vec![event, id], &body, 401),
         ("github", vec![event, id, ("x-hub-signature-256", &wrong)], &body, 401),
         ("github", vec![event, id, ("x-hub-signature-256", &good)], "{}", 401),
