@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod api;
 pub mod bastion;
 pub mod ca;
+pub mod ci;
 pub mod client;
 pub mod config;
 pub mod demo;
@@ -43,6 +44,10 @@ On a laptop:
   caponier inbox                            what waits for you; then approve ID, or deny ID
   caponier release                          give access back before it ends by itself
   caponier logout
+
+In a job of a CI platform:
+  caponier ci login https://bastion.example --ca-fingerprint SHA256:...
+  caponier ci done                          in the last step, always
 
 Without either:
   caponier demo                             everything on this machine
@@ -92,6 +97,15 @@ enum Command {
     Unlock(client::locks::UnlockArgs),
     Locks(client::locks::LocksArgs),
     Revoke(revoke::Args),
+    /// In a job of a CI platform, or a service: sign in for one run, and end it
+    #[command(after_help = "\
+Examples:
+  caponier ci login https://bastion.example --ca-fingerprint SHA256:...
+  caponier ci done")]
+    Ci {
+        #[command(subcommand)]
+        command: ci::Command,
+    },
     /// Run the bastion
     #[command(after_help = "Example:\n  caponier serve --config /etc/caponier/caponier.toml")]
     Serve,
@@ -204,6 +218,7 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Unlock(args) => client::locks::unlock(&args, &file, env),
         Command::Locks(args) => client::locks::locks(&args, &file, env),
         Command::Revoke(args) => revoke::run(args, &file, env),
+        Command::Ci { command } => ci::run(&command, env),
         Command::Serve => bastion::serve(&file, env),
         Command::Demo(args) => demo::run(args, env),
         Command::SignIns { command } => bastion::sign_ins(command, &file, env),

@@ -14,6 +14,7 @@ mod bent;
 mod ca;
 mod canary;
 mod checks;
+mod ci;
 mod client;
 mod commands;
 mod config;

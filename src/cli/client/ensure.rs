@@ -187,7 +187,12 @@ fn is_in_agent(key: &PublicKey, home: &Home, env: &Environment) -> bool {
 
 /// Gets a new certificate and writes it; settings too if they changed. Gives lines to tell about changes.
 /// The certificate comes first and by itself: settings that are no good must not keep anybody from working.
-fn renew(home: &Home, state: &State, env: &Environment, now: Timestamp) -> anyhow::Result<Vec<String>> {
+pub(in crate::cli) fn renew(
+    home: &Home,
+    state: &State,
+    env: &Environment,
+    now: Timestamp,
+) -> anyhow::Result<Vec<String>> {
     let sign_in = state.sign_in.as_ref().ok_or_else(NotSignedIn::never)?;
     if sign_in.expires() <= now {
         return Err(NotSignedIn::ended().into());

@@ -15,9 +15,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use caponier::identity::proof::{self, Shown, Signed};
 use caponier::random::Random;
 use caponier::time::Clock;
+use caponier::web::api::workloads::{
+    ExchangeAnswer, ExchangeLook, ExchangeRequest, IssuerAnswer, RunAnswer, WorkloadSettings,
+};
 use caponier::web::api::{
-    BeginAnswer, BeginRequest, CertificateAnswer, ErrorBody, ErrorDetail, FinishRequest, SignInAnswer,
-    SignInMode, SshClientSettings,
+    BeginAnswer, BeginRequest, CertificateAnswer, CertificateRequest, ErrorBody, ErrorDetail, FinishRequest,
+    SignInAnswer, SignInMode, SshClientSettings,
 };
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::{Algorithm, PrivateKey, PublicKey};
@@ -55,6 +58,8 @@ pub(crate) struct Mind {
     pub(crate) refuses: Option<&'static str>,
     pub(crate) begun: Option<BeginRequest>,
     pub(crate) signed_in: Option<PublicKey>,
+    /// What it says to jobs, and what they said.
+    pub(crate) jobs: Jobs,
     /// Paths asked for, in order.
     pub(crate) asked: Vec<String>,
     nonces: HashSet<String>,
@@ -89,6 +94,23 @@ impl Mind {
     }
 }
 
+/// What it believes of jobs and has heard from them.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    pub(crate) issuers: Vec<IssuerAnswer>,
+    /// The host CA that it shows before anybody sends anything; its real one when none.
+    pub(crate) host_ca: Option<String>,
+    pub(crate) exchanged: Vec<ExchangeRequest>,
+    pub(crate) looked: Vec<ExchangeRequest>,
+    pub(crate) certified: Vec<CertificateRequest>,
+    pub(crate) by_request: Vec<String>,
+    pub(crate) refusal: Option<String>,
+    /// Command lines of this machine that had the token in them when it came.
+    pub(crate) seen_in_arguments: Vec<String>,
+    /// How many runs were said to be over.
+    pub(crate) done: usize,
+}
+
 /// The running server.
 pub(crate) struct Fake {
     pub(crate) port: u16,
@@ -120,6 +142,7 @@ impl Fake {
             refuses: None,
             begun: None,
             signed_in: None,
+            jobs: Jobs::default(),
             asked: Vec::new(),
             nonces: HashSet::new(),
             authority: format!("127.0.0.1:{port}"),
@@ -177,6 +200,10 @@ async fn answer(
 ) -> Response {
     let mut mind = mind.lock().unwrap();
     mind.asked.push(uri.path().to_owned());
+    if (method.as_str(), uri.path()) == ("GET", "/v1/workloads") {
+        let host_ca = mind.jobs.host_ca.clone().unwrap_or_else(|| mind.ssh.host_ca.clone());
+        return ok(&WorkloadSettings { issuers: mind.jobs.issuers.clone(), host_ca });
+    }
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let shown = Shown {
         key: text(proof::HEADER_KEY),
@@ -197,7 +224,71 @@ async fn answer(
     match (method.as_str(), uri.path()) {
         ("POST", "/v1/sign-in/begin") => begin(&mut mind, &body),
         ("POST", "/v1/sign-in/finish") => finish(&mut mind, &key, &body),
-        _ => known(&mut mind, &key, &method, uri.path()),
+        ("POST", "/v1/certificates") => exchange(&mut mind, &key, &body),
+        ("POST", "/v1/certificates/check") => look(&mut mind, &body),
+        _ => known(&mut mind, &key, &method, uri.path(), &body),
+    }
+}
+
+fn exchange(mind: &mut Mind, key: &PublicKey, body: &[u8]) -> Response {
+    let asked: ExchangeRequest = serde_json::from_slice(body).unwrap();
+    if let Some(token) = &asked.token {
+        mind.jobs.seen_in_arguments =
+            command_lines().into_iter().filter(|line| line.contains(token)).collect();
+    }
+    mind.jobs.exchanged.push(asked);
+    if let Some(why) = &mind.jobs.refusal {
+        return error(StatusCode::FORBIDDEN, "no-rule", why);
+    }
+    mind.signed_in = Some(key.clone());
+    ok(&ExchangeAnswer {
+        sign_in: sign_in(mind),
+        certificate: certificate(mind, key),
+        key_id: "corp:ada".into(),
+        run: run(),
+        rules: vec!["deploy".into()],
+        by_request: mind.jobs.by_request.clone(),
+    })
+}
+
+fn look(mind: &mut Mind, body: &[u8]) -> Response {
+    mind.jobs.looked.push(serde_json::from_slice(body).unwrap());
+    ok(&ExchangeLook {
+        run: run(),
+        rules: vec!["deploy".into()],
+        near: Vec::new(),
+        principals: mind.principals.clone(),
+        by_request: mind.jobs.by_request.clone(),
+        refusal: mind.jobs.refusal.clone(),
+    })
+}
+
+fn run() -> RunAnswer {
+    RunAnswer {
+        platform: "github".into(),
+        subject: "repository/1".into(),
+        label: "acme/shop".into(),
+        id: Some("7".into()),
+        attempt: None,
+        commit: None,
+        url: Some("https://github.example/acme/shop/actions/runs/7".into()),
+    }
+}
+
+/// What everybody on this machine can read of everybody's arguments.
+fn command_lines() -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).into_owned()).collect()
+}
+
+fn certificate(mind: &Mind, key: &PublicKey) -> CertificateAnswer {
+    CertificateAnswer {
+        certificate: mind.certificate(key, -60, i64::try_from(mind.life).unwrap()),
+        serial: "4711".into(),
+        principals: mind.principals.clone(),
+        valid_before: 0,
+        ssh: mind.ssh.clone(),
     }
 }
 
@@ -234,7 +325,7 @@ fn finish(mind: &mut Mind, key: &PublicKey, body: &[u8]) -> Response {
 }
 
 /// Requests of somebody who must be signed in.
-fn known(mind: &mut Mind, key: &PublicKey, method: &Method, path: &str) -> Response {
+fn known(mind: &mut Mind, key: &PublicKey, method: &Method, path: &str, body: &[u8]) -> Response {
     if let Some(code) = mind.refuses {
         return error(StatusCode::FORBIDDEN, code, "no\u{1b}[2J way");
     }
@@ -242,13 +333,15 @@ fn known(mind: &mut Mind, key: &PublicKey, method: &Method, path: &str) -> Respo
         return error(StatusCode::UNAUTHORIZED, "not-signed-in", "sign in first");
     }
     match (method.as_str(), path) {
-        ("POST", "/v1/certificate") => ok(&CertificateAnswer {
-            certificate: mind.certificate(key, -60, i64::try_from(mind.life).unwrap()),
-            serial: "4711".into(),
-            principals: mind.principals.clone(),
-            valid_before: 0,
-            ssh: mind.ssh.clone(),
-        }),
+        ("POST", "/v1/certificate") => {
+            mind.jobs.certified.push(serde_json::from_slice(body).unwrap());
+            ok(&certificate(mind, key))
+        }
+        ("POST", "/v1/runs/done") => {
+            mind.jobs.done += 1;
+            mind.signed_in = None;
+            StatusCode::NO_CONTENT.into_response()
+        }
         ("GET", "/v1/sign-in") => ok(&sign_in(mind)),
         ("DELETE", "/v1/sign-in") => {
             mind.signed_in = None;

@@ -1,7 +1,7 @@
 //! The client against a server that speaks `/v1`: signing in, keeping the certificate fresh, leaving. What stock ssh
 //! makes of the files is in `ssh`.
 
-mod fake;
+pub(crate) mod fake;
 mod ssh;
 mod tls;
 

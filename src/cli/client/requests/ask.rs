@@ -154,7 +154,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<ExitCode> {
         say("This was asked for before; nothing new was filed.");
     }
     if let Some(patience) = args.wait {
-        one = wait::wait(&signed, one, patience)?;
+        one = wait::wait(&signed, one, patience, None)?;
     }
     let (text, code) = wait::outcome(&one);
     if args.json {

@@ -19,21 +19,24 @@ const SOON_FOR: Duration = Duration::from_secs(120);
 /// Failures in a row after which waiting makes no sense.
 const FAILURES_MAX: u32 = 60;
 
-/// Waits until it is decided, or `patience` is over; the request as it is then.
-pub(super) fn wait(
+/// Waits until it is decided, or `patience` is over; the request as it is then. What is waited for is told at each change, and
+/// again after `every`, for logs that nobody would take for alive otherwise.
+pub(in crate::cli) fn wait(
     signed: &Signed,
     mut one: RequestAnswer,
     patience: Option<Duration>,
+    every: Option<Duration>,
 ) -> anyhow::Result<RequestAnswer> {
     let begun = Clock::System.now();
-    let (mut said, mut failures) = (String::new(), 0);
+    let (mut said, mut said_at, mut failures) = (String::new(), begun, 0);
     while one.state == "waiting" {
         let line = progress(&one);
-        if line != said {
+        let now = Clock::System.now();
+        if line != said || every.is_some_and(|every| now.since(said_at) >= every) {
             say(format_args!("{line}"));
-            said = line;
+            (said, said_at) = (line, now);
         }
-        let waited = Clock::System.now().since(begun);
+        let waited = now.since(begun);
         let left = patience.map(|patience| patience.saturating_sub(waited));
         if left == Some(Duration::ZERO) {
             break;
@@ -59,7 +62,7 @@ fn progress(one: &RequestAnswer) -> String {
 }
 
 /// What became of it, for the person and for scripts.
-pub(super) fn outcome(one: &RequestAnswer) -> (String, ExitCode) {
+pub(in crate::cli) fn outcome(one: &RequestAnswer) -> (String, ExitCode) {
     let closed = one.closed.as_ref();
     let by = closed.and_then(|closed| closed.by.as_ref()).map(|by| format!(" by {}", safe(&by.who)));
     let by = by.unwrap_or_default();
