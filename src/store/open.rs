@@ -6,16 +6,15 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
-use std::sync::Arc;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, Connection as _, Executor as _, SqlSafeStr as _};
-use tokio::sync::Mutex;
 
+use super::batch::Batches;
 use super::{Store, StoreError, WAIT_MAX, Writers};
 
-/// Connections of one process. SQLite: one writes, the others read.
+/// Connections of one process; SQLite has one more, which writes.
 const CONNECTIONS_MAX: u32 = 10;
 
 /// Every file of `migrations/`: version, name, text. A file that went out is never edited: its checksum is in the
@@ -72,10 +71,12 @@ pub(super) async fn open(url: &str) -> Result<Store, StoreError> {
                 Ok(())
             })
         })
-        .connect_with(options)
+        // SQLite has no network that could have gone away; asking would be one more turn of its thread for every read.
+        .test_before_acquire(engine == Engine::Postgres)
+        .connect_with(options.clone())
         .await?;
     let writers = match engine {
-        Engine::Sqlite => Writers::OneByOne(Arc::new(Mutex::new(()))),
+        Engine::Sqlite => Writers::InBatches(Batches::new(options)),
         Engine::Postgres => Writers::Together,
     };
     Ok(Store { pool, writers })
@@ -191,7 +192,14 @@ async fn connect(engine: Engine, options: &AnyConnectOptions) -> Result<AnyConne
     }
 }
 
-fn is_busy(error: &sqlx::Error) -> bool {
+/// A connection that writes to SQLite. It does not wait for the lock of another process: who waits asks again.
+pub(super) async fn writing_connection(options: &AnyConnectOptions) -> Result<AnyConnection, StoreError> {
+    let mut connection = connect(Engine::Sqlite, options).await?;
+    connection.execute("PRAGMA busy_timeout = 0").await?;
+    Ok(connection)
+}
+
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     // SQLITE_BUSY (5) and its extended codes, which have it in their low byte.
     error
         .as_database_error()
