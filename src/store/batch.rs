@@ -345,3 +345,43 @@ impl Batch {
 async fn run(connection: &mut AnyConnection, statement: &'static str) -> Result<(), sqlx::Error> {
     sqlx::query(statement).execute(connection).await.map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    fn texts(folder: &Path) -> Vec<(String, String)> {
+        let mut texts = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                texts.extend(self::texts(&path));
+            } else {
+                texts.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+        texts
+    }
+
+    /// A missing parent would fail the COMMIT of everybody who shares it.
+    #[test]
+    fn no_parent_is_deleted() {
+        let mut parents = BTreeSet::new();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (_, sql) in texts(&root.join("migrations")) {
+            parents.extend(
+                sql.split("REFERENCES ").skip(1).map(|rest| rest.split(' ').next().unwrap().to_owned()),
+            );
+        }
+        assert!(parents.contains("sign_in") && parents.contains("session"), "{parents:?}");
+        // Those go with their last delivery, and a delivery is made of its notice in one statement.
+        assert!(parents.remove("notice"));
+        for (file, code) in texts(&root.join("src/store")) {
+            for deleted in code.split("DELETE FROM ").skip(1) {
+                let table = deleted.split([' ', '"']).next().unwrap();
+                assert!(!parents.contains(table), "{file} deletes from {table}, to which other rows refer");
+            }
+        }
+    }
+}

@@ -316,6 +316,16 @@ mod tests {
         use sqlx::Row as _;
         let dir = tempfile::tempdir().unwrap();
         let store = open(&format!("sqlite:{}/a.db", dir.path().display())).await.unwrap();
+        // The one that writes waits for no other process by itself, but is as durable.
+        let options =
+            AnyConnectOptions::from_str(&locate(&format!("sqlite:{}/a.db", dir.path().display())).unwrap().1);
+        let mut writing = writing_connection(&options.unwrap()).await.unwrap();
+        for (pragma, wanted) in
+            [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1), ("PRAGMA busy_timeout", 0)]
+        {
+            let row = writing.fetch_one(pragma).await.unwrap();
+            assert_eq!(row.get::<i64, _>(0), wanted, "{pragma}");
+        }
         let mut held = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let mut connection = store.pool.acquire().await.unwrap();
