@@ -30,6 +30,7 @@ use sqlx::{AnyConnection, Connection as _};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::Instant;
 
+use super::audit::{self, Entry};
 use super::{StoreError, WAIT_MAX, open};
 
 /// Most members of a batch.
@@ -87,7 +88,8 @@ pub(super) struct Turn {
 
 /// How a turn ended, and whom to tell of the batch's end.
 enum Done {
-    Keep(oneshot::Sender<Outcome>),
+    /// Kept, with these entries.
+    Keep(Vec<Entry>, oneshot::Sender<Outcome>),
     TakeBack(oneshot::Sender<Outcome>),
 }
 
@@ -163,9 +165,9 @@ impl Turn {
         &mut self.connection
     }
 
-    /// Keeps what was written, and returns when it is committed.
-    pub(super) async fn keep(self) -> Result<(), StoreError> {
-        self.end(Done::Keep).await
+    /// Keeps what was written, with these entries of the audit log, and returns when it is committed.
+    pub(super) async fn keep(self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        self.end(|tell| Done::Keep(entries, tell)).await
     }
 
     /// Takes back what was written, and returns when what was read is committed.
@@ -173,7 +175,7 @@ impl Turn {
         self.end(Done::TakeBack).await
     }
 
-    async fn end(self, how: fn(oneshot::Sender<Outcome>) -> Done) -> Result<(), StoreError> {
+    async fn end(self, how: impl FnOnce(oneshot::Sender<Outcome>) -> Done) -> Result<(), StoreError> {
         let (tell, told) = oneshot::channel();
         let Self { connection, done } = self;
         drop(connection);
@@ -294,7 +296,7 @@ impl Writer {
         }
         let deadline = Instant::now() + WAIT_MAX;
         let mut own = connection.lock().await;
-        while let Err(error) = run(&mut own, "BEGIN IMMEDIATE").await {
+        while let Err(error) = run(&mut own, "BEGIN IMMEDIATE; SAVEPOINT member").await {
             if !open::is_busy(&error) {
                 return Err(error.into());
             }
@@ -321,24 +323,47 @@ impl Batch {
         self.members.len() >= MEMBERS_MAX || self.began.elapsed() > AGE_MAX
     }
 
-    /// Gives one member its turn and waits for its end. An error is the end of the whole batch.
+    /// Gives one member its turn and waits for its end; there is a savepoint for it, and one for the next afterwards. An
+    /// error is the end of the whole batch.
+    ///
+    /// A turn has as few steps as can be: each is a message to the thread of the connection and back, while everybody else
+    /// waits. And the last one is taken here, where nobody can go away in the middle of it.
     async fn serve(&mut self, waiting: Waiting) -> Result<(), sqlx::Error> {
-        let mut connection = Arc::clone(&self.connection).lock_owned().await;
-        run(&mut connection, "SAVEPOINT member").await?;
+        let connection = Arc::clone(&self.connection).lock_owned().await;
         let (done, ended) = oneshot::channel();
         // Who has gone meanwhile drops the turn.
         drop(waiting.send(Ok(Turn { connection, done })));
         let ended = ended.await;
         let connection = &mut *self.connection.lock().await;
-        // A savepoint that is not there (SQLite gives up the whole transaction on a full disk) fails these.
-        let (statement, member) = match ended {
-            Ok(Done::Keep(member)) => ("RELEASE member", Some(member)),
-            Ok(Done::TakeBack(member)) => ("ROLLBACK TO member; RELEASE member", Some(member)),
-            Err(_) => ("ROLLBACK TO member; RELEASE member", None),
-        };
-        self.members.extend(member);
-        run(connection, statement).await
+        match ended {
+            Ok(Done::Keep(entries, member)) => match hand_on(connection, entries).await {
+                Ok(()) => self.members.push(member),
+                Err(error) => {
+                    drop(member.send(Err(Arc::new(error))));
+                    return run(connection, TAKE_BACK).await;
+                }
+            },
+            Ok(Done::TakeBack(member)) => {
+                self.members.push(member);
+                return run(connection, TAKE_BACK).await;
+            }
+            Err(_) => return run(connection, TAKE_BACK).await,
+        }
+        Ok(())
     }
+}
+
+/// The savepoint stands after that, for the next. One that is not there (SQLite gives up the whole transaction on a full
+/// disk) makes this fail.
+const TAKE_BACK: &str = "ROLLBACK TO member";
+
+/// Writes the entries, closes the member's savepoint and opens the next one's.
+async fn hand_on(connection: &mut AnyConnection, mut entries: Vec<Entry>) -> Result<(), sqlx::Error> {
+    let Some(last) = entries.pop() else { return run(connection, "RELEASE member; SAVEPOINT member").await };
+    for entry in entries {
+        audit::append_with(connection, audit::APPEND, entry).await?;
+    }
+    audit::append_with(connection, audit::APPEND_AND_HAND_ON, last).await
 }
 
 /// Runs what has no values; prepared once for each connection.

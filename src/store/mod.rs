@@ -20,6 +20,7 @@ mod credentials;
 mod open;
 mod outbox;
 mod pending;
+mod reads;
 mod revocations;
 mod role_use;
 mod sessions;
@@ -32,7 +33,9 @@ use std::time::Duration;
 use sqlx::AnyConnection;
 use sqlx::any::AnyQueryResult;
 
+use self::audit::Entry;
 use self::batch::{Batches, Turn};
+use self::reads::Reads;
 use crate::audit::AuditEvent;
 use crate::time::Timestamp;
 
@@ -86,7 +89,7 @@ pub enum StoreError {
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: sqlx::AnyPool,
+    pool: Reads,
     writers: Writers,
 }
 
@@ -96,7 +99,7 @@ enum Writers {
     /// SQLite has one writer at a time. Ours queue, in order, and share transactions of the database.
     InBatches(Arc<Batches>),
     /// PostgreSQL locks rows.
-    Together,
+    Together(sqlx::AnyPool),
 }
 
 /// One transaction.
@@ -127,7 +130,7 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(Tx(match &self.writers {
             Writers::InBatches(batches) => Inner::Member(batches.turn().await?),
-            Writers::Together => Inner::Alone(self.pool.begin().await?),
+            Writers::Together(pool) => Inner::Alone(pool.begin().await?),
         }))
     }
 
@@ -147,24 +150,22 @@ impl Store {
 
 impl Tx {
     /// Writes the event and commits. The only way to commit.
-    pub async fn commit(mut self, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
-        audit::append(self.connection(), now, &event).await?;
-        self.end().await
+    pub async fn commit(self, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
+        self.end(vec![Entry::of(now, &event)?]).await
     }
 
     /// Writes the events, in their order, and commits.
-    pub async fn commit_all(mut self, now: Timestamp, mut events: Vec<AuditEvent>) -> Result<(), StoreError> {
-        let last = events.pop().ok_or_else(|| column::bad("audit", "a change without an entry"))?;
-        for event in events {
-            audit::append(self.connection(), now, &event).await?;
+    pub async fn commit_all(self, now: Timestamp, events: Vec<AuditEvent>) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Err(column::bad("audit", "a change without an entry"));
         }
-        self.commit(now, last).await
+        self.end(events.iter().map(|event| Entry::of(now, event)).collect::<Result<_, _>>()?).await
     }
 
     /// Commits what needs no entry: pending sign-ins, deliveries, how far alerts have read, the book-keeping of checks, and
     /// the sweep.
     async fn commit_unaudited(self) -> Result<(), StoreError> {
-        self.end().await
+        self.end(Vec::new()).await
     }
 
     /// Ends without a change, and returns when what was read is committed. For whoever tells something because of it: a
@@ -177,10 +178,15 @@ impl Tx {
         }
     }
 
-    async fn end(self) -> Result<(), StoreError> {
+    async fn end(self, entries: Vec<Entry>) -> Result<(), StoreError> {
         match self.0 {
-            Inner::Member(turn) => turn.keep().await,
-            Inner::Alone(alone) => Ok(alone.commit().await?),
+            Inner::Member(turn) => turn.keep(entries).await,
+            Inner::Alone(mut alone) => {
+                for entry in entries {
+                    audit::append(&mut alone, entry).await?;
+                }
+                Ok(alone.commit().await?)
+            }
         }
     }
 
