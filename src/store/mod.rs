@@ -24,6 +24,7 @@ mod reads;
 mod revocations;
 mod role_use;
 mod sessions;
+mod shared;
 mod sign_ins;
 mod workloads;
 
@@ -36,6 +37,8 @@ use sqlx::any::AnyQueryResult;
 use self::audit::Entry;
 use self::batch::{Batches, Turn};
 use self::reads::Reads;
+use self::shared::Shared;
+use crate::access::Lock;
 use crate::audit::AuditEvent;
 use crate::time::Timestamp;
 
@@ -91,6 +94,14 @@ pub enum StoreError {
 pub struct Store {
     pool: Reads,
     writers: Writers,
+    asked: Arc<Asked>,
+}
+
+/// What every request asks.
+#[derive(Debug, Default)]
+struct Asked {
+    revocation: Shared<RevocationVersion>,
+    locks: Shared<Arc<[Lock]>>,
 }
 
 /// How writers take turns.

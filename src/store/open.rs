@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -66,7 +67,7 @@ pub(super) async fn open(url: &str) -> Result<Store, StoreError> {
     if engine == Engine::Sqlite {
         let readers = Readers::new(options.clone(), CONNECTIONS_MAX);
         let writers = Writers::InBatches(Batches::new(options));
-        return Ok(Store { pool: Reads::Sqlite(readers), writers });
+        return Ok(Store { pool: Reads::Sqlite(readers), writers, asked: Arc::default() });
     }
     let pool = AnyPoolOptions::new()
         .max_connections(CONNECTIONS_MAX)
@@ -79,7 +80,8 @@ pub(super) async fn open(url: &str) -> Result<Store, StoreError> {
         })
         .connect_with(options)
         .await?;
-    Ok(Store { pool: Reads::Postgres(pool.clone()), writers: Writers::Together(pool) })
+    let writers = Writers::Together(pool.clone());
+    Ok(Store { pool: Reads::Postgres(pool), writers, asked: Arc::default() })
 }
 
 /// The kind of database and the URL for the driver. For SQLite: checks the place, creates the file.
@@ -201,7 +203,8 @@ pub(super) async fn reading_connection(options: &AnyConnectOptions) -> Result<An
 /// A connection that writes to SQLite. It does not wait for the lock of another process: who waits asks again.
 pub(super) async fn writing_connection(options: &AnyConnectOptions) -> Result<AnyConnection, StoreError> {
     let mut connection = connect(Engine::Sqlite, options).await?;
-    connection.execute("PRAGMA busy_timeout = 0").await?;
+    // What a savepoint would need to be taken back goes into memory, not into a file that is made and deleted each time.
+    connection.execute("PRAGMA busy_timeout = 0; PRAGMA temp_store = MEMORY").await?;
     Ok(connection)
 }
 
