@@ -144,13 +144,13 @@ pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Resul
                     AnswerRefused::Outdated
                 }
                 Err(refused) => {
-                    drop(tx);
+                    tx.leave().await?;
                     refused
                 }
             }
         }
         other => {
-            drop(tx);
+            tx.leave().await?;
             if let Some(case) = other {
                 whose = format!("it is of {}, and not theirs to see", case.who);
             }
@@ -318,6 +318,7 @@ pub(super) async fn apply(
         }
     }
     if entries.is_empty() {
+        tx.leave().await?;
         return Ok(case);
     }
     tx.write_case(&case, now).await?;

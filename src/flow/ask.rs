@@ -164,7 +164,7 @@ async fn try_file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> 
         && let Some(case) = app.store.case_by_key((&who.issuer, &who.holder()), key).await?
     {
         // The very same bytes a second time are a replay, whatever their key.
-        drop(door.begin(app).await?);
+        door.begin(app).await?.leave().await?;
         return same_key(case, &plan, wish);
     }
     if waiting_of(&app.store, who).await?.len() >= WAITING_MAX as usize {
@@ -179,7 +179,7 @@ async fn try_file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> 
         Ok(()) => {}
         // Two at once with the same key: the other one was first.
         Err(StoreError::Conflict) => {
-            drop(tx);
+            tx.leave().await?;
             let key = key.unwrap_or_default();
             let first = app.store.case_by_key((&who.issuer, &who.holder()), key).await?;
             return same_key(first.ok_or(StoreError::Conflict)?, &plan, wish);

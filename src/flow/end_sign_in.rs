@@ -62,6 +62,7 @@ async fn write_end(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     if !tx.end_sign_in(id, now).await? {
+        tx.leave().await?;
         return Ok(false);
     }
     let event = AuditEvent::SignInEnded { sign_in: id.clone(), by: by.to_owned(), reason: reason.to_owned() };
@@ -76,7 +77,7 @@ pub async fn end_own(app: &App, signed: &SignedBy) -> Result<SignInId, EndRefuse
     let mut tx = begin_signed(app, signed).await?;
     let own = tx.end_sign_ins_of_key(signed.fingerprint(), now).await?;
     let Some(own) = own.into_iter().next() else {
-        drop(tx);
+        tx.leave().await?;
         return Err(not_signed_in(app, signed).await?.into());
     };
     let (sign_in, by) = (own.id.clone(), own.who.reference());

@@ -135,7 +135,10 @@ pub async fn unlock_by_command(store: &Store, id: &LockId, now: Timestamp) -> Re
 }
 
 async fn write_unlock(mut tx: Tx, id: &LockId, by: &str, now: Timestamp) -> Result<Lock, LockRefused> {
-    let lock = tx.lift_lock(id, by, now).await?.ok_or(LockRefused::NotFound)?;
+    let Some(lock) = tx.lift_lock(id, by, now).await? else {
+        tx.leave().await?;
+        return Err(LockRefused::NotFound);
+    };
     let event = AccessEvent::Unlocked {
         lock: id.clone(),
         kind: lock.on.kind(),

@@ -175,7 +175,7 @@ pub(super) async fn begin_once(app: &App, signed: &SignedBy) -> Result<Option<Tx
     match tx.use_nonce(key, nonce, expires).await {
         Ok(()) => Ok(Some(tx)),
         Err(StoreError::Conflict) => {
-            drop(tx);
+            tx.leave().await?;
             note_request(app, signed, "replay", "the same signed request came before").await?;
             Ok(None)
         }

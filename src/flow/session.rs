@@ -263,7 +263,7 @@ async fn write_end(app: &App, row: &SessionRow, now: Timestamp, event: AuditEven
     if tx.close_session(row).await? {
         tx.commit(now, event).await?;
     } else {
-        drop(tx);
+        tx.leave().await?;
     }
     // What was for this one session ends with it.
     answer::used(app, &row.id).await
@@ -441,7 +441,7 @@ pub async fn seal_interrupted(app: &App) -> Result<usize, SessionError> {
             tx.commit(app.clock.now(), event).await?;
             sealed += 1;
         } else {
-            drop(tx);
+            tx.leave().await?;
         }
         answer::used(app, &row.id).await?;
     }

@@ -115,10 +115,10 @@ pub async fn look(app: &App, id: &CaseId) -> Result<Option<Case>, StoreError> {
 /// Takes a case back that nobody waits for any more. Needs no live sign-in: it gives nothing.
 pub async fn withdraw(app: &App, caller: &Caller, id: &CaseId) -> Result<(), StoreError> {
     let mut tx = app.store.begin().await?;
-    let Some(case) = tx.take_case(id).await? else { return Ok(()) };
-    if !matches!(case.state, State::Waiting { .. }) {
-        return Ok(());
-    }
+    let case = tx.take_case(id).await?;
+    let Some(case) = case.filter(|case| matches!(case.state, State::Waiting { .. })) else {
+        return tx.leave().await;
+    };
     let event = Event::Cancel { by: caller.identity().clone(), admin: false };
     let now = app.clock.now();
     match answer::apply(app, tx, case, event, Vec::new(), &caller.from().to_string(), now).await {

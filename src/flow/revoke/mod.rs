@@ -224,7 +224,7 @@ async fn write(
     let sign_ins: Vec<SignInId> = ended.into_iter().map(|sign_in| sign_in.id).collect();
     let done = Done { revoked, sign_ins, version };
     if done.is_nothing() {
-        drop(tx);
+        tx.leave().await?;
         return Ok(Done { version: store.revocation_version().await?.version, ..done });
     }
     tx.commit_all(now, events(order, &done, by)).await?;

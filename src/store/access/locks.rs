@@ -1,5 +1,7 @@
 //! Rows of `access_lock`.
 
+use std::sync::Arc;
+
 use sqlx::any::AnyRow;
 
 use crate::access::{Lock, LockOn};
@@ -16,6 +18,12 @@ const HELD: &str = "SELECT id, kind, name, reason, set_by, created, until FROM a
 impl Store {
     /// The locks that hold, oldest first.
     pub async fn locks(&self, now: Timestamp) -> Result<Vec<Lock>, StoreError> {
+        let locks = self.asked.locks.get(self.read_locks(now)).await?;
+        // Perhaps asked by another, whose `now` was a moment earlier.
+        Ok(locks.iter().filter(|lock| lock.until.is_none_or(|until| until > now)).cloned().collect())
+    }
+
+    async fn read_locks(&self, now: Timestamp) -> Result<Arc<[Lock]>, StoreError> {
         let rows = sqlx::query(HELD).bind(millis(TABLE, "now", now)?).fetch_all(&self.pool).await?;
         rows.iter().map(read).collect()
     }

@@ -8,6 +8,7 @@
 )]
 #![expect(clippy::print_stderr, reason = "a failed test must say on which database")]
 
+mod batches;
 mod opening;
 mod races;
 mod revocations;
