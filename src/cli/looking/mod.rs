@@ -239,7 +239,7 @@ fn unused(args: &Unused, file: &Path, env: &Environment) -> anyhow::Result<ExitC
 /// Where answers come from.
 enum Source {
     Signed(Box<Signed>),
-    Here(Beside),
+    Here(Box<Beside>),
 }
 
 /// The store and the policy of the bastion on this machine.
@@ -257,7 +257,8 @@ impl Source {
         let config = bastion::load(file, env)?;
         let policy = load_for(&config.policy_file, &config).map_err(ConfigRefused)?;
         let runtime = super::runtime()?;
-        Ok(Self::Here(Beside { store: runtime.block_on(bastion::open(&config))?, policy, runtime }))
+        let store = runtime.block_on(bastion::open(&config))?;
+        Ok(Self::Here(Box::new(Beside { store, policy, runtime })))
     }
 }
 
