@@ -113,9 +113,10 @@ impl Server {
             node = %app.node,
             "ready"
         );
+        let seen = flow::change::end_of_log(&app).await.context("audit")?;
         let gateway = tokio::spawn(gateway::serve(app.clone(), host_key, ssh, stop.clone()));
         let web = tokio::spawn(web::serve(app.clone(), web, stop.clone()));
-        let jobs = tokio::spawn(jobs::run(app, stop.clone()));
+        let jobs = tokio::spawn(jobs::run(app, seen, stop.clone()));
         stop.cancelled().await;
         let closing = async {
             gateway.await.context("gateway")?;
@@ -129,6 +130,9 @@ impl Server {
 /// `caponier serve`: until SIGTERM or SIGINT.
 pub async fn serve(path: &Path, env: &BTreeMap<String, String>) -> anyhow::Result<()> {
     let (config, policy) = read(path, env)?;
+    for note in config.notes() {
+        tracing::warn!("{note}");
+    }
     let app = assemble(config, policy, Clock::System, Random::System).await?;
     let server = Server::bind(app).await?;
     let stop = CancellationToken::new();

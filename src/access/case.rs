@@ -94,6 +94,11 @@ impl Scope {
                 || !other.commands.is_empty() && other.commands.is_subset(&self.commands))
             && (self.once.is_none() || self.once == other.once)
     }
+
+    /// Whether there is a target and a login that both reach, by whatever role.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        !self.targets.is_disjoint(&other.targets) && !self.logins.is_disjoint(&other.logins)
+    }
 }
 
 /// Somebody has to approve.

@@ -37,7 +37,7 @@ pub fn to_json(notice: &Notice, at: Timestamp) -> String {
         }
     }
     let audience: Vec<String> =
-        notice.audience.iter().take(AUDIENCE_MAX).map(|who| plain::line(who, TITLE_MAX)).collect();
+        notice.audience.iter().take(AUDIENCE_MAX).map(|who| plain::line(who.name(), TITLE_MAX)).collect();
     json!({
         "version": 1,
         "id": notice.id.as_str(),
@@ -111,7 +111,7 @@ fn fields_of(notice: &Notice) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alerts::NoticeKind;
+    use crate::alerts::{Concerned, NoticeKind};
     use crate::plain::is_hidden;
 
     const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -119,7 +119,7 @@ mod tests {
     fn notice(title: &str, reason: &str) -> Notice {
         Notice::new("ntc_00000000000000000000000000".parse().unwrap(), NoticeKind::RequestPending, title)
             .about(&"req_00000000000000000000000000".parse().unwrap())
-            .to(["corp:approvers".to_owned()])
+            .to([Concerned::Group("corp:approvers".to_owned())])
             .with("target", "web1")
             .with("reason", reason)
     }
@@ -184,8 +184,8 @@ mod tests {
 
     #[test]
     fn everything_has_a_bound() {
-        let mut long =
-            notice(&"é".repeat(100_000), &"<".repeat(100_000)).to((0..10_000).map(|n| n.to_string()));
+        let mut long = notice(&"é".repeat(100_000), &"<".repeat(100_000))
+            .to((0..10_000).map(|n| Concerned::Person(n.to_string())));
         for n in 0..1000 {
             long = long.with(&n.to_string().repeat(1000), "x".repeat(10_000));
         }

@@ -12,6 +12,6 @@ mod route;
 pub mod rules;
 pub mod sign;
 
-pub use notice::{Notice, NoticeKind};
+pub use notice::{Concerned, Notice, NoticeKind};
 pub use pause::pause;
 pub use route::{Sink, lanes, route};

@@ -82,10 +82,28 @@ impl std::fmt::Display for NoticeKind {
     }
 }
 
+/// Somebody whom a notice concerns. A group and a person may be called the same: providers let people choose names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Concerned {
+    /// `provider:group`.
+    Group(String),
+    /// `provider:subject`.
+    Person(String),
+}
+
+impl Concerned {
+    /// The name, which does not say of what kind it is.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Group(name) | Self::Person(name) => name,
+        }
+    }
+}
+
 /// What is told. Made with [`Notice::new`] and the methods beside it:
 ///
 /// ```
-/// use caponier::alerts::{Notice, NoticeKind};
+/// use caponier::alerts::{Concerned, Notice, NoticeKind};
 /// use caponier::ids::{CaseId, NoticeId};
 /// use caponier::random::Random;
 ///
@@ -93,7 +111,7 @@ impl std::fmt::Display for NoticeKind {
 /// let case = CaseId::random(&random);
 /// let notice = Notice::new(NoticeId::random(&random), NoticeKind::RequestPending, "Ann asks for root on web1")
 ///     .about(&case)
-///     .to(["corp:approvers".to_owned()])
+///     .to([Concerned::Group("corp:approvers".to_owned())])
 ///     .with("target", "web1")
 ///     .with("reason", "OPS-123 rotate cert");
 /// assert_eq!(notice.kind.word(), "request.pending");
@@ -108,7 +126,7 @@ pub struct Notice {
     pub case: Option<CaseId>,
     /// Who is concerned: groups (`provider:group`) and people (`provider:subject`). Mail goes to the addresses that the
     /// configuration gives for them.
-    pub audience: BTreeSet<String>,
+    pub audience: BTreeSet<Concerned>,
     /// What happened, in one line.
     pub title: String,
     /// More, as names and texts in the order they are shown.
@@ -130,7 +148,7 @@ impl Notice {
 
     /// These are concerned too.
     #[must_use]
-    pub fn to(mut self, audience: impl IntoIterator<Item = String>) -> Self {
+    pub fn to(mut self, audience: impl IntoIterator<Item = Concerned>) -> Self {
         self.audience.extend(audience);
         self
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Notice;
+use super::{Concerned, Notice};
 use crate::config::Notify;
 
 /// Most addresses that one notice is mailed to.
@@ -42,7 +42,11 @@ pub fn route(config: &Notify, notice: &Notice) -> Vec<Sink> {
     let mut sinks: Vec<Sink> = hooks.map(|hook| Sink::webhook(&hook.name)).collect();
     let Some(mail) = &config.mail else { return sinks };
     let by_rule = mail.rules.iter().filter(|rule| rule.kinds.contains(kind)).flat_map(|rule| &rule.addresses);
-    let concerned = notice.audience.iter().filter_map(|who| mail.people.get(who)).flatten();
+    let addresses_of = |who: &Concerned| match who {
+        Concerned::Group(name) => mail.groups.get(name),
+        Concerned::Person(name) => mail.people.get(name),
+    };
+    let concerned = notice.audience.iter().filter_map(addresses_of).flatten();
     let addresses: BTreeSet<&String> = by_rule.chain(concerned).collect();
     sinks.extend(addresses.into_iter().take(ADDRESSES_MAX).map(|address| Sink::mail(address)));
     sinks
@@ -82,9 +86,13 @@ mod tests {
             kinds: [kind.to_owned()].into(),
             addresses: vec![address.to_owned()],
         };
-        let people = [
+        let groups = [
             ("corp:approvers".to_owned(), vec!["ann@x.example".to_owned(), "bob@x.example".to_owned()]),
+            ("corp:u-8".to_owned(), vec!["group@x.example".to_owned()]),
+        ];
+        let people = [
             ("corp:u-7".to_owned(), vec!["bob@x.example".to_owned()]),
+            ("corp:approvers".to_owned(), vec!["called-so@x.example".to_owned()]),
         ];
         let config = Notify {
             give_up: Duration::from_secs(1),
@@ -99,11 +107,14 @@ mod tests {
                 account: None,
                 timeout: Duration::from_secs(1),
                 rules: vec![rule("alert.raised", "soc@x.example")],
+                groups: groups.into(),
                 people: people.into(),
             }),
         };
-        let names = |kind, audience: &[&str]| -> Vec<String> {
-            let audience = audience.iter().map(|who| (*who).to_owned());
+        let (group, person) =
+            (|name: &str| Concerned::Group(name.into()), |name: &str| Concerned::Person(name.into()));
+        let names = |kind, audience: &[Concerned]| -> Vec<String> {
+            let audience = audience.iter().cloned();
             let notice = Notice::new(NoticeId::random(&Random::System), kind, "x").to(audience);
             route(&config, &notice).into_iter().map(|sink| sink.name).collect()
         };
@@ -112,9 +123,18 @@ mod tests {
             (NoticeKind::AlertRaised, &[], &["webhook:all", "webhook:soc", "mail:soc@x.example"]),
             (
                 NoticeKind::RequestPending,
-                &["corp:approvers", "corp:u-7", "corp:nobody", "soc@x.example"],
+                &[
+                    group("corp:approvers"),
+                    person("corp:u-7"),
+                    // A person who is called like a group, and a group like a person.
+                    person("corp:u-8"),
+                    group("corp:u-7"),
+                    person("corp:nobody"),
+                    person("soc@x.example"),
+                ],
                 &["webhook:all", "mail:ann@x.example", "mail:bob@x.example"],
             ),
+            (NoticeKind::GrantEnded, &[person("corp:approvers")], &["mail:called-so@x.example"]),
         ] {
             assert_eq!(names(kind, audience), expect, "{kind} {audience:?}");
         }

@@ -99,6 +99,9 @@ fn check(
             provider.name
         )?;
     }
+    for note in config.notes() {
+        writeln!(out, "note: {note}")?;
+    }
     notes_on_checks(&config, out)?;
     if policy.roles.is_empty() {
         writeln!(out, "note: {policy_file} has no role, so nobody may do anything yet")?;

@@ -254,10 +254,27 @@ pub fn policy_file_of(path: &Path) -> Option<PathBuf> {
     load::policy_file_of(path)
 }
 
+/// Claims of which providers promise that they never change: OpenID Connect Core section 2, and the object id of Entra.
+const NEVER_CHANGE: [&str; 2] = ["sub", "oid"];
+
 impl Config {
     /// Reads and checks the file; `env` is the environment (for `*_env` keys). Every problem is reported.
     pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
         load::load(path, env)
+    }
+
+    /// What is legal in it and deserves a thought, one sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        let renamed = |one: &&Provider| !NEVER_CHANGE.contains(&one.claim_subject.as_str());
+        let note = |one: &Provider| {
+            format!(
+                "{} names people by \"{}\" (claim_subject): whoever can be renamed there is somebody else afterwards, and could \
+                 approve what they asked for before; use \"sub\", or what the provider never changes and never gives \
+                 to somebody else",
+                one.name, one.claim_subject
+            )
+        };
+        self.providers.iter().filter(renamed).map(note).collect()
     }
 
     /// Where this provider sends browsers back to: the redirect URI to register there. Each has its own, so that an

@@ -112,7 +112,9 @@ pub struct Mail {
     pub timeout: Duration,
     /// `[[notify.mail.to]]`: these addresses get every notice of these kinds.
     pub rules: Vec<MailRule>,
-    /// `[notify.mail.people]`: addresses of groups and people (`provider:group`, `provider:subject`).
+    /// `[notify.mail.groups]`: addresses of groups (`provider:group`).
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// `[notify.mail.people]`: addresses of people (`provider:subject`).
     pub people: BTreeMap<String, Vec<String>>,
 }
 
@@ -358,8 +360,9 @@ fn mail(table: &mut Section<'_>, here: Surroundings<'_>) -> Option<Mail> {
         rules.push(MailRule { kinds, addresses });
         rule.finish();
     }
-    // Its keys are the author's own, so it is read pair by pair and never finished.
-    let people = people(&table.child("people"));
+    // Their keys are the author's own, so they are read pair by pair and never finished.
+    let (groups, people) =
+        (people(&table.child("groups"), "GROUP"), people(&table.child("people"), "SUBJECT"));
     let (host, port) = server?;
     Some(Mail {
         host,
@@ -370,6 +373,7 @@ fn mail(table: &mut Section<'_>, here: Surroundings<'_>) -> Option<Mail> {
         account: user.zip(password.map(|at| at.value)),
         timeout: timeout.map_or(defaults::NOTIFY_TIMEOUT.default, |at| at.value),
         rules,
+        groups,
         people,
     })
 }
@@ -406,7 +410,7 @@ fn tls(table: &mut Section<'_>, server: Option<&(String, u16)>) -> Option<MailTl
     Some(tls)
 }
 
-fn people(table: &Section<'_>) -> BTreeMap<String, Vec<String>> {
+fn people(table: &Section<'_>, what: &str) -> BTreeMap<String, Vec<String>> {
     let mut people = BTreeMap::new();
     for (name, addresses) in table.pairs() {
         let named = name
@@ -414,7 +418,7 @@ fn people(table: &Section<'_>) -> BTreeMap<String, Vec<String>> {
             .split_once(':')
             .is_some_and(|(provider, rest)| !provider.is_empty() && !rest.is_empty());
         if !named {
-            let message = format!("{:?} is nobody: write PROVIDER:GROUP or PROVIDER:SUBJECT", name.value);
+            let message = format!("{:?} is nobody: write PROVIDER:{what}", name.value);
             table.problem(name.place, message);
         }
         let parts = addresses.value.split(',').map(|part| At { value: part.trim(), place: addresses.place });

@@ -1,5 +1,7 @@
 //! The effective configuration as people and programs may see it: the keys of the file, defaults included, no secret.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::alerts::{DAYS, show_minute};
@@ -168,8 +170,13 @@ fn mail(mail: &Mail) -> Value {
         "password": mail.account.as_ref().map(|_| HIDDEN),
         "timeout": show_duration(mail.timeout),
         "to": rules.collect::<Vec<_>>(),
-        "people": mail.people.iter().map(|(name, to)| (name.clone(), json!(to.join(", ")))).collect::<Map<_, _>>(),
+        "groups": addresses(&mail.groups),
+        "people": addresses(&mail.people),
     }))
+}
+
+fn addresses(of: &BTreeMap<String, Vec<String>>) -> Value {
+    of.iter().map(|(name, to)| (name.clone(), json!(to.join(", ")))).collect::<Map<_, _>>().into()
 }
 
 fn alerts(alerts: &Alerts) -> Value {

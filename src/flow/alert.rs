@@ -305,7 +305,7 @@ async fn write_acknowledged(
     now: Timestamp,
 ) -> Result<AlertRow, AckRefused> {
     if !tx.acknowledge_alert(id, by, note, now).await? {
-        drop(tx);
+        tx.leave().await?;
         let row = store.alert(id).await?.ok_or(AckRefused::NotFound)?;
         let (Some(by), Some(at)) = (row.acknowledged_by, row.acknowledged) else {
             return Err(AckRefused::NotFound);

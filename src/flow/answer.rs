@@ -3,10 +3,11 @@
 //! audit entries and notices are written together.
 
 use super::change::Change;
-use super::desk::lock;
+use super::denials::{self, Refused};
 use super::permission::{SignedIn, is_admin, is_locked};
-use super::recognise::begin_once;
-use super::{Caller, denials, notices};
+use super::present::{Absent, present};
+use super::recognise::{SignedBy, begin_once};
+use super::{Caller, notices};
 use crate::access::{
     Approval, Case, Close, Denied, Effect, Event, Grant, Narrowing, Party, State, Step, step,
 };
@@ -27,9 +28,9 @@ const DUE_MAX: u32 = 200;
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerRefused {
-    /// The sign-in behind the connection has ended.
-    #[error("your sign-in has ended; run: caponier login")]
-    SignedOut,
+    /// Whoever is on the connection does not count as there any more.
+    #[error(transparent)]
+    Absent(#[from] Absent),
     /// The same signed request came before.
     #[error("this request was sent before; send a new one")]
     Replay,
@@ -95,20 +96,33 @@ pub enum By<'a> {
     Here(&'a Caller),
 }
 
+impl By<'_> {
+    /// The request, where there is one.
+    fn signed(&self) -> Option<&SignedBy> {
+        match self {
+            Self::Signed(person) => Some(person.signed()),
+            Self::Here(_) => None,
+        }
+    }
+}
+
 /// Does what somebody wants to a case; the case as it is afterwards. Every refusal is in the audit log, up to a rate.
 pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Result<Case, AnswerRefused> {
+    let here;
     let caller = match by {
         By::Signed(person) => person.caller(),
-        By::Here(caller) => caller,
+        By::Here(caller) => {
+            here = present(app, caller).await?;
+            &here
+        }
     };
     // Read before the transaction: who holds one and waits for another connection waits for others who do the same.
-    let locked = is_locked(app, caller).await?;
+    let (locked, admin) = (is_locked(app, caller).await?, is_admin(app, caller).await?);
     let mut tx = match by {
         By::Signed(person) => begin_once(app, person.signed()).await?.ok_or(AnswerRefused::Replay)?,
-        By::Here(caller) => begin_here(app, caller).await?,
+        By::Here(_) => app.store.begin().await?,
     };
     let now = app.clock.now();
-    let admin = is_admin(app, caller);
     let who = caller.identity();
     let taken = tx.take_case(id).await?;
     let mut whose = "there is no such request".to_owned();
@@ -130,13 +144,13 @@ pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Resul
                     AnswerRefused::Outdated
                 }
                 Err(refused) => {
-                    drop(tx);
+                    tx.leave().await?;
                     refused
                 }
             }
         }
         other => {
-            drop(tx);
+            tx.leave().await?;
             if let Some(case) = other {
                 whose = format!("it is of {}, and not theirs to see", case.who);
             }
@@ -145,17 +159,9 @@ pub async fn answer(app: &App, by: By<'_>, id: &CaseId, wanted: Wanted) -> Resul
     };
     let what = format!("{} {id}", wanted.word());
     let why = format!("{refused} ({whose})");
-    note_refusal(app, caller, Default::default(), &what, RefusalCode::NoAccess, &why, now).await?;
+    let noted = Refused::act(&what, RefusalCode::NoAccess, &why);
+    denials::note_once(app, caller, by.signed(), &noted, now).await?;
     Err(refused)
-}
-
-/// A connection outlives its sign-in by a moment; nobody decides in that moment.
-async fn begin_here(app: &App, caller: &Caller) -> Result<Tx, AnswerRefused> {
-    let sign_in = app.store.sign_in(caller.sign_in()).await?;
-    if sign_in.is_none_or(|sign_in| !sign_in.is_live(app.clock.now())) {
-        return Err(AnswerRefused::SignedOut);
-    }
-    Ok(app.store.begin().await?)
 }
 
 impl Wanted {
@@ -312,6 +318,7 @@ pub(super) async fn apply(
         }
     }
     if entries.is_empty() {
+        tx.leave().await?;
         return Ok(case);
     }
     tx.write_case(&case, now).await?;
@@ -399,29 +406,4 @@ fn reviewed(case: &Case) -> Option<AuditEvent> {
         by: by.clone(),
         note: note.clone(),
     }))
-}
-
-/// Writes down that somebody was refused something about requests; of a flood, how many there were.
-pub(super) async fn note_refusal(
-    app: &App,
-    caller: &Caller,
-    (target, login): (String, String),
-    act: &str,
-    code: RefusalCode,
-    why: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let Some(more) = lock(&app.desk.denials).take(caller.sign_in(), now) else { return Ok(()) };
-    let reason = denials::cut(why);
-    let event = AuditEvent::AccessRefused {
-        who: caller.identity().clone(),
-        sign_in: caller.sign_in().clone(),
-        target: denials::cut(&target),
-        login: denials::cut(&login),
-        act: denials::cut(act),
-        code,
-        reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
-        from: caller.from().to_string(),
-    };
-    app.store.note(now, event).await
 }

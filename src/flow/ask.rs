@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::Caller;
 use super::answer::{self, apply};
+use super::denials::{self, Refused};
 use super::permission::SignedIn;
-use super::recognise::begin_once;
-use crate::access::{Case, Event, Review, Scope, State};
+use super::present::{Absent, present};
+use super::recognise::{SignedBy, begin_once};
+use crate::access::{Case, Close, Event, Review, Scope, State};
 use crate::app::App;
 use crate::audit::{AccessEvent, AuditEvent};
 use crate::identity::Identity;
@@ -19,8 +21,15 @@ use crate::time::Timestamp;
 
 /// Most requests of one person that may wait at once.
 const WAITING_MAX: u32 = 20;
+/// Most requests that one person files in this time, whatever becomes of them: each is rows, audit entries and notices.
+const FILED_MAX: u64 = 60;
+const FILED_IN: Duration = Duration::from_secs(10 * 60);
+/// Most grants that one person has at once.
+const GRANTS_MAX: u64 = 50;
 /// Cases looked at for an approval of the same before, and how far back the longest rule can look.
 const BEFORE_MAX: u32 = 200;
+/// Cases that were taken away or denied, looked at for whether somebody has spoken against it since.
+const AGAINST_MAX: u32 = 1000;
 const BEFORE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Longest idempotency key, in bytes.
 const KEY_MAX: usize = 128;
@@ -28,6 +37,9 @@ const KEY_MAX: usize = 128;
 /// Why nothing was filed.
 #[derive(Debug, thiserror::Error)]
 pub enum AskRefused {
+    /// Whoever is on the connection does not count as there any more.
+    #[error(transparent)]
+    Absent(#[from] Absent),
     /// The same signed request came before.
     #[error("this request was sent before; send a new one")]
     Replay,
@@ -35,8 +47,8 @@ pub enum AskRefused {
     #[error(transparent)]
     Plan(#[from] PlanRefused),
     /// There are too many.
-    #[error("{WAITING_MAX} requests of yours are waiting; cancel some, or wait: caponier requests")]
-    TooMany,
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     /// Another request has this key.
     #[error("another request of yours has this idempotency key, and it asks for something else")]
     OtherKey,
@@ -46,6 +58,20 @@ pub enum AskRefused {
     /// The store is out of order.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What there is too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMany {
+    /// Requests that wait.
+    #[error("{WAITING_MAX} requests of yours are waiting; cancel some, or wait: caponier requests")]
+    Waiting,
+    /// Requests filed of late.
+    #[error("you have filed {FILED_MAX} requests within {} minutes; wait a while", FILED_IN.as_secs() / 60)]
+    Filed,
+    /// Grants.
+    #[error("you have {GRANTS_MAX} grants at once; give some back: caponier release")]
+    Granted,
 }
 
 /// What became of a request.
@@ -71,8 +97,9 @@ pub async fn ask(app: &App, by: &SignedIn, wish: &Wish, key: Option<&str>) -> Re
 
 /// Files the wish of somebody on an SSH connection; who has the same waiting already is told so.
 pub async fn ask_here(app: &App, caller: &Caller, wish: &Wish) -> Result<Filed, AskRefused> {
-    let who = caller.identity();
     let _one_at_a_time = app.desk.asking.lock().await;
+    let caller = &present(app, caller).await?;
+    let who = caller.identity();
     let now = app.clock.now();
     let plan = planned(app, who, wish, now).await?;
     for case in waiting_of(&app.store, who).await? {
@@ -98,6 +125,13 @@ impl Door<'_> {
         }
     }
 
+    fn signed(&self) -> Option<&SignedBy> {
+        match self {
+            Self::Signed(by) => Some(by.signed()),
+            Self::Here(_) => None,
+        }
+    }
+
     /// A transaction, in which a signed request is used up. To be begun when everything is read: who holds one and waits
     /// for another connection waits for others who do the same.
     async fn begin(&self, app: &App) -> Result<Tx, AskRefused> {
@@ -109,6 +143,14 @@ impl Door<'_> {
 }
 
 async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Result<Filed, AskRefused> {
+    let filed = try_file(app, door, wish, key).await;
+    if let Err(refused) = &filed {
+        note_refusal(app, door, wish, refused, app.clock.now()).await?;
+    }
+    filed
+}
+
+async fn try_file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Result<Filed, AskRefused> {
     let caller = door.caller();
     let who = caller.identity();
     if key.is_some_and(|key| {
@@ -117,32 +159,27 @@ async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Resu
         return Err(AskRefused::BadKey);
     }
     let now = app.clock.now();
-    let plan = match planned(app, who, wish, now).await {
-        Ok(plan) => plan,
-        Err(refused) => {
-            if let AskRefused::Plan(why) = &refused {
-                note_refusal(app, caller, wish, why, now).await?;
-            }
-            return Err(refused);
-        }
-    };
+    let plan = planned(app, who, wish, now).await?;
     if let Some(key) = key
         && let Some(case) = app.store.case_by_key((&who.issuer, &who.holder()), key).await?
     {
         // The very same bytes a second time are a replay, whatever their key.
-        drop(door.begin(app).await?);
+        door.begin(app).await?.leave().await?;
         return same_key(case, &plan, wish);
     }
     if waiting_of(&app.store, who).await?.len() >= WAITING_MAX as usize {
-        return Err(AskRefused::TooMany);
+        return Err(TooMany::Waiting.into());
     }
     let mut tx = door.begin(app).await?;
+    if let Some(limit) = limit(&mut tx, who, now).await? {
+        return Err(limit.into());
+    }
     let case = case_of(app, who, wish, &plan, now);
     match tx.insert_case(&case, key).await {
         Ok(()) => {}
         // Two at once with the same key: the other one was first.
         Err(StoreError::Conflict) => {
-            drop(tx);
+            tx.leave().await?;
             let key = key.unwrap_or_default();
             let first = app.store.case_by_key((&who.issuer, &who.holder()), key).await?;
             return same_key(first.ok_or(StoreError::Conflict)?, &plan, wish);
@@ -166,6 +203,16 @@ async fn file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> Resu
             AskRefused::Plan(PlanRefused::Rules(error.to_string()))
         })?;
     Ok(Filed { case, again: false, automatic: plan.automatic })
+}
+
+/// What this person has too much of already.
+async fn limit(tx: &mut Tx, who: &Identity, now: Timestamp) -> Result<Option<TooMany>, StoreError> {
+    let (issuer, subject) = (&who.issuer, &who.subject);
+    if tx.count_filed((issuer, subject), now.minus(FILED_IN)).await? >= FILED_MAX {
+        return Ok(Some(TooMany::Filed));
+    }
+    let held = tx.count_held((issuer, subject), now).await?;
+    Ok((held >= GRANTS_MAX).then_some(TooMany::Granted))
 }
 
 fn same_key(case: Case, plan: &Plan, wish: &Wish) -> Result<Filed, AskRefused> {
@@ -208,22 +255,32 @@ async fn planned(app: &App, who: &Identity, wish: &Wish, now: Timestamp) -> Resu
         ..CaseFilter::default()
     };
     let before = app.store.cases(&filter, BEFORE_MAX).await?;
-    let approved = |scope: &Scope| approved_before(&before, scope);
+    let mut against = Vec::new();
+    for close in [Close::Revoked, Close::Denied] {
+        let filter =
+            CaseFilter { who: filter.who.clone(), word: Some(close.as_str()), ..CaseFilter::default() };
+        against.extend(app.store.cases(&filter, AGAINST_MAX).await?);
+    }
+    let approved = |scope: &Scope| approved_before(&before, &against, scope);
     Ok(plan(&app.policy(), who, wish, &locks, approved, now)?)
 }
 
-/// When people last approved what covers `scope`; what was opened without them says nothing.
-fn approved_before(before: &[Case], scope: &Scope) -> Option<Timestamp> {
+/// When people last approved what covers `scope`; what was opened without them says nothing. Who took such a thing away, or
+/// said no to it, has spoken against every yes before that: one of `against` ends what was said until then.
+fn approved_before(before: &[Case], against: &[Case], scope: &Scope) -> Option<Timestamp> {
+    let no = |case: &Case| match &case.state {
+        State::Closed { at, .. } if case.scope.overlaps(scope) || case.asked.overlaps(scope) => Some(*at),
+        State::Closed { .. } | State::Waiting { .. } | State::Granted { .. } => None,
+    };
+    let no = against.iter().filter_map(no).max();
     let of = |case: &Case| {
         let opened = matches!(&case.state, State::Granted { .. })
             || matches!(&case.state, State::Closed { close, .. } if close.had_grant());
-        // Taken away means that the approval was a mistake.
-        let kept = !matches!(&case.state, State::Closed { close: crate::access::Close::Revoked, .. });
-        (opened && kept && case.scope.covers(scope) && case.scope.length >= scope.length)
+        (opened && case.scope.covers(scope) && case.scope.length >= scope.length)
             .then(|| case.approvals.last().map(|approval| approval.at))
             .flatten()
     };
-    before.iter().filter_map(of).max()
+    before.iter().filter_map(of).max().filter(|yes| no.is_none_or(|no| *yes > no))
 }
 
 async fn waiting_of(store: &Store, who: &Identity) -> Result<Vec<Case>, StoreError> {
@@ -237,11 +294,22 @@ async fn waiting_of(store: &Store, who: &Identity) -> Result<Vec<Case>, StoreErr
 
 async fn note_refusal(
     app: &App,
-    caller: &Caller,
+    door: Door<'_>,
     wish: &Wish,
-    why: &PlanRefused,
+    why: &AskRefused,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let code = match why {
+        AskRefused::Plan(PlanRefused::NoAccess(_)) => RefusalCode::NoAccess,
+        AskRefused::Plan(PlanRefused::Rules(_) | PlanRefused::Standing(_)) => RefusalCode::ByRequest,
+        AskRefused::Plan(PlanRefused::Locked(_)) => RefusalCode::Locked,
+        AskRefused::TooMany(_) => RefusalCode::Limit,
+        AskRefused::Absent(_)
+        | AskRefused::Replay
+        | AskRefused::OtherKey
+        | AskRefused::BadKey
+        | AskRefused::Store(_) => return Ok(()),
+    };
     let targets: Vec<String> = wish
         .targets
         .iter()
@@ -251,11 +319,7 @@ async fn note_refusal(
         })
         .collect();
     let logins: Vec<&str> = wish.logins.iter().map(crate::names::LoginName::as_str).collect();
-    let code = match why {
-        PlanRefused::NoAccess(_) => RefusalCode::NoAccess,
-        PlanRefused::Rules(_) | PlanRefused::Standing(_) => RefusalCode::ByRequest,
-        PlanRefused::Locked(_) => RefusalCode::Locked,
-    };
-    let what = (targets.join(" "), logins.join(","));
-    answer::note_refusal(app, caller, what, "request", code, &why.to_string(), now).await
+    let (target, login, why) = (targets.join(" "), logins.join(","), why.to_string());
+    let refused = Refused { target: &target, login: &login, act: "request", code, why: &why };
+    denials::note_once(app, door.caller(), door.signed(), &refused, now).await
 }

@@ -8,13 +8,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::access::Grant;
 use crate::app::App;
-use crate::audit::AuditEvent;
 use crate::flow::change::Changes;
+use crate::flow::denials::{self, Refused};
 use crate::flow::desk::lock;
 use crate::flow::over::{Over, explained};
 use crate::flow::revoke::{self, Credential};
-use crate::flow::{Caller, denials, destination, held, recheck};
-use crate::ids::SessionId;
+use crate::flow::{Caller, destination, held, recheck};
+use crate::ids::{GrantId, SessionId};
 use crate::names::RoleName;
 use crate::policy::{
     self, Act, Allowance, Ask, Circumstances, CommandPass, FileRules, Held, Recording, Refusal, RefusalCode,
@@ -104,6 +104,11 @@ impl Permit {
         &self.allowed.grants
     }
 
+    /// Those of them that are for one use: whose session has taken them, or is to.
+    pub fn once(&self) -> impl Iterator<Item = &GrantId> {
+        self.grants().iter().filter(|grant| grant.once().is_some()).map(|grant| &grant.id)
+    }
+
     /// When access ends by itself because what was granted is over; none where it is standing.
     pub fn ends(&self) -> Option<Timestamp> {
         self.allowed.ends
@@ -156,11 +161,51 @@ pub async fn authorize(app: &App, caller: &Caller, ask: Ask) -> Result<Answer, S
     authorize_in(app, caller, ask, None).await
 }
 
-/// As [`authorize`], for something that belongs to a session which has begun: what that has used up is still its own.
+/// As [`authorize`], for something that belongs to a session which has begun: what that has taken is still its own, and of
+/// what it has not taken it has nothing.
 pub async fn authorize_in(
     app: &App,
     caller: &Caller,
     ask: Ask,
+    session: Option<&SessionId>,
+) -> Result<Answer, StoreError> {
+    let answer = judged_in(app, caller, &ask, session).await?;
+    noted(app, caller, &ask, answer).await
+}
+
+/// As [`authorize`], for something that can be done in one of `sessions`, which have taken something for one use, or in one
+/// that is yet to begin. The permit says which: nothing that is for one use is taken where that can be helped.
+pub async fn authorize_among(
+    app: &App,
+    caller: &Caller,
+    ask: Ask,
+    sessions: &[SessionId],
+) -> Result<Answer, StoreError> {
+    let anew = judged_in(app, caller, &ask, None).await?;
+    if anew.as_ref().is_ok_and(|permit| permit.once().next().is_none()) {
+        return Ok(anew);
+    }
+    for session in sessions {
+        let within = judged_in(app, caller, &ask, Some(session)).await?;
+        if within.is_ok() {
+            return Ok(within);
+        }
+    }
+    noted(app, caller, &ask, anew).await
+}
+
+/// A refusal stands in the audit log before anybody hears of it.
+async fn noted(app: &App, caller: &Caller, ask: &Ask, answer: Answer) -> Result<Answer, StoreError> {
+    if let Err(refusal) = &answer {
+        note_refusal(app, caller, ask, refusal).await?;
+    }
+    Ok(answer)
+}
+
+async fn judged_in(
+    app: &App,
+    caller: &Caller,
+    ask: &Ask,
     session: Option<&SessionId>,
 ) -> Result<Answer, StoreError> {
     let now = app.clock.now();
@@ -169,7 +214,7 @@ pub async fn authorize_in(
     let caller = &sign_in.as_ref().map_or_else(|| caller.clone(), |sign_in| caller.as_in(sign_in));
     let answer = match (sign_in, unchecked(app, caller).await?) {
         (Some(_), None) => {
-            let own = destination::own_addresses(app, &ask).await;
+            let own = destination::own_addresses(app, ask).await;
             let held = held::by(app, caller.identity(), session).await?;
             judged(app, caller, ask.clone(), Circumstances { now, from: caller.from(), own, held }).await
         }
@@ -181,9 +226,6 @@ pub async fn authorize_in(
             reason: format!("sign-in {} is not live", caller.sign_in()),
         }),
     };
-    if let Err(refusal) = &answer {
-        note_refusal(app, caller, &ask, refusal).await?;
-    }
     Ok(answer.map(|permit| match session {
         Some(session) => permit.of_session(session),
         None => permit,
@@ -409,7 +451,7 @@ fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str
 }
 
 /// What the caller showed, as far as it can be revoked.
-fn credential(caller: &Caller) -> Credential<'_> {
+pub(super) fn credential(caller: &Caller) -> Credential<'_> {
     Credential {
         ca: None,
         serial: caller.certificate_serial(),
@@ -444,19 +486,10 @@ fn named(app: &App, mut refusal: Refusal) -> Refusal {
 
 async fn note_refusal(app: &App, caller: &Caller, ask: &Ask, refusal: &Refusal) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let Some(more) = lock(&app.desk.denials).take(caller.sign_in(), now) else { return Ok(()) };
-    let reason = denials::cut(&refusal.reason);
-    let event = AuditEvent::AccessRefused {
-        who: caller.identity().clone(),
-        sign_in: caller.sign_in().clone(),
-        target: ask.target.to_string(),
-        login: ask.login.to_string(),
-        act: denials::cut(&describe(&ask.act)),
-        code: refusal.code,
-        reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
-        from: caller.from().to_string(),
-    };
-    app.store.note(now, event).await
+    let (target, login, act) = (ask.target.to_string(), ask.login.to_string(), describe(&ask.act));
+    let refused =
+        Refused { target: &target, login: &login, act: &act, code: refusal.code, why: &refusal.reason };
+    denials::note(app, caller, &refused, now).await
 }
 
 /// An act in one line, for audit and people: `shell`, `exec: uname -a`, `subsystem: sftp`.

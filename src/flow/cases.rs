@@ -2,7 +2,7 @@
 
 use super::Caller;
 use super::answer::may_see;
-use super::permission::{PermissionRefused, SignedIn, is_admin, is_auditor, is_locked, must_be_auditor};
+use super::permission::{PermissionRefused, SignedIn, is_admin, is_auditor, must_be_auditor};
 use crate::access::{Case, Event, Lock, Narrowing, Party, State, step};
 use crate::app::App;
 use crate::identity::Identity;
@@ -63,7 +63,7 @@ pub struct Listing {
 
 /// One request, if they may see it: their own, one that they decide or review, or any as an auditor.
 pub async fn show(app: &App, by: &Caller, id: &CaseId) -> Result<Shown, LookRefused> {
-    let all = is_auditor(app, by) && !is_locked(app, by).await?;
+    let all = is_auditor(app, by).await?;
     let case = app.store.case(id).await?.filter(|case| may_see(case, by.identity(), all));
     shown(app, by, case.ok_or(LookRefused::NotFound)?).await.map_err(Into::into)
 }
@@ -113,7 +113,10 @@ pub async fn shown(app: &App, by: &Caller, case: Case) -> Result<Shown, StoreErr
 
 async fn all_shown(app: &App, by: &Caller, cases: Vec<Case>) -> Result<Vec<Shown>, StoreError> {
     let now = app.clock.now();
-    let locks = if cases.is_empty() { Vec::new() } else { app.store.locks(now).await? };
+    if cases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (locks, admin) = (app.store.locks(now).await?, is_admin(app, by).await?);
     let mut all = Vec::new();
     for case in cases {
         let case = as_of(&case, now);
@@ -123,7 +126,7 @@ async fn all_shown(app: &App, by: &Caller, cases: Vec<Case>) -> Result<Vec<Shown
             State::Closed { close, .. } => close.had_grant(),
         };
         let grant = if opened { app.store.grant_of_case(&case.id).await? } else { None };
-        let may = open_to(app, &case, by, &locks, now);
+        let may = open_to(app, &case, (by, admin), &locks, now);
         all.push(Shown { case, grant, may });
     }
     Ok(all)
@@ -157,8 +160,14 @@ async fn all_of(app: &App, mut filter: CaseFilter) -> Result<Vec<Case>, StoreErr
 }
 
 /// What somebody may do to a case now: whatever `step` would let them.
-fn open_to(app: &App, case: &Case, by: &Caller, locks: &[Lock], now: Timestamp) -> Vec<&'static str> {
-    let (who, admin) = (by.identity(), is_admin(app, by));
+fn open_to(
+    app: &App,
+    case: &Case,
+    (by, admin): (&Caller, bool),
+    locks: &[Lock],
+    now: Timestamp,
+) -> Vec<&'static str> {
+    let who = by.identity();
     if locks.iter().any(|lock| lock.holds(now) && lock.is_on(who)) {
         return Vec::new();
     }

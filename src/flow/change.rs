@@ -138,6 +138,11 @@ pub async fn end_of_log(app: &App) -> Result<u64, StoreError> {
     app.store.audit_end().await
 }
 
+/// Has everything that is open judged again: for when it could not be seen for a while what others took away.
+pub fn suspect(app: &App) {
+    app.desk.tell(Change::Everything);
+}
+
 /// Tells of everything that the audit log has after entry `seq`; returns the last entry seen.
 pub async fn follow(app: &App, mut seq: u64) -> Result<u64, StoreError> {
     loop {

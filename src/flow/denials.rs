@@ -1,13 +1,20 @@
 //! How much of what people whom we know are refused is written down, so that nobody fills the audit log with it. Decides per sign-in: so many
 //! at once, then one each second, and how many more there were stands in the next one. Decides how much of an act is
-//! shown. Leaves writing to `authorize`.
+//! shown, and writes the entry: every flow that refuses somebody something does so here.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::Caller;
+use super::desk::lock;
+use super::recognise::SignedBy;
+use crate::app::App;
+use crate::audit::AuditEvent;
 use crate::ids::SignInId;
+use crate::policy::RefusalCode;
+use crate::store::StoreError;
 use crate::time::Timestamp;
 
 /// Denials of one sign-in that are written down at once.
@@ -50,6 +57,70 @@ impl Denials {
         *bucket = Bucket { full_at, more: 0 };
         Some(more)
     }
+}
+
+/// What somebody was refused. Texts from outside may be as long as they like.
+pub(super) struct Refused<'a> {
+    /// The target, or several; empty where there is none.
+    pub(super) target: &'a str,
+    /// The login, in the same way.
+    pub(super) login: &'a str,
+    /// What they tried.
+    pub(super) act: &'a str,
+    /// The word for why.
+    pub(super) code: RefusalCode,
+    /// Why, for whoever reads the audit log.
+    pub(super) why: &'a str,
+}
+
+impl<'a> Refused<'a> {
+    /// Something that is about no target: a case, a sign-in, a certificate, an order.
+    pub(super) fn act(act: &'a str, code: RefusalCode, why: &'a str) -> Self {
+        Self { target: "", login: "", act, code, why }
+    }
+
+    /// The entry, if one more is written down for this sign-in.
+    fn entry(&self, app: &App, caller: &Caller, now: Timestamp) -> Option<AuditEvent> {
+        let more = lock(&app.desk.denials).take(caller.sign_in(), now)?;
+        let reason = cut(self.why);
+        Some(AuditEvent::AccessRefused {
+            who: caller.identity().clone(),
+            sign_in: caller.sign_in().clone(),
+            target: cut(self.target),
+            login: cut(self.login),
+            act: cut(self.act),
+            code: self.code,
+            reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
+            from: caller.from().to_string(),
+        })
+    }
+}
+
+/// Writes down what somebody was refused.
+pub(super) async fn note(
+    app: &App,
+    caller: &Caller,
+    refused: &Refused<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match refused.entry(app, caller, now) {
+        Some(event) => app.store.note(now, event).await,
+        None => Ok(()),
+    }
+}
+
+/// The same, and the request that asked for it is used up: its bytes do not succeed later either, when something has changed.
+/// `signed` is none for whoever asked without a signed request.
+pub(super) async fn note_once(
+    app: &App,
+    caller: &Caller,
+    signed: Option<&SignedBy>,
+    refused: &Refused<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(signed) = signed else { return note(app, caller, refused, now).await };
+    let (key, nonce, expires) = signed.once();
+    app.store.use_up((key, nonce, expires), refused.entry(app, caller, now), now).await
 }
 
 /// An act as it is written down when it is refused: not longer than about a kibibyte, and then with its length and digest.

@@ -41,6 +41,8 @@ pub struct Desk {
     cases: broadcast::Sender<CaseId>,
     /// Held while a connection asks for access, so that two of one person do not ask twice.
     pub(super) asking: tokio::sync::Mutex<()>,
+    /// Held while a report on everybody is made.
+    pub(super) reports: tokio::sync::Mutex<()>,
     begins: Mutex<Buckets>,
     guesses: Mutex<Guesses>,
     pub(super) refusals: Mutex<Refusals>,
@@ -66,6 +68,7 @@ impl Default for Desk {
             changes: broadcast::channel(change::BACKLOG).0,
             cases: broadcast::channel(ENDED_BACKLOG).0,
             asking: tokio::sync::Mutex::default(),
+            reports: tokio::sync::Mutex::default(),
             begins: Mutex::new(Buckets::new(30, secs(5))),
             guesses: Mutex::default(),
             refusals: Mutex::default(),

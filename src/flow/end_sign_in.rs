@@ -1,9 +1,8 @@
 //! Ends a sign-in before its time: by its owner, by an admin, or on the server itself. Certificates under it are refused
 //! from then on, and its sessions are closed by whoever holds them (see `Desk::ended`).
 
-use super::Caller;
-use super::permission::SignedIn;
-pub use super::permission::is_admin;
+use super::denials::{self, Refused};
+use super::permission::{SignedIn, is_admin};
 use super::recognise::{RequestRefused, SignedBy, begin_once, not_signed_in};
 use crate::app::App;
 use crate::audit::AuditEvent;
@@ -63,6 +62,7 @@ async fn write_end(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     if !tx.end_sign_in(id, now).await? {
+        tx.leave().await?;
         return Ok(false);
     }
     let event = AuditEvent::SignInEnded { sign_in: id.clone(), by: by.to_owned(), reason: reason.to_owned() };
@@ -77,27 +77,13 @@ pub async fn end_own(app: &App, signed: &SignedBy) -> Result<SignInId, EndRefuse
     let mut tx = begin_signed(app, signed).await?;
     let own = tx.end_sign_ins_of_key(signed.fingerprint(), now).await?;
     let Some(own) = own.into_iter().next() else {
-        drop(tx);
+        tx.leave().await?;
         return Err(not_signed_in(app, signed).await?.into());
     };
     let (sign_in, by) = (own.id.clone(), own.who.reference());
     tx.commit(now, AuditEvent::SignInEnded { sign_in, by, reason: "logged out".to_owned() }).await?;
     app.desk.tell_ended(&own.id);
     Ok(own.id)
-}
-
-async fn note_refusal(app: &App, caller: &Caller, id: &SignInId, reason: String) -> Result<(), StoreError> {
-    let event = AuditEvent::AccessRefused {
-        who: caller.identity().clone(),
-        sign_in: caller.sign_in().clone(),
-        target: String::new(),
-        login: String::new(),
-        act: format!("end sign-in {id}"),
-        code: RefusalCode::NoAccess,
-        reason,
-        from: caller.from().to_string(),
-    };
-    app.store.note(app.clock.now(), event).await
 }
 
 /// A transaction in which the request is used up.
@@ -112,14 +98,16 @@ pub async fn end_other(app: &App, by: &SignedIn, id: &SignInId) -> Result<(), En
     let own = theirs.as_ref().is_some_and(|theirs| {
         theirs.who.issuer == asking.who.issuer && theirs.who.reference() == asking.who.reference()
     });
-    if !own && !is_admin(app, caller) {
+    if !own && !is_admin(app, caller).await? {
         let reason = match theirs {
             Some(theirs) => {
                 format!("{} is no admin, and it is of {}", asking.who.reference(), theirs.who.reference())
             }
             None => format!("{} is no admin, and there is no such sign-in", asking.who.reference()),
         };
-        note_refusal(app, caller, id, reason).await?;
+        let act = format!("end sign-in {id}");
+        let refused = Refused::act(&act, RefusalCode::NoAccess, &reason);
+        denials::note_once(app, caller, Some(by.signed()), &refused, app.clock.now()).await?;
         return Err(EndRefused::NotFound);
     }
     let reason = if own { "ended by its owner" } else { "ended by an admin" };

@@ -129,7 +129,10 @@ async fn try_hear(app: &App, delivery: Delivery<'_>) -> Result<Heard, HearRefuse
     let mut tx = app.store.begin().await?;
     match tx.use_token(&issuer.name, &format!("delivery:{id}"), now.plus(DELIVERIES)).await {
         Ok(()) => {}
-        Err(StoreError::Conflict) => return Ok(Heard::Nothing),
+        Err(StoreError::Conflict) => {
+            tx.leave().await?;
+            return Ok(Heard::Nothing);
+        }
         Err(error) => return Err(error.into()),
     }
     tx.run_window(&name, window, said.again && !said.over, now.plus(REMEMBERED)).await?;

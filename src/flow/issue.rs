@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use russh::keys::ssh_key::Certificate;
 
-use super::permission::{SignedIn, is_locked};
+use super::denials::{self, Refused};
+use super::permission::{SignedIn, is_locked_in};
 use super::recognise::{RequestRefused, SignedBy, begin_once, not_signed_in};
 use super::{Caller, recheck};
 use crate::app::App;
@@ -80,10 +81,10 @@ pub enum IssueRefused {
 pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, IssueRefused> {
     let signed = by.signed();
     let caller = &confirmed(app, by).await?;
-    let tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
+    let mut tx = begin_once(app, signed).await?.ok_or(IssueRefused::Replay)?;
     // Only now, as it may have taken a while to get a turn to write: the certificate's life begins here.
     let now = app.clock.now();
-    let drafted = if is_locked(app, caller).await? {
+    let drafted = if is_locked_in(&mut tx, caller, now).await? {
         Err(IssueRefused::Policy(locked()))
     } else {
         draft_for(app, signed, caller, &wish, now)
@@ -94,10 +95,10 @@ pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, Issue
             drop(tx);
             match &refused {
                 IssueRefused::Policy(refusal) => {
-                    note_refusal(app, caller, refusal.code, &refusal.reason, now).await?;
+                    note_refusal(app, caller, signed, refusal.code, &refusal.reason, now).await?;
                 }
                 IssueRefused::Draft(error) => {
-                    note_refusal(app, caller, RefusalCode::Limit, &error.to_string(), now).await?;
+                    note_refusal(app, caller, signed, RefusalCode::Limit, &error.to_string(), now).await?;
                 }
                 IssueRefused::Caller(_)
                 | IssueRefused::Replay
@@ -122,7 +123,7 @@ pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, Issue
 async fn confirmed(app: &App, by: &SignedIn) -> Result<Caller, IssueRefused> {
     let caller = by.caller();
     if let Err(refusal) = recheck::before_renewal(app, caller.sign_in()).await? {
-        note_refusal(app, caller, refusal.code, &refusal.reason, app.clock.now()).await?;
+        note_refusal(app, caller, by.signed(), refusal.code, &refusal.reason, app.clock.now()).await?;
         return Err(IssueRefused::Policy(refusal));
     }
     // Asking may have ended the sign-in, or changed its groups.
@@ -301,21 +302,12 @@ fn key_id(who: &Identity, sign_in: &SignInId) -> String {
 async fn note_refusal(
     app: &App,
     caller: &Caller,
+    signed: &SignedBy,
     code: RefusalCode,
-    reason: &str,
+    why: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let event = AuditEvent::AccessRefused {
-        who: caller.identity().clone(),
-        sign_in: caller.sign_in().clone(),
-        target: String::new(),
-        login: String::new(),
-        act: "certificate".to_owned(),
-        code,
-        reason: reason.to_owned(),
-        from: caller.from().to_string(),
-    };
-    app.store.note(now, event).await
+    denials::note_once(app, caller, Some(signed), &Refused::act("certificate", code, why), now).await
 }
 
 #[cfg(test)]

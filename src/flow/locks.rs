@@ -10,7 +10,9 @@ use crate::access::{Lock, LockOn};
 use crate::app::App;
 use crate::audit::{AccessEvent, AuditEvent};
 use crate::config::Config;
+use crate::identity::Kind;
 use crate::ids::LockId;
+use crate::names::{BadName, SubjectName};
 use crate::policy::Policy;
 use crate::policy::request::Words;
 use crate::random::Random;
@@ -81,6 +83,9 @@ async fn write_lock(
 ) -> Result<Lock, LockRefused> {
     let words = Words { required: true, min: 0, pattern: None };
     words.check("reason", &wish.reason).map_err(LockRefused::Words)?;
+    if let LockOn::User(reference) = &wish.on {
+        is_a_name(reference).map_err(LockRefused::Words)?;
+    }
     let lock = Lock {
         id: LockId::random(random),
         on: wish.on,
@@ -92,6 +97,30 @@ async fn write_lock(
     tx.insert_lock(&lock).await?;
     tx.commit(now, AuditEvent::Access(AccessEvent::Locked { lock: lock.clone() })).await?;
     Ok(lock)
+}
+
+/// Whether somebody could be called so. A name with a blank too many would lock nobody, and look as if it did.
+fn is_a_name(reference: &str) -> Result<(), String> {
+    let name: SubjectName = reference.parse().map_err(|error: BadName| error.to_string())?;
+    if name.subject().trim() != name.subject() {
+        return Err(format!("nobody is called {reference:?}: leave out the blanks around the name"));
+    }
+    Ok(())
+}
+
+/// What whoever locks `on` should know: that nobody of this name ever signed in. They are locked all the same, for they may
+/// yet come.
+pub async fn warning(store: &Store, on: &LockOn) -> Result<Option<String>, StoreError> {
+    let LockOn::User(reference) = on else { return Ok(None) };
+    let Ok(name) = reference.parse::<SubjectName>() else { return Ok(None) };
+    for kind in [Kind::Person, Kind::Workload] {
+        if store.has_signed_in(kind, &name).await? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(format!(
+        "nobody called {reference} ever signed in here; if that is a slip of the pen, nobody is locked"
+    )))
 }
 
 /// Lifts a lock for an administrator.
@@ -106,7 +135,10 @@ pub async fn unlock_by_command(store: &Store, id: &LockId, now: Timestamp) -> Re
 }
 
 async fn write_unlock(mut tx: Tx, id: &LockId, by: &str, now: Timestamp) -> Result<Lock, LockRefused> {
-    let lock = tx.lift_lock(id, by, now).await?.ok_or(LockRefused::NotFound)?;
+    let Some(lock) = tx.lift_lock(id, by, now).await? else {
+        tx.leave().await?;
+        return Err(LockRefused::NotFound);
+    };
     let event = AccessEvent::Unlocked {
         lock: id.clone(),
         kind: lock.on.kind(),

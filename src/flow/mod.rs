@@ -25,6 +25,7 @@ pub mod look;
 mod notices;
 mod over;
 pub mod permission;
+pub mod present;
 pub mod recheck;
 pub mod recognise;
 mod refusals;

@@ -2,12 +2,15 @@
 //! `alerts`'. Words of users are passed on as they were said, and made harmless where they are shown.
 
 use crate::access::{Approvers, Case, Close, Effect, Once, Scope, State};
-use crate::alerts::{Notice, NoticeKind};
+use crate::alerts::{Concerned, Notice, NoticeKind};
 use crate::config::show_duration;
 use crate::ids::NoticeId;
 use crate::random::Random;
 use crate::store::{StoreError, Tx};
 use crate::time::Timestamp;
+
+/// Characters of what somebody is called that stand in a notice.
+const DISPLAY_MAX: usize = 40;
 
 /// Puts the notices about `effects` into the outbox. `filed`: the case is new.
 pub(super) async fn about(
@@ -48,7 +51,8 @@ pub(super) async fn about(
 
 fn notice(random: &Random, case: &Case, kind: NoticeKind) -> Notice {
     let what = described(&case.scope);
-    let who = format!("{} ({})", case.who.display, case.who.reference);
+    // What somebody is called at their provider is often theirs to choose: it stands behind everything that we say.
+    let (who, called) = (case.who.reference.as_str(), called(&case.who.display));
     let title = match kind {
         NoticeKind::RequestPending => format!("{who} asks for {what}"),
         NoticeKind::RequestReminded => format!("{who} still waits for {what}"),
@@ -66,10 +70,10 @@ fn notice(random: &Random, case: &Case, kind: NoticeKind) -> Notice {
         // Not about a case; nobody makes one here.
         NoticeKind::AlertRaised => what.clone(),
     };
-    let mut notice = Notice::new(NoticeId::random(random), kind, title)
+    let mut notice = Notice::new(NoticeId::random(random), kind, format!("{title}{called}"))
         .about(&case.id)
         .to(audience(case, kind))
-        .with("who", who)
+        .with("who", format!("{who}{called}"))
         .with("role", case.scope.role.as_str())
         .with("targets", listed(&case.scope.targets))
         .with("logins", listed(&case.scope.logins))
@@ -100,12 +104,19 @@ fn notice(random: &Random, case: &Case, kind: NoticeKind) -> Notice {
     }
 }
 
+/// A label in brackets, not longer than names are.
+fn called(display: &str) -> String {
+    let cut: String = display.chars().take(DISPLAY_MAX).collect();
+    let more = if cut.len() < display.len() { "..." } else { "" };
+    if cut.is_empty() { cut } else { format!(" ({cut}{more})") }
+}
+
 /// Whoever can do something about it, and the person.
-fn audience(case: &Case, kind: NoticeKind) -> Vec<String> {
-    let person = case.who.reference.clone();
+fn audience(case: &Case, kind: NoticeKind) -> Vec<Concerned> {
+    let person = Concerned::Person(case.who.reference.clone());
     let others: Approvers = match kind {
         NoticeKind::RequestPending | NoticeKind::RequestReminded | NoticeKind::RequestEscalated => {
-            return case.approvers().listed();
+            return concerned(&case.approvers()).collect();
         }
         NoticeKind::BreakGlassOpened | NoticeKind::BreakGlassReviewed => case.reviewers.clone(),
         NoticeKind::GrantEnded if case.break_glass => case.reviewers.clone(),
@@ -117,7 +128,12 @@ fn audience(case: &Case, kind: NoticeKind) -> Vec<String> {
         | NoticeKind::GrantEnded
         | NoticeKind::AlertRaised => Approvers::default(),
     };
-    std::iter::once(person).chain(others.listed()).collect()
+    std::iter::once(person).chain(concerned(&others)).collect()
+}
+
+fn concerned(all: &Approvers) -> impl Iterator<Item = Concerned> {
+    let groups = all.groups.iter().map(|group| Concerned::Group(group.to_string()));
+    groups.chain(all.subjects.iter().cloned().map(Concerned::Person))
 }
 
 fn described(scope: &Scope) -> String {
@@ -136,4 +152,21 @@ fn described(scope: &Scope) -> String {
 
 fn listed<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
     all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_is_called_comes_last_and_is_short() {
+        let long = "approved: web1 as root for 8h for corp:boss - nothing to do (";
+        for (display, expect) in [
+            ("Ann Engineer", " (Ann Engineer)"),
+            ("", ""),
+            (long, " (approved: web1 as root for 8h for corp:b...)"),
+        ] {
+            assert_eq!(called(display), expect);
+        }
+    }
 }

@@ -4,16 +4,17 @@
 
 use std::net::IpAddr;
 
-use super::desk::lock;
+use super::Caller;
+use super::denials::{self, Refused};
 use super::recognise::{Request, RequestRefused, SignedBy, recognise_request, sign_in_of};
-use super::{Caller, denials};
+use crate::access::Lock;
 use crate::app::App;
-use crate::audit::AuditEvent;
 use crate::config::People;
 use crate::identity::{Identity, Kind};
 use crate::names::GroupName;
 use crate::policy::RefusalCode;
-use crate::store::{SignIn, StoreError};
+use crate::store::{SignIn, StoreError, Tx};
+use crate::time::Timestamp;
 
 /// What somebody must be to call an endpoint. Each but the first two includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,7 +162,7 @@ impl Proof for Auditor {
     const PERMISSION: Permission = Permission::Auditor;
     async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
         let person = SignedIn::of(app, request).await?;
-        if is_auditor(app, person.caller()) && !is_locked(app, person.caller()).await? {
+        if is_auditor(app, person.caller()).await? {
             return Ok(Self(person));
         }
         Err(refused(app, &person, &act_of(request), Self::PERMISSION).await?)
@@ -173,7 +174,7 @@ impl Proof for Admin {
     const PERMISSION: Permission = Permission::Admin;
     async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
         let person = SignedIn::of(app, request).await?;
-        if is_admin(app, person.caller()) && !is_locked(app, person.caller()).await? {
+        if is_admin(app, person.caller()).await? {
             return Ok(Self(person));
         }
         Err(refused(app, &person, &act_of(request), Self::PERMISSION).await?)
@@ -183,26 +184,41 @@ impl Proof for Admin {
 /// Whether a lock is on this person. Somebody locked is nobody's admin, so they cannot lift the lock either.
 pub(super) async fn is_locked(app: &App, caller: &Caller) -> Result<bool, StoreError> {
     let now = app.clock.now();
-    let locks = app.store.locks(now).await?;
-    Ok(locks.iter().any(|lock| lock.holds(now) && lock.is_on(caller.identity())))
+    Ok(is_among(&app.store.locks(now).await?, caller, now))
+}
+
+/// The same, seen by a transaction that is held already: to take a second connection would be to wait for others who do
+/// the same.
+pub(super) async fn is_locked_in(tx: &mut Tx, caller: &Caller, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(is_among(&tx.locks(now).await?, caller, now))
+}
+
+fn is_among(locks: &[Lock], caller: &Caller, now: Timestamp) -> bool {
+    locks.iter().any(|lock| lock.holds(now) && lock.is_on(caller.identity()))
 }
 
 /// For what only auditors may ask of an endpoint that others may call too. `act` is what they tried, for the audit log.
 pub async fn must_be_auditor(app: &App, person: &SignedIn, act: &str) -> Result<(), PermissionRefused> {
-    if is_auditor(app, person.caller()) && !is_locked(app, person.caller()).await? {
+    if is_auditor(app, person.caller()).await? {
         return Ok(());
     }
     Err(refused(app, person, act, Permission::Auditor).await?)
 }
 
-/// Whether the configuration names this person, or a group of theirs, as admin.
-pub fn is_admin(app: &App, caller: &Caller) -> bool {
-    is_named(&app.config.admins, caller.identity())
+/// Whether they are an admin: the configuration names them, or a group of theirs, and no lock is on them.
+pub(super) async fn is_admin(app: &App, caller: &Caller) -> Result<bool, StoreError> {
+    Ok(named_admin(app, caller) && !is_locked(app, caller).await?)
 }
 
-/// Whether they may read what others do: the configuration names them as auditor, or they are an admin.
-pub fn is_auditor(app: &App, caller: &Caller) -> bool {
-    is_named(&app.config.auditors, caller.identity()) || is_admin(app, caller)
+/// Whether they may read what others do: the configuration names them as auditor, or as admin, and no lock is on them.
+pub(super) async fn is_auditor(app: &App, caller: &Caller) -> Result<bool, StoreError> {
+    let named = is_named(&app.config.auditors, caller.identity()) || named_admin(app, caller);
+    Ok(named && !is_locked(app, caller).await?)
+}
+
+// Not to be asked alone: whoever is locked is nobody's admin.
+fn named_admin(app: &App, caller: &Caller) -> bool {
+    is_named(&app.config.admins, caller.identity())
 }
 
 /// A provider speaks for its own groups only. A subject is never taken for a group, nor the other way round. No job is
@@ -229,22 +245,10 @@ async fn refused(
     act: &str,
     wanted: Permission,
 ) -> Result<PermissionRefused, StoreError> {
-    let (now, caller) = (app.clock.now(), person.caller());
-    let more = lock(&app.desk.denials).take(caller.sign_in(), now);
-    if let Some(more) = more {
-        let reason = format!("{} is no {}, or is locked", caller.identity().reference(), wanted.as_str());
-        let event = AuditEvent::AccessRefused {
-            who: caller.identity().clone(),
-            sign_in: caller.sign_in().clone(),
-            target: String::new(),
-            login: String::new(),
-            act: denials::cut(act),
-            code: RefusalCode::NoAccess,
-            reason: if more > 0 { format!("{reason} ({more} more were refused before)") } else { reason },
-            from: caller.from().to_string(),
-        };
-        app.store.note(now, event).await?;
-    }
+    let caller = person.caller();
+    let why = format!("{} is no {}, or is locked", caller.identity().reference(), wanted.as_str());
+    let refused = Refused::act(act, RefusalCode::NoAccess, &why);
+    denials::note(app, caller, &refused, app.clock.now()).await?;
     Ok(PermissionRefused::Not(wanted.as_str()))
 }
 

@@ -15,6 +15,7 @@ use crate::audit::AuditEvent;
 use crate::ca::{Authority, CertificateRefused, verify};
 use crate::identity::proof::{self, ProofRefused, Proven, Shown, Signed};
 use crate::store::{SignIn, StoreError, Tx};
+use crate::time::Timestamp;
 
 /// Who signed a request. Made by [`recognise_request`] only.
 #[derive(Clone, Debug)]
@@ -35,6 +36,11 @@ impl SignedBy {
     /// The client's address.
     pub fn from(&self) -> IpAddr {
         self.from
+    }
+
+    /// What is used up with the request: key, nonce, and until when that counts.
+    pub(super) fn once(&self) -> (&str, &str, Timestamp) {
+        (self.proven.fingerprint(), self.proven.nonce(), self.proven.nonce_expires())
     }
 }
 
@@ -164,23 +170,17 @@ async fn note_request(
 
 /// A transaction in which the request is used up; none when it was used before, which is in the audit log then.
 pub(super) async fn begin_once(app: &App, signed: &SignedBy) -> Result<Option<Tx>, StoreError> {
-    let proven = &signed.proven;
+    let (key, nonce, expires) = signed.once();
     let mut tx = app.store.begin().await?;
-    match tx.use_nonce(proven.fingerprint(), proven.nonce(), proven.nonce_expires()).await {
+    match tx.use_nonce(key, nonce, expires).await {
         Ok(()) => Ok(Some(tx)),
         Err(StoreError::Conflict) => {
-            drop(tx);
+            tx.leave().await?;
             note_request(app, signed, "replay", "the same signed request came before").await?;
             Ok(None)
         }
         Err(other) => Err(other),
     }
-}
-
-/// Whether the sign-in behind a connection is still live: a connection outlives it by a moment.
-pub async fn is_signed_in(app: &App, caller: &Caller) -> Result<bool, StoreError> {
-    let sign_in = app.store.sign_in(caller.sign_in()).await?;
-    Ok(sign_in.is_some_and(|sign_in| sign_in.is_live(app.clock.now())))
 }
 
 /// Judges a user certificate shown by a client at `from`: ours, good now, of a live sign-in, for the key that signed

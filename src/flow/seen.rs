@@ -15,11 +15,14 @@ use crate::policy::{Circumstances, Reach, reach_for};
 use crate::store::{CaseFilter, StoreError};
 use crate::time::Timestamp;
 
-/// Newest requests that a part of an id is looked for in, and those of one's own that are listed.
-const LOOKED_AT: u32 = 1000;
+/// Most requests that are looked at for one beginning of an id; with more, it is not clear which is meant.
+const LOOKED_AT: u32 = 100;
+/// Newest requests of one's own that are listed.
 const OWN: u32 = 20;
-/// Fewest characters of an id, its prefix not counted.
+/// Fewest characters of an id, its prefix not counted: to look at a request, and to do something to it. So many are not
+/// hit by chance, nor by somebody who files requests until one begins alike.
 const PART_MIN: usize = 4;
+const PART_MIN_TO_ACT: usize = 8;
 
 /// Which request is meant.
 #[derive(Debug)]
@@ -51,10 +54,19 @@ pub async fn grants(app: &App, caller: &Caller) -> Result<Vec<Grant>, StoreError
     app.store.grants_of(&who.issuer, &who.holder(), app.clock.now()).await
 }
 
+/// What a request is looked for to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// To be shown.
+    Look,
+    /// To be decided, or otherwise changed.
+    Act,
+}
+
 /// The one request that `text` names: an id, or the beginning of one, with or without `req_`. Only what they may see is
-/// looked at, so nobody learns of others by trying.
-pub async fn find(app: &App, caller: &Caller, text: &str) -> Result<Meant, StoreError> {
-    let (who, all) = (caller.identity(), is_auditor(app, caller));
+/// told, so nobody learns of others by trying; all there are count, however old.
+pub async fn find(app: &App, caller: &Caller, text: &str, purpose: For) -> Result<Meant, StoreError> {
+    let (who, all) = (caller.identity(), is_auditor(app, caller).await?);
     let now = app.clock.now();
     let one = |case: Case| Meant::One(Box::new(as_of(case, now)));
     if let Ok(id) = text.parse::<CaseId>() {
@@ -62,13 +74,19 @@ pub async fn find(app: &App, caller: &Caller, text: &str) -> Result<Meant, Store
         return Ok(case.map_or(Meant::Nothing, one));
     }
     let part = text.strip_prefix(CaseId::PREFIX).unwrap_or(text);
-    if part.len() < PART_MIN {
+    let least = match purpose {
+        For::Look => PART_MIN,
+        For::Act => PART_MIN_TO_ACT,
+    };
+    if part.len() < least {
         return Ok(Meant::Several);
     }
-    let begins = |case: &Case| {
-        case.id.as_str().strip_prefix(CaseId::PREFIX).is_some_and(|rest| rest.starts_with(part))
-    };
-    let cases = app.store.cases(&CaseFilter::default(), LOOKED_AT).await?;
+    let beginning = format!("{}{part}", CaseId::PREFIX);
+    let cases = app.store.cases_beginning(&beginning, LOOKED_AT).await?;
+    if cases.len() >= LOOKED_AT as usize {
+        return Ok(Meant::Several);
+    }
+    let begins = |case: &Case| case.id.as_str().starts_with(&beginning);
     let mut found = cases.into_iter().filter(|case| begins(case) && may_see(case, who, all));
     Ok(match (found.next(), found.next()) {
         (Some(case), None) => one(case),

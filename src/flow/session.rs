@@ -118,6 +118,9 @@ pub async fn open(
         .random
         .with(|mut rng| PrivateKey::random(&mut rng, Algorithm::Ed25519))
         .map_err(|e| SessionError::Key(e.to_string()))?;
+    // What this session does not take it has nothing of.
+    let taken = |beside: &&Permit| beside.once().all(|one| permit.once().any(|taken| taken == one));
+    let beside: &[Permit] = &beside.iter().filter(taken).cloned().collect::<Vec<_>>();
     let draft = draft(app, &permit, &id, &key, permissions(&permit, beside))?;
     let recorder = match start_of(app, &permit, &id, terminal) {
         Some(start) => match Recorder::create(&app.config.recording, start, recorder_failed).await {
@@ -260,7 +263,7 @@ async fn write_end(app: &App, row: &SessionRow, now: Timestamp, event: AuditEven
     if tx.close_session(row).await? {
         tx.commit(now, event).await?;
     } else {
-        drop(tx);
+        tx.leave().await?;
     }
     // What was for this one session ends with it.
     answer::used(app, &row.id).await
@@ -438,7 +441,7 @@ pub async fn seal_interrupted(app: &App) -> Result<usize, SessionError> {
             tx.commit(app.clock.now(), event).await?;
             sealed += 1;
         } else {
-            drop(tx);
+            tx.leave().await?;
         }
         answer::used(app, &row.id).await?;
     }

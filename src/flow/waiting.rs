@@ -5,6 +5,7 @@ use tokio::sync::broadcast;
 
 use super::answer::{self, AnswerRefused};
 use super::ask::{AskRefused, Filed, ask_here};
+use super::present::{Absent, present};
 use super::{Caller, held};
 use crate::access::{Case, Event, State};
 use crate::app::App;
@@ -32,6 +33,11 @@ pub async fn ask_for(app: &App, caller: &Caller, ask: &Ask) -> Result<Asking, St
         Some(Err(why)) => return Ok(Asking::Refused(why.to_owned())),
         None => return Ok(Asking::NotHere),
     };
+    let caller = &match present(app, caller).await {
+        Ok(caller) => caller,
+        Err(Absent::Store(error)) => return Err(error),
+        Err(absent) => return Ok(Asking::Refused(absent.to_string())),
+    };
     let at = Circumstances {
         now: app.clock.now(),
         from: caller.from(),
@@ -51,7 +57,7 @@ pub async fn ask_for(app: &App, caller: &Caller, ask: &Ask) -> Result<Asking, St
     };
     match ask_here(app, caller, &wish).await {
         Ok(filed) => Ok(Asking::Filed(Box::new(filed))),
-        Err(AskRefused::Store(error)) => Err(error),
+        Err(AskRefused::Store(error) | AskRefused::Absent(Absent::Store(error))) => Err(error),
         Err(refused) => Ok(Asking::Refused(refused.to_string())),
     }
 }
@@ -109,10 +115,10 @@ pub async fn look(app: &App, id: &CaseId) -> Result<Option<Case>, StoreError> {
 /// Takes a case back that nobody waits for any more. Needs no live sign-in: it gives nothing.
 pub async fn withdraw(app: &App, caller: &Caller, id: &CaseId) -> Result<(), StoreError> {
     let mut tx = app.store.begin().await?;
-    let Some(case) = tx.take_case(id).await? else { return Ok(()) };
-    if !matches!(case.state, State::Waiting { .. }) {
-        return Ok(());
-    }
+    let case = tx.take_case(id).await?;
+    let Some(case) = case.filter(|case| matches!(case.state, State::Waiting { .. })) else {
+        return tx.leave().await;
+    };
     let event = Event::Cancel { by: caller.identity().clone(), admin: false };
     let now = app.clock.now();
     match answer::apply(app, tx, case, event, Vec::new(), &caller.from().to_string(), now).await {

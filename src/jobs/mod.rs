@@ -16,12 +16,12 @@ use crate::flow::sweep;
 /// How often void rows are swept away.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// Runs until `stop`.
-pub async fn run(app: App, stop: CancellationToken) {
+/// Runs until `stop`. `seen` is where the audit log ended before the doors opened (`change::end_of_log`).
+pub async fn run(app: App, seen: u64, stop: CancellationToken) {
     tokio::join!(
         sweeping(&app, &stop),
         policy::watch(app.clone(), stop.clone()),
-        access::watch(app.clone(), stop.clone()),
+        access::watch(app.clone(), seen, stop.clone()),
         provider::watch(app.clone(), stop.clone()),
         telling::run(&app, &stop),
         alerts::run(&app, &stop)

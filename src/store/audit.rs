@@ -42,7 +42,7 @@ pub struct AuditLook {
 impl Store {
     /// The number of the last audit entry.
     pub async fn audit_end(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT seq FROM audit_head WHERE one = 1").fetch_one(&self.pool).await?;
+        let row = sqlx::query("SELECT seq FROM audit_head WHERE one = 1").fetch_one(&self.watchers).await?;
         Columns { table: "audit_head", row: &row }.whole("seq")
     }
 
@@ -69,7 +69,7 @@ impl Store {
         for kind in kinds {
             query = query.bind((*kind).to_owned());
         }
-        let rows = query.fetch_all(&self.pool).await?;
+        let rows = query.fetch_all(&self.watchers).await?;
         let rows: Vec<AuditRow> = rows.iter().map(read).collect::<Result<_, _>>()?;
         let more = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
         let seen = rows.last().filter(|_| more).map_or(end, |last| last.seq);
@@ -110,25 +110,68 @@ fn read(row: &AnyRow) -> Result<AuditRow, StoreError> {
     })
 }
 
-/// Writes `event` under the next number. Must be the last statement before COMMIT: it takes the lock that orders
-/// all writers.
-pub(super) async fn append(
-    connection: &mut AnyConnection,
-    now: Timestamp,
-    event: &AuditEvent,
-) -> Result<(), StoreError> {
+/// An entry that has no number yet.
+#[derive(Debug)]
+pub(super) struct Entry {
+    at: i64,
+    kind: &'static str,
+    json: String,
+}
+
+impl Entry {
+    /// What is written of `event`.
+    pub(super) fn of(now: Timestamp, event: &AuditEvent) -> Result<Self, StoreError> {
+        Ok(Self { at: millis(TABLE, "at", now)?, kind: event.kind(), json: event.fields().to_string() })
+    }
+}
+
+/// Writes `entry` under the next number (PostgreSQL). Entries must be the last that is written before COMMIT: this takes the
+/// lock that orders all writers.
+pub(super) async fn append(connection: &mut AnyConnection, entry: Entry) -> Result<(), StoreError> {
     let head = sqlx::query("UPDATE audit_head SET seq = seq + 1 WHERE one = 1 RETURNING seq")
         .fetch_optional(&mut *connection)
         .await?
         .ok_or_else(|| bad("audit_head", "its one row is missing; restore the database from a backup"))?;
     let seq: i64 = head.try_get("seq")?;
-    let seq = whole(TABLE, "seq", u64::try_from(seq).map_err(|_| bad("audit_head", "seq is negative"))?)?;
     sqlx::query("INSERT INTO audit (seq, at, kind, json) VALUES ($1, $2, $3, $4)")
         .bind(seq)
-        .bind(millis(TABLE, "at", now)?)
-        .bind(event.kind())
-        .bind(event.fields().to_string())
+        .bind(entry.at)
+        .bind(entry.kind)
+        .bind(entry.json)
         .execute(&mut *connection)
         .await?;
     Ok(())
+}
+
+/// The same for SQLite, which runs several statements in one go, with `$end` after them. Without its head the entry has no
+/// number, which the table refuses: `$end` is not reached then.
+macro_rules! append_and {
+    ($end:literal) => {
+        concat!(
+            "UPDATE audit_head SET seq = seq + 1 WHERE one = 1; \
+             INSERT INTO audit (seq, at, kind, json) \
+             VALUES ((SELECT seq FROM audit_head WHERE one = 1), $1, $2, $3)",
+            $end
+        )
+    };
+}
+
+/// Writes `entry` under the next number, and more entries will come (SQLite).
+pub(super) const APPEND: &str = append_and!("");
+/// Writes `entry` under the next number, and hands the batch on (SQLite).
+pub(super) const APPEND_AND_HAND_ON: &str = append_and!("; RELEASE member; SAVEPOINT member");
+
+/// Runs one of these two.
+pub(super) async fn append_with(
+    connection: &mut AnyConnection,
+    statement: &'static str,
+    entry: Entry,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(statement)
+        .bind(entry.at)
+        .bind(entry.kind)
+        .bind(entry.json)
+        .execute(connection)
+        .await
+        .map(|_| ())
 }

@@ -3,6 +3,7 @@
 
 use super::column::{millis, text, word};
 use super::{Store, StoreError, Tx};
+use crate::audit::AuditEvent;
 use crate::ids::{SessionId, SignInId};
 use crate::time::Timestamp;
 
@@ -32,6 +33,27 @@ pub struct CertificateRow {
     pub valid_after: Timestamp,
     /// Until.
     pub valid_before: Timestamp,
+}
+
+impl Store {
+    /// Uses up a request that was refused, with the entry about that, if there is one: key, nonce, and until when that counts.
+    /// When it was used before, the entry is written all the same.
+    pub async fn use_up(
+        &self,
+        (key_fingerprint, nonce, expires): (&str, &str, Timestamp),
+        entry: Option<AuditEvent>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        match tx.use_nonce(key_fingerprint, nonce, expires).await {
+            Ok(()) | Err(StoreError::Conflict) => {}
+            Err(other) => return Err(other),
+        }
+        match entry {
+            Some(entry) => tx.commit(now, entry).await,
+            None => tx.commit_unaudited().await,
+        }
+    }
 }
 
 impl Tx {

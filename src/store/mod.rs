@@ -3,24 +3,28 @@
 //!
 //! Reads are methods of [`Store`]. Changes are methods of [`Tx`], and the only way to commit one is
 //! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in and of a delivery, the
-//! book-keeping of checks at providers, and the sweep of what time has made void, change nothing anybody may do and are
+//! book-keeping of checks at providers, nonces of refused requests, and the sweep of what time has made void, change nothing anybody may do and are
 //! not audited.)
 //!
 //! A [`Tx`] that is dropped leaves nothing. While one is held no other method of [`Store`] that writes may be awaited by
-//! the same task: SQLite has one writer at a time, and it would wait for itself until [`StoreError::Busy`].
+//! the same task: SQLite has one writer at a time, and it would wait for itself until [`StoreError::Busy`]. Nor may it be
+//! held while waiting for anything that somebody else may keep until their own commit: theirs may wait for this one.
 
 mod access;
 mod alerts;
 mod audit;
+mod batch;
 mod checks;
 mod column;
 mod credentials;
 mod open;
 mod outbox;
 mod pending;
+mod reads;
 mod revocations;
 mod role_use;
 mod sessions;
+mod shared;
 mod sign_ins;
 mod workloads;
 
@@ -29,8 +33,12 @@ use std::time::Duration;
 
 use sqlx::AnyConnection;
 use sqlx::any::AnyQueryResult;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use self::audit::Entry;
+use self::batch::{Batches, Turn};
+use self::reads::Reads;
+use self::shared::Shared;
+use crate::access::Lock;
 use crate::audit::AuditEvent;
 use crate::time::Timestamp;
 
@@ -73,6 +81,9 @@ pub enum StoreError {
     /// The database cannot be opened as configured; says what to do. Only from [`Store::open`].
     #[error("{0}")]
     Unusable(String),
+    /// The transaction was not committed; nor were those that shared its fsync.
+    #[error("database: {0}")]
+    NotCommitted(Arc<sqlx::Error>),
     /// Other writers kept the database for too long.
     #[error("the database was busy with other writers for {} s; try again", WAIT_MAX.as_secs())]
     Busy,
@@ -81,25 +92,36 @@ pub enum StoreError {
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: sqlx::AnyPool,
+    pool: Reads,
+    /// A few connections more, for what must be seen however busy the others are: which sign-ins have ended, and what is
+    /// new in the audit log.
+    watchers: Reads,
     writers: Writers,
+    asked: Arc<Asked>,
+}
+
+/// What every request asks.
+#[derive(Debug, Default)]
+struct Asked {
+    revocation: Shared<RevocationVersion>,
+    locks: Shared<Arc<[Lock]>>,
 }
 
 /// How writers take turns.
 #[derive(Clone, Debug)]
 enum Writers {
-    /// SQLite has one writer at a time. Ours queue here, in order, instead of polling the file's lock; the lock
-    /// (`BEGIN IMMEDIATE` and a busy timeout) is for other processes.
-    OneByOne(Arc<Mutex<()>>),
+    /// SQLite has one writer at a time. Ours queue, in order, and share transactions of the database.
+    InBatches(Arc<Batches>),
     /// PostgreSQL locks rows.
-    Together,
+    Together(sqlx::AnyPool),
 }
 
 /// One transaction.
-pub struct Tx {
-    // Before `_turn`, so that the rollback of a dropped transaction is on its way when the next writer starts.
-    inner: sqlx::Transaction<'static, sqlx::Any>,
-    _turn: Option<OwnedMutexGuard<()>>,
+pub struct Tx(Inner);
+
+enum Inner {
+    Member(Turn),
+    Alone(sqlx::Transaction<'static, sqlx::Any>),
 }
 
 impl Store {
@@ -112,19 +134,19 @@ impl Store {
 
     /// Waits for the connections in use and closes all; SQLite then folds its log into the database file.
     pub async fn close(&self) {
+        if let Writers::InBatches(batches) = &self.writers {
+            batches.close().await;
+        }
+        self.watchers.close().await;
         self.pool.close().await;
     }
 
     /// Begins a transaction for a change.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let (turn, statement) = match &self.writers {
-            Writers::OneByOne(turn) => {
-                let turn = tokio::time::timeout(WAIT_MAX, Arc::clone(turn).lock_owned()).await;
-                (Some(turn.map_err(|_| StoreError::Busy)?), "BEGIN IMMEDIATE")
-            }
-            Writers::Together => (None, "BEGIN"),
-        };
-        Ok(Tx { inner: self.pool.begin_with(statement).await?, _turn: turn })
+        Ok(Tx(match &self.writers {
+            Writers::InBatches(batches) => Inner::Member(batches.turn().await?),
+            Writers::Together(pool) => Inner::Alone(pool.begin().await?),
+        }))
     }
 
     /// Writes an entry for an act that changes no row (a refusal, a failed attempt).
@@ -143,30 +165,51 @@ impl Store {
 
 impl Tx {
     /// Writes the event and commits. The only way to commit.
-    pub async fn commit(mut self, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
-        audit::append(self.connection(), now, &event).await?;
-        self.inner.commit().await?;
-        Ok(())
+    pub async fn commit(self, now: Timestamp, event: AuditEvent) -> Result<(), StoreError> {
+        self.end(vec![Entry::of(now, &event)?]).await
     }
 
     /// Writes the events, in their order, and commits.
-    pub async fn commit_all(mut self, now: Timestamp, mut events: Vec<AuditEvent>) -> Result<(), StoreError> {
-        let last = events.pop().ok_or_else(|| column::bad("audit", "a change without an entry"))?;
-        for event in events {
-            audit::append(self.connection(), now, &event).await?;
+    pub async fn commit_all(self, now: Timestamp, events: Vec<AuditEvent>) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Err(column::bad("audit", "a change without an entry"));
         }
-        self.commit(now, last).await
+        self.end(events.iter().map(|event| Entry::of(now, event)).collect::<Result<_, _>>()?).await
     }
 
     /// Commits what needs no entry: pending sign-ins, deliveries, how far alerts have read, the book-keeping of checks, and
     /// the sweep.
     async fn commit_unaudited(self) -> Result<(), StoreError> {
-        self.inner.commit().await?;
-        Ok(())
+        self.end(Vec::new()).await
+    }
+
+    /// Ends without a change, and returns when what was read is committed. For whoever tells something because of it: a
+    /// transaction may read what others wrote that is on its way to the disk. One that is just dropped may tell nothing
+    /// but a refusal.
+    pub async fn leave(self) -> Result<(), StoreError> {
+        match self.0 {
+            Inner::Member(turn) => turn.leave().await,
+            Inner::Alone(alone) => Ok(alone.rollback().await?),
+        }
+    }
+
+    async fn end(self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        match self.0 {
+            Inner::Member(turn) => turn.keep(entries).await,
+            Inner::Alone(mut alone) => {
+                for entry in entries {
+                    audit::append(&mut alone, entry).await?;
+                }
+                Ok(alone.commit().await?)
+            }
+        }
     }
 
     fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.inner
+        match &mut self.0 {
+            Inner::Member(turn) => turn.connection(),
+            Inner::Alone(alone) => alone,
+        }
     }
 }
 

@@ -11,12 +11,15 @@ use std::sync::Arc;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, Connection as _, Executor as _, SqlSafeStr as _};
-use tokio::sync::Mutex;
 
+use super::batch::Batches;
+use super::reads::{Readers, Reads};
 use super::{Store, StoreError, WAIT_MAX, Writers};
 
-/// Connections of one process. SQLite: one writes, the others read.
+/// Connections of one process; SQLite has one more, which writes.
 const CONNECTIONS_MAX: u32 = 10;
+/// Connections beside those, for whoever watches what must end: they never wait for those who write.
+const WATCHERS_MAX: u32 = 2;
 
 /// Every file of `migrations/`: version, name, text. A file that went out is never edited: its checksum is in the
 /// databases. One that cannot be the same for both databases will need a column here that says which it is for.
@@ -63,22 +66,26 @@ pub(super) async fn open(url: &str) -> Result<Store, StoreError> {
         )
     })?;
     migrate(engine, &options).await?;
-    let pool = AnyPoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
-        .acquire_timeout(WAIT_MAX)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                connection.execute(engine.setup()).await?;
-                Ok(())
-            })
-        })
-        .connect_with(options)
-        .await?;
-    let writers = match engine {
-        Engine::Sqlite => Writers::OneByOne(Arc::new(Mutex::new(()))),
-        Engine::Postgres => Writers::Together,
+    if engine == Engine::Sqlite {
+        let readers = |count| Reads::Sqlite(Readers::new(options.clone(), count));
+        let (pool, watchers) = (readers(CONNECTIONS_MAX), readers(WATCHERS_MAX));
+        let writers = Writers::InBatches(Batches::new(options));
+        return Ok(Store { pool, watchers, writers, asked: Arc::default() });
+    }
+    let pool = |connections| {
+        AnyPoolOptions::new().max_connections(connections).acquire_timeout(WAIT_MAX).after_connect(
+            move |connection, _| {
+                Box::pin(async move {
+                    connection.execute(engine.setup()).await?;
+                    Ok(())
+                })
+            },
+        )
     };
-    Ok(Store { pool, writers })
+    let watchers = Reads::Postgres(pool(WATCHERS_MAX).connect_lazy_with(options.clone()));
+    let pool = pool(CONNECTIONS_MAX).connect_with(options).await?;
+    let writers = Writers::Together(pool.clone());
+    Ok(Store { pool: Reads::Postgres(pool), watchers, writers, asked: Arc::default() })
 }
 
 /// The kind of database and the URL for the driver. For SQLite: checks the place, creates the file.
@@ -174,14 +181,9 @@ async fn migrate(engine: Engine, options: &AnyConnectOptions) -> Result<(), Stor
 /// One connection, set up. Turning a new SQLite file to WAL can meet another process that does the same, and SQLite
 /// then says "busy" without waiting; so this waits, for as long as any other wait may last.
 async fn connect(engine: Engine, options: &AnyConnectOptions) -> Result<AnyConnection, StoreError> {
-    let attempt = async || -> Result<AnyConnection, sqlx::Error> {
-        let mut connection = AnyConnection::connect_with(options).await?;
-        connection.execute(engine.setup()).await?;
-        Ok(connection)
-    };
     let deadline = tokio::time::Instant::now() + WAIT_MAX;
     loop {
-        match attempt().await {
+        match attempt(engine, options).await {
             Ok(connection) => return Ok(connection),
             Err(e) if is_busy(&e) && tokio::time::Instant::now() < deadline => {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -191,7 +193,26 @@ async fn connect(engine: Engine, options: &AnyConnectOptions) -> Result<AnyConne
     }
 }
 
-fn is_busy(error: &sqlx::Error) -> bool {
+async fn attempt(engine: Engine, options: &AnyConnectOptions) -> Result<AnyConnection, sqlx::Error> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    connection.execute(engine.setup()).await?;
+    Ok(connection)
+}
+
+/// A connection that reads from SQLite.
+pub(super) async fn reading_connection(options: &AnyConnectOptions) -> Result<AnyConnection, sqlx::Error> {
+    attempt(Engine::Sqlite, options).await
+}
+
+/// A connection that writes to SQLite. It does not wait for the lock of another process: who waits asks again.
+pub(super) async fn writing_connection(options: &AnyConnectOptions) -> Result<AnyConnection, StoreError> {
+    let mut connection = connect(Engine::Sqlite, options).await?;
+    // What a savepoint would need to be taken back goes into memory, not into a file that is made and deleted each time.
+    connection.execute("PRAGMA busy_timeout = 0; PRAGMA temp_store = MEMORY").await?;
+    Ok(connection)
+}
+
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     // SQLITE_BUSY (5) and its extended codes, which have it in their low byte.
     error
         .as_database_error()
@@ -307,21 +328,22 @@ mod tests {
     async fn every_connection_is_durable_and_strict() {
         use sqlx::Row as _;
         let dir = tempfile::tempdir().unwrap();
-        let store = open(&format!("sqlite:{}/a.db", dir.path().display())).await.unwrap();
-        let mut held = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
-            let mut connection = store.pool.acquire().await.unwrap();
+        let url = format!("sqlite:{}/a.db", dir.path().display());
+        let _store = open(&url).await.unwrap();
+        let options = AnyConnectOptions::from_str(&locate(&url).unwrap().1).unwrap();
+        // The one that writes waits for no other process by itself, but is as durable.
+        let writing = writing_connection(&options).await.unwrap();
+        let reading = reading_connection(&options).await.unwrap();
+        let wait = i64::try_from(WAIT_MAX.as_millis()).unwrap();
+        for (mut connection, wait) in [(writing, 0), (reading, wait)] {
             let row = connection.fetch_one("PRAGMA journal_mode").await.unwrap();
             assert_eq!(row.get::<String, _>(0), "wal");
-            for (pragma, wanted) in [
-                ("PRAGMA synchronous", 2),
-                ("PRAGMA foreign_keys", 1),
-                ("PRAGMA busy_timeout", i64::try_from(WAIT_MAX.as_millis()).unwrap()),
-            ] {
+            for (pragma, wanted) in
+                [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1), ("PRAGMA busy_timeout", wait)]
+            {
                 let row = connection.fetch_one(pragma).await.unwrap();
                 assert_eq!(row.get::<i64, _>(0), wanted, "{pragma}");
             }
-            held.push(connection);
         }
     }
 }

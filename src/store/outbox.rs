@@ -9,10 +9,13 @@ use sqlx::any::AnyRow;
 
 use super::column::{Columns, bad, label, millis, text};
 use super::{Store, StoreError, Tx};
-use crate::alerts::{Notice, NoticeKind, Sink};
+use crate::alerts::{Concerned, Notice, NoticeKind, Sink};
 use crate::ids::NoticeId;
 use crate::time::Timestamp;
 
+/// What stands before a name in `audience_json`.
+const GROUP: &str = "group ";
+const PERSON: &str = "person ";
 const TABLE: &str = "notice";
 const DELIVERY: &str = "delivery";
 
@@ -57,7 +60,7 @@ impl Tx {
                 last.try_get::<i64, _>("last")?.saturating_add(1)
             }
         };
-        let audience = serde_json::Value::from_iter(notice.audience.iter().map(String::as_str));
+        let audience = serde_json::Value::from_iter(notice.audience.iter().map(kept));
         let fields =
             serde_json::Value::from_iter(notice.fields.iter().map(|(name, value)| vec![&**name, &**value]));
         let written = sqlx::query(
@@ -309,12 +312,32 @@ fn read_notice(row: &AnyRow) -> Result<QueuedNotice, StoreError> {
             id: columns.parsed("id")?,
             kind,
             case: case.map_err(|e| bad(TABLE, e))?,
-            audience: serde_json::from_str(&audience).map_err(|e| json("audience_json", e))?,
+            audience: serde_json::from_str::<Vec<String>>(&audience)
+                .map_err(|e| json("audience_json", e))?
+                .iter()
+                .map(|text| read_concerned(text))
+                .collect(),
             title: columns.text("title")?,
             fields: serde_json::from_str(&fields).map_err(|e| json("fields_json", e))?,
         },
         at: columns.time("at")?,
     })
+}
+
+/// The text that is kept for somebody. No name of a provider has a blank, so none looks like a word before it.
+fn kept(who: &Concerned) -> String {
+    match who {
+        Concerned::Group(name) => format!("{GROUP}{name}"),
+        Concerned::Person(name) => format!("{PERSON}{name}"),
+    }
+}
+
+/// Without a word before it, it was kept by an older version: approvers mostly, which are groups.
+fn read_concerned(text: &str) -> Concerned {
+    match text.strip_prefix(PERSON) {
+        Some(name) => Concerned::Person(name.to_owned()),
+        None => Concerned::Group(text.strip_prefix(GROUP).unwrap_or(text).to_owned()),
+    }
 }
 
 fn read_delivery(row: &AnyRow) -> Result<Delivery, StoreError> {

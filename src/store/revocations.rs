@@ -86,6 +86,10 @@ macro_rules! select {
 impl Store {
     /// How far the list of revocations is. One row, so that it can be asked often.
     pub async fn revocation_version(&self) -> Result<RevocationVersion, StoreError> {
+        self.asked.revocation.get(self.read_revocation_version()).await
+    }
+
+    async fn read_revocation_version(&self) -> Result<RevocationVersion, StoreError> {
         let row = sqlx::query("SELECT version, changed FROM revocation_head WHERE one = 1")
             .fetch_optional(&self.pool)
             .await?

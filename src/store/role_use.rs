@@ -30,12 +30,16 @@ pub struct RoleUse {
 }
 
 impl Store {
-    /// Everything that was counted, by role.
-    pub async fn role_uses(&self) -> Result<Vec<RoleUse>, StoreError> {
+    /// Everything that was counted, by role; with `of` only what this person did, by issuer and subject.
+    pub async fn role_uses(&self, of: Option<(&str, &str)>) -> Result<Vec<RoleUse>, StoreError> {
+        let (issuer, subject) = of.map(|(a, b)| (a.to_owned(), b.to_owned())).unzip();
         let rows = sqlx::query(
             "SELECT role, issuer, subject, who, first_used, last_used, uses FROM role_use \
+             WHERE CAST($1 AS TEXT) IS NULL OR (issuer = $1 AND subject = $2) \
              ORDER BY role, issuer, subject",
         )
+        .bind(issuer)
+        .bind(subject)
         .fetch_all(&self.pool)
         .await?;
         let read = |row| {
@@ -54,16 +58,24 @@ impl Store {
     }
 
     /// When the last session was opened, at `since` or later, that was not counted, because the bastion was older than
-    /// counting.
-    pub async fn last_uncounted(&self, since: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let row = sqlx::query(
-            "SELECT opened FROM session WHERE opened >= $1 \
+    /// counting. With `of` only sessions of whoever is called so.
+    pub async fn last_uncounted(
+        &self,
+        since: Timestamp,
+        of: Option<&str>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        // A statement for each, so that the index of one person's sessions serves.
+        let whose = if of.is_some() { "who = $2" } else { "CAST($2 AS TEXT) IS NULL" };
+        let text = format!(
+            "SELECT opened FROM session WHERE {whose} AND opened >= $1 \
              AND NOT EXISTS (SELECT 1 FROM session_role r WHERE r.session = session.id) \
-             ORDER BY opened DESC LIMIT 1",
-        )
-        .bind(millis("session", "opened", since)?)
-        .fetch_optional(&self.pool)
-        .await?;
+             ORDER BY opened DESC LIMIT 1"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(text))
+            .bind(millis("session", "opened", since)?)
+            .bind(of.map(str::to_owned))
+            .fetch_optional(&self.pool)
+            .await?;
         row.map(|row| Columns { table: "session", row: &row }.time("opened")).transpose()
     }
 

@@ -135,7 +135,7 @@ impl Store {
             for id in some.iter().chain(some.last().into_iter().cycle()).take(ASKED_AT_ONCE) {
                 query = query.bind(id.as_str());
             }
-            for row in query.fetch_all(&self.pool).await? {
+            for row in query.fetch_all(&self.watchers).await? {
                 found.push(Columns { table: TABLE, row: &row }.parsed("id")?);
             }
         }

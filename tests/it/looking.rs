@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::postgres;
 use crate::sign_in::site::{Client, Site};
+use crate::store::run_past;
 use crate::world::stage::{Plan, Stage, policy as usual};
 use crate::world::{PATIENCE, me};
 
@@ -473,6 +474,26 @@ async fn what_nobody_used_for_ninety_days() {
     }
 }
 
+/// What a report on oneself reads is one's own: rows of others that cannot be read do not matter to it, and it is not
+/// they whom it costs.
+#[tokio::test]
+async fn a_report_on_oneself_reads_nothing_of_others() {
+    let site = site().await;
+    let [ann, auditor] = [(); 2].map(|()| site.client());
+    signed_in(&site, &ann, Kind::Person, "ann", "corp:dev").await;
+    signed_in(&site, &auditor, Kind::Person, "auditor", "corp:audit").await;
+    let row = "INSERT INTO role_use (role, issuer, subject, who, first_used, last_used, uses) \
+               VALUES ('see', 'https://id', 'bob', 'corp:bob', 0, 0, -1)";
+    run_past(site.app.config.store_url.expose(), row).await;
+    let path = "/v1/reports/unused?days=90";
+    assert_eq!(auditor.call("GET", path, &Value::Null).await.0, 500, "a row that cannot be read");
+    let (status, own) = ann.call("GET", path, &Value::Null).await;
+    assert_eq!(status, 200, "{own}");
+    let members: Vec<&str> =
+        own["members"].as_array().unwrap().iter().map(|one| one["role"].as_str().unwrap()).collect();
+    assert_eq!(members, ["ops", "see"], "{own:#}");
+}
+
 /// Sessions of one person that open at once are all counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn uses_are_counted_once_each() {
@@ -482,7 +503,7 @@ async fn uses_are_counted_once_each() {
     let all =
         tokio::join!(open(&site, &ann, "viewer"), open(&site, &ann, "viewer"), open(&site, &ann, "viewer"));
     assert_ne!(all.0.id(), all.1.id());
-    let uses = site.app.store.role_uses().await.unwrap();
+    let uses = site.app.store.role_uses(None).await.unwrap();
     assert_eq!((uses.len(), uses[0].uses, uses[0].role.as_str()), (1, 3, "see"));
     assert_eq!(
         (uses[0].who.as_str(), uses[0].first, uses[0].last),

@@ -15,7 +15,7 @@ use crate::cli::table::{printable, table};
 use crate::cli::terminal::{print, say};
 use crate::cli::{Environment, bastion};
 use crate::config::Config;
-use crate::flow::locks::{LockWish, is_known, lock_by_command, unlock_by_command};
+use crate::flow::locks::{LockWish, is_known, lock_by_command, unlock_by_command, warning};
 use crate::ids::LockId;
 use crate::policy;
 use crate::random::Random;
@@ -115,6 +115,9 @@ pub fn lock(args: &LockArgs, file: &Path, env: &Environment) -> anyhow::Result<E
         let request = LockRequest { on, name: args.name.clone(), reason: args.reason.clone(), seconds };
         Signed::open(&args.via.home, env)?.post("/v1/locks", &request)?
     };
+    if let Some(warning) = &lock.warning {
+        say(format_args!("caponier: {}", printable(warning)));
+    }
     if args.json {
         print(serde_json::to_string_pretty(&lock)?)?;
     } else {
@@ -177,11 +180,11 @@ fn lock_here(args: &LockArgs, file: &Path, env: &Environment) -> anyhow::Result<
     };
     warn_of_unknown(&on, &config);
     let wish = LockWish { on, reason: args.reason.clone(), length: args.length };
-    let lock = bastion::runtime()?.block_on(async {
+    bastion::runtime()?.block_on(async {
         let store = bastion::open(&config).await?;
-        Ok::<_, anyhow::Error>(lock_by_command(&store, &Random::System, wish, Clock::System.now()).await?)
-    })?;
-    Ok(LockAnswer::from(&lock))
+        let lock = lock_by_command(&store, &Random::System, wish, Clock::System.now()).await?;
+        Ok(LockAnswer { warning: warning(&store, &lock.on).await?, ..LockAnswer::from(&lock) })
+    })
 }
 
 /// In an emergency a policy that does not load keeps nobody from locking; a slip of the pen is told all the same.

@@ -119,7 +119,7 @@ fn the_examples_in_the_sample_hold() {
     assert_eq!(view["notify"]["webhook"][0]["url"], "https://hooks.example.com/(secret)");
     assert_eq!(view["notify"]["webhook"][0]["kinds"].as_array().unwrap().len(), 12);
     assert_eq!(view["notify"]["mail"]["server"], "smtp.example.com:587");
-    assert_eq!(view["notify"]["mail"]["people"]["corp:approvers"], "ann@example.com, bob@example.com");
+    assert_eq!(view["notify"]["mail"]["groups"]["corp:approvers"], "ann@example.com, bob@example.com");
     assert!(!view.to_string().contains("open sesame"), "{view}");
     let mail = config.notify.mail.unwrap();
     assert_eq!(mail.rules[0].kinds.len(), 3);

@@ -16,6 +16,8 @@ use crate::time::Timestamp;
 
 /// Most people that are looked at, most grants shown, and most ends by providers.
 const PEOPLE_MAX: u32 = 20_000;
+/// Issuers at which one provider may have known one person.
+const OWN_MAX: u32 = 20;
 const GRANTS_MAX: u32 = 500;
 const ENDS_MAX: u32 = 20_000;
 /// Most lines of each other list.
@@ -90,7 +92,10 @@ pub struct IdlePerson {
 /// What was unused since `since`, for whoever signed.
 pub async fn unused(app: &App, by: &SignedIn, since: Timestamp) -> Result<Unused, SightRefused> {
     let (policy, asked) = (app.policy(), Asked::default());
-    Ok(seen(&Look::signed(app, &policy, by, &asked, "unused").await?, since).await?)
+    let look = Look::signed(app, &policy, by, &asked, "unused").await?;
+    // A report on everybody reads much: one after the other.
+    let _turn = if look.everybody() { Some(app.desk.reports.lock().await) } else { None };
+    Ok(seen(&look, since).await?)
 }
 
 /// The same by a command on the server.
@@ -106,10 +111,21 @@ pub async fn unused_by_command(
 
 async fn seen(look: &Look<'_>, since: Timestamp) -> Result<Unused, StoreError> {
     let store = look.store;
-    let known = store.newest_sign_ins(None, PEOPLE_MAX).await?;
-    let gone = gone(&store.audit_of_providers(ENDS_MAX).await?);
+    let (known, gone, uses) = match &look.sight {
+        Sight::Everybody => (
+            store.newest_sign_ins(None, PEOPLE_MAX).await?,
+            gone(&store.audit_of_providers(ENDS_MAX).await?),
+            store.role_uses(None).await?,
+        ),
+        // Who asks is signed in, so no provider says that they are gone.
+        Sight::Only(me) => {
+            let mut known = store.newest_sign_ins(Some((me.provider.as_str(), &me.subject)), OWN_MAX).await?;
+            known.retain(|one| one.who.issuer == me.issuer);
+            (known, BTreeMap::new(), store.role_uses(Some((&me.issuer, &me.subject))).await?)
+        }
+    };
     let mut grants = store.grants_unused(&look.whose(), (since, look.now), GRANTS_MAX + 1).await?;
-    let mut report = judged(look.policy, &store.role_uses().await?, &known, &gone, since);
+    let mut report = judged(look.policy, &uses, &known, &gone, since);
     match &look.sight {
         Sight::Everybody => report.cut = known.len() >= PEOPLE_MAX as usize,
         Sight::Only(me) => only(&mut report, look.policy, me),
@@ -127,7 +143,11 @@ async fn seen(look: &Look<'_>, since: Timestamp) -> Result<Unused, StoreError> {
         report.grants.push(PastGrant::of(row, case, Vec::new()));
     }
     report.everybody = look.everybody();
-    report.uncounted_until = store.last_uncounted(since).await?;
+    let own = match &look.sight {
+        Sight::Everybody => None,
+        Sight::Only(me) => Some(me.reference()),
+    };
+    report.uncounted_until = store.last_uncounted(since, own.as_deref()).await?;
     Ok(report)
 }
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use russh::keys::ssh_key::{HashAlg, PublicKey};
 
-use super::Caller;
 use super::change::Change;
-use super::permission::{SignedIn, is_admin, is_locked};
+use super::denials::{self, Refused};
+use super::permission::{SignedIn, is_admin};
 use super::recognise::begin_once;
 use crate::app::App;
 use crate::audit::{AuditEvent, RevocationEvent, RevokedItem};
@@ -25,7 +25,7 @@ use crate::random::Random;
 use crate::store::{CertificateOf, RevocationRow, SignIn, Store, StoreError, Tx};
 use crate::time::Timestamp;
 
-pub use known::{Credential, Known, list_of, published, refresh};
+pub use known::{Credential, Known, Revoked, list_of, published, refresh};
 pub use order::{BadOrder, KeyName, Order, What};
 
 /// What somebody whose key was revoked is told.
@@ -94,9 +94,12 @@ impl Ground {
 /// Revokes what a signed request asks for: anything by an admin; one's own key, certificate or session by its owner.
 pub async fn revoke(app: &App, by: &SignedIn, order: &Order) -> Result<Done, RevokeRefused> {
     let (caller, asking) = (by.caller(), by.sign_in());
-    let may = is_admin(app, caller) && !is_locked(app, caller).await?;
+    let may = is_admin(app, caller).await?;
     if !may && !is_own(&app.store, asking, &order.what).await? {
-        note_refusal(app, caller, &order.what).await?;
+        let act = format!("revoke {} {}", order.what.word(), order.what.value());
+        let why = format!("{} is no admin, and it is not theirs", caller.identity().reference());
+        let refused = Refused::act(&act, RefusalCode::NoAccess, &why);
+        denials::note_once(app, caller, Some(by.signed()), &refused, app.clock.now()).await?;
         let text = format!("there is no such {} that you may revoke", order.what.word());
         return Err(RevokeRefused::NotFound(text));
     }
@@ -137,20 +140,6 @@ async fn is_own(store: &Store, asking: &SignIn, what: &What) -> Result<bool, Sto
     Ok(theirs.is_some_and(|theirs| {
         theirs.who.issuer == asking.who.issuer && theirs.who.reference() == asking.who.reference()
     }))
-}
-
-async fn note_refusal(app: &App, caller: &Caller, what: &What) -> Result<(), StoreError> {
-    let event = AuditEvent::AccessRefused {
-        who: caller.identity().clone(),
-        sign_in: caller.sign_in().clone(),
-        target: String::new(),
-        login: String::new(),
-        act: format!("revoke {} {}", what.word(), what.value()),
-        code: RefusalCode::NoAccess,
-        reason: format!("{} is no admin, and it is not theirs", caller.identity().reference()),
-        from: caller.from().to_string(),
-    };
-    app.store.note(app.clock.now(), event).await
 }
 
 /// The certificates that the order names, by serial or session; or why it can name nothing.
@@ -235,7 +224,7 @@ async fn write(
     let sign_ins: Vec<SignInId> = ended.into_iter().map(|sign_in| sign_in.id).collect();
     let done = Done { revoked, sign_ins, version };
     if done.is_nothing() {
-        drop(tx);
+        tx.leave().await?;
         return Ok(Done { version: store.revocation_version().await?.version, ..done });
     }
     tx.commit_all(now, events(order, &done, by)).await?;

@@ -23,8 +23,8 @@ use crate::app::App;
 use crate::flow::Caller;
 use crate::flow::answer::{AnswerRefused, By, Wanted, answer as decide};
 use crate::flow::ask::{AskRefused, ask_here};
-use crate::flow::recognise::is_signed_in;
-use crate::flow::seen::{self, Meant};
+use crate::flow::present::{Absent, present};
+use crate::flow::seen::{self, For, Meant};
 use crate::ids::CaseId;
 use crate::policy::request::{PlanRefused, TargetWish, Wish};
 use crate::store::StoreError;
@@ -68,7 +68,6 @@ impl Answer {
 
 /// The answer to a question.
 async fn answer(app: &App, asked: &Asked) -> Answer {
-    let caller = &asked.caller;
     let question = match words::read(&asked.command) {
         Ok(question) => question,
         Err(Bad::Unknown) => {
@@ -84,10 +83,11 @@ async fn answer(app: &App, asked: &Asked) -> Answer {
         }
     };
     let answered = async {
-        if !is_signed_in(app, caller).await? {
-            return Ok(Answer::problem(DENIED, "your sign-in has ended; run: caponier login"));
+        match present(app, &asked.caller).await {
+            Ok(caller) => answered(app, &caller, question).await,
+            Err(Absent::Store(error)) => Err(error),
+            Err(absent) => Ok(Answer::problem(DENIED, &absent.to_string())),
         }
-        answered(app, caller, question).await
     };
     match answered.await {
         Ok(answer) => answer,
@@ -123,7 +123,7 @@ async fn answered(app: &App, caller: &Caller, question: Question) -> Result<Answ
                 lines.add("You have asked for nothing.");
             }
         }
-        Question::Show(id) => match found(app, caller, &id).await? {
+        Question::Show(id) => match found(app, caller, &id, For::Look).await? {
             Ok(case) => lines::full(&mut lines, &case),
             Err(answer) => return Ok(answer),
         },
@@ -152,7 +152,7 @@ fn help(lines: &mut Lines, app: &App) {
     };
     lines.add(&format!("Go on with:  ssh -J {host}{after} LOGIN@TARGET"));
     lines.add(&format!("or, without a jump:  ssh {before}LOGIN%TARGET@{host}"));
-    lines.add("Here you can ask (an ID may be cut after four characters):");
+    lines.add("Here you can ask (an ID may be cut after eight characters, to show it after four):");
     for (form, what) in WORDS {
         lines.add(&format!("  {form:<60} {what}"));
     }
@@ -185,21 +185,26 @@ async fn targets(lines: &mut Lines, app: &App, caller: &Caller) -> Result<(), St
 }
 
 /// The case that somebody means, or what they are told.
-async fn found(app: &App, caller: &Caller, id: &str) -> Result<Result<Box<Case>, Answer>, StoreError> {
-    Ok(match seen::find(app, caller, id).await? {
+async fn found(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    purpose: For,
+) -> Result<Result<Box<Case>, Answer>, StoreError> {
+    Ok(match seen::find(app, caller, id, purpose).await? {
         Meant::One(case) => Ok(case),
         Meant::Nothing => {
             let text = "there is no such request that you may see; ask for: requests, inbox";
             Err(Answer::problem(DENIED, text))
         }
         Meant::Several => {
-            Err(Answer::problem(USAGE, "this is the beginning of several ids; write more of it"))
+            Err(Answer::problem(USAGE, "this may be the beginning of several ids; write more of it"))
         }
     })
 }
 
 async fn act(app: &App, caller: &Caller, id: &str, wanted: Wanted) -> Result<Answer, StoreError> {
-    match found(app, caller, id).await? {
+    match found(app, caller, id, For::Act).await? {
         Ok(case) => act_on(app, caller, &case.id, wanted).await,
         Err(answer) => Ok(answer),
     }
@@ -212,7 +217,7 @@ async fn act_on(app: &App, caller: &Caller, id: &CaseId, wanted: Wanted) -> Resu
             lines::full(&mut lines, &case);
             Ok(Answer::ok(lines))
         }
-        Err(AnswerRefused::Store(error)) => Err(error),
+        Err(AnswerRefused::Store(error) | AnswerRefused::Absent(Absent::Store(error))) => Err(error),
         Err(refused) => Ok(Answer::problem(DENIED, &refused.to_string())),
     }
 }
@@ -257,11 +262,11 @@ async fn request(app: &App, caller: &Caller, wanted: words::Wanted) -> Result<An
             }
             Ok(Answer { exit_status: if waits { WAITING } else { 0 }, ..Answer::ok(lines) })
         }
-        Err(AskRefused::Store(error)) => Err(error),
+        Err(AskRefused::Store(error) | AskRefused::Absent(Absent::Store(error))) => Err(error),
         Err(AskRefused::Plan(standing @ PlanRefused::Standing(_))) => {
             Ok(Answer::problem(0, &standing.to_string()))
         }
-        Err(busy @ AskRefused::TooMany) => Ok(Answer::problem(WAITING, &busy.to_string())),
+        Err(busy @ AskRefused::TooMany(_)) => Ok(Answer::problem(WAITING, &busy.to_string())),
         Err(refused) => Ok(Answer::problem(DENIED, &refused.to_string())),
     }
 }

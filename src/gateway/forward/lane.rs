@@ -24,7 +24,7 @@ use crate::gateway::limits::{
 use crate::gateway::pressure::Gauge;
 use crate::gateway::relay::{Limits, changed};
 use crate::gateway::upstream::{self, Guest, Trust, Way};
-use crate::ids::SessionId;
+use crate::ids::{GrantId, SessionId};
 use crate::policy::{Act, Target};
 
 /// The lanes of one client connection.
@@ -36,9 +36,10 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// The session of a connection that is open.
-    pub(super) fn session(&self) -> Option<SessionId> {
-        self.lanes.iter().find(|lane| !lane.over.is_cancelled()).map(|lane| lane.session.clone())
+    /// The sessions of open connections that have taken something for one use.
+    pub(super) fn sessions(&self) -> Vec<SessionId> {
+        let taken = self.lanes.iter().filter(|lane| !lane.over.is_cancelled() && !lane.once.is_empty());
+        taken.map(|lane| lane.session.clone()).collect()
     }
 }
 
@@ -47,6 +48,9 @@ pub(super) struct Lane {
     handle: Handle<Trust>,
     target: Target,
     session: SessionId,
+    /// What is for one use and taken by its session. Channels that hang on that are on this connection and on no other, and
+    /// no others are on it: whatever is on it is judged as part of its session.
+    once: Vec<GrantId>,
     download: Arc<Gauge>,
     uses: AtomicUsize,
     listeners: AtomicUsize,
@@ -80,18 +84,25 @@ impl Drop for ListenerUse {
     }
 }
 
-/// A place on a lane that has room and is not congested, or on a new one.
+/// A place on a lane that has room and is not congested, or on a new one. What is for one use is taken by the lane that is
+/// opened for it, and its channels are all on that one.
 pub(super) async fn take(forwards: &Arc<Forwards>, permit: &Permit) -> Result<LaneUse, Failure> {
     let asked = Instant::now();
     // Held while dialling: whoever comes meanwhile wants the same connection.
     let mut pool = forwards.pool.lock().await;
     pool.lanes.retain(|lane| !lane.over.is_cancelled());
     let fits = |lane: &&Arc<Lane>| {
-        lane.target == *permit.target() && !lane.retired.load(Ordering::Relaxed) && !lane.download.is_slow()
+        lane.once.iter().eq(permit.once())
+            && lane.target == *permit.target()
+            && !lane.retired.load(Ordering::Relaxed)
+            && (!lane.download.is_slow() || !lane.once.is_empty())
     };
     let least = pool.lanes.iter().filter(fits).min_by_key(|lane| lane.uses.load(Ordering::Relaxed));
     if let Some(lane) = least.filter(|lane| lane.uses.load(Ordering::Relaxed) < LANE_CHANNELS_MAX) {
         return Ok(lane.take());
+    }
+    if pool.lanes.iter().any(|lane| permit.once().any(|one| lane.once.contains(one))) {
+        return Err(Failure::Limit(LANE_CHANNELS_MAX));
     }
     if pool.lanes.len() >= LANES_MAX {
         return Err(Failure::Limit(LANES_MAX * LANE_CHANNELS_MAX));
@@ -161,6 +172,7 @@ impl Forwards {
             handle,
             target: session.permit().target().clone(),
             session: session.id().clone(),
+            once: session.permit().once().cloned().collect(),
             download,
             uses: AtomicUsize::new(0),
             listeners: AtomicUsize::new(0),

@@ -30,12 +30,13 @@ use super::pressure::Pressure;
 use super::relay::Limits;
 use super::session::limits_of;
 use super::shared::Shared;
-use crate::flow::authorize::{Permit, authorize, authorize_in, overruled};
+use crate::flow::authorize::{Answer, Permit, authorize, authorize_among, authorize_in, overruled};
 use crate::flow::destination::resolved;
 use crate::flow::forward::{self as flow, Direction, Passed};
 use crate::flow::session::SessionError;
 use crate::ids::SessionId;
 use crate::policy::{Act, Ask, RefusalCode};
+use crate::store::StoreError;
 use lane::{LaneUse, Pool};
 use listen::Listener;
 use pump::{Ends, Watch};
@@ -203,7 +204,8 @@ impl Forwards {
 
     /// What a program may use while it runs: agent or display.
     pub(super) async fn beside(&self, act: Act) -> Option<Permit> {
-        match self.permit(self.ask(act)).await {
+        // Of the session that is to begin, which takes what is for one use, or does without.
+        match self.permit_in(self.ask(act), None).await {
             Ok(permit) => Some(permit),
             Err(failure) => {
                 tracing::info!(target = %self.route.target, %failure, "not passed on");
@@ -305,14 +307,18 @@ impl Forwards {
     }
 
     async fn permit(&self, ask: Ask) -> Result<Permit, Failure> {
-        // A grant for one use may be in use by the connection for forwards.
-        let session = self.pool.lock().await.session();
-        self.permit_in(ask, session.as_ref()).await
+        // A grant for one use may have been taken by a connection for forwards.
+        let sessions = self.pool.lock().await.sessions();
+        self.permitted(authorize_among(&self.shared.app, &self.route.caller, ask, &sessions).await)
     }
 
     /// The same as part of a session that has begun.
     async fn permit_in(&self, ask: Ask, session: Option<&SessionId>) -> Result<Permit, Failure> {
-        match authorize_in(&self.shared.app, &self.route.caller, ask, session).await {
+        self.permitted(authorize_in(&self.shared.app, &self.route.caller, ask, session).await)
+    }
+
+    fn permitted(&self, answer: Result<Answer, StoreError>) -> Result<Permit, Failure> {
+        match answer {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(refusal)) => Err(Failure::Refused { text: refusal.text, code: refusal.code.as_str() }),
             Err(error) => Err(self.broken(&error)),

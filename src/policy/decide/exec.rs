@@ -6,8 +6,8 @@
 //! Old copying programs (`scp -t`, `rsync --server`, `git-upload-pack`) are commands; a role that does not open them as
 //! such can open them by name, and then its path rules judge them.
 
-use super::open::Open;
-use super::{CommandPass, Verdict, allow, refuse, wrong_kind};
+use super::open::{Open, done_under};
+use super::{CommandPass, Verdict, allow, allow_under, refuse, wrong_kind};
 use crate::identity::Identity;
 use crate::inspect::command::Reading;
 use crate::inspect::transfer::{self, Tool, Transfer, Unclear};
@@ -114,18 +114,27 @@ fn by_transfer(
         Tool::Rsync => ChannelKind::Rsync,
         Tool::Git => ChannelKind::Git,
     };
-    let roles = of(&[kind]);
-    let rules: Vec<FileRules> = roles.iter().map(|role| role.files.clone()).collect();
-    let verdict = files::judge_transfer(&rules, &moved);
-    if roles.is_empty() {
+    let all = of(&[kind]);
+    if all.is_empty() {
         return None;
+    }
+    let judged = |roles: &[&Open<'_>]| {
+        let rules: Vec<FileRules> = roles.iter().map(|role| role.files.clone()).collect();
+        files::judge_transfer(&rules, &moved)
+    };
+    // What is for one use is taken only where the others do not allow it.
+    let mut roles = done_under(&all, false);
+    let mut verdict = judged(&roles);
+    if !verdict.allowed {
+        roles = done_under(&all, true);
+        verdict = judged(&roles);
     }
     if !verdict.allowed {
         return Some(no(&verdict.rule));
     }
     let send = reading.text().map_or_else(|| reading.raw().to_vec(), |text| text.as_bytes().to_vec());
     let rule = Some((format!("files: {}", verdict.rule), Assurance::Enforced));
-    Some(with(allow(target, &roles, at)?, CommandPass { send, rule, transfer: Some(moved) }))
+    Some(with(allow_under(target, &roles, at)?, CommandPass { send, rule, transfer: Some(moved) }))
 }
 
 /// All sets of a role must allow: the strictest of them speaks, and of equals one whose rule matched.

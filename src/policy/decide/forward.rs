@@ -1,14 +1,13 @@
 //! The part of the verdict that is about forwards: what the roles' rules (`policy::forwards`) say of one ask.
 
-use super::open::Open;
-use super::{Verdict, allow, refuse};
+use super::open::{Open, done_under};
+use super::{Verdict, allow_under, refuse};
 use crate::policy::forwards::{Denied, ForwardRules, Host};
 use crate::policy::{Act, Ask, Circumstances, RefusalCode, Target};
 
 /// Judges a forward by the roles that open the target and the login.
 pub(super) fn decide(ask: &Ask, target: &Target, opening: &[&Open<'_>], at: &Circumstances) -> Verdict {
     let mut allowing = Vec::new();
-    let mut hosts = Vec::new();
     let mut denied: Option<Denied> = None;
     for role in opening {
         let judged = if role.commands_only() {
@@ -17,19 +16,16 @@ pub(super) fn decide(ask: &Ask, target: &Target, opening: &[&Open<'_>], at: &Cir
             judge(&role.forwards, &ask.act, at)
         };
         match judged {
-            Ok(to) => {
-                if allowing.is_empty() {
-                    hosts = to;
-                }
-                allowing.push(*role);
-            }
+            Ok(_) => allowing.push(*role),
             Err(why) if denied.as_ref().is_none_or(|known| rank(&why) > rank(known)) => denied = Some(why),
             Err(_) => {}
         }
     }
-    match allow(target, &allowing, at) {
+    let under = done_under(&allowing, false);
+    match allow_under(target, &under, at) {
         Some(Verdict::Allow(mut allowance)) => {
-            allowance.hosts = hosts;
+            let hosts = under.first().map(|role| judge(&role.forwards, &ask.act, at));
+            allowance.hosts = hosts.and_then(Result::ok).unwrap_or_default();
             Verdict::Allow(allowance)
         }
         Some(refused @ Verdict::Refuse(_)) => refused,

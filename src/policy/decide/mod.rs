@@ -29,7 +29,7 @@ use crate::inspect::transfer::Transfer;
 use crate::names::{LoginName, RoleName, TargetName};
 use crate::time::Timestamp;
 pub use asking::{Reach, asks_by_itself, reach_for};
-use open::Open;
+use open::{Open, done_under};
 
 /// What stands in refusal texts for the name of the bastion, which the policy does not know. A door that knows it may
 /// replace this word.
@@ -65,8 +65,8 @@ pub struct Allowance {
     pub until: Option<Timestamp>,
     /// For a connection to a host: what the target is to be asked for, one after the other until one answers.
     pub hosts: Vec<String>,
-    /// The grants that it hangs on: none where a role with standing access allows it as well, and of those for one use
-    /// only one, and only where no other does.
+    /// The grants that it hangs on, and that a session must take: none that last where a role with standing access allows
+    /// it as well, and of those for one use only one, and only where nothing else opens as much.
     pub grants: Vec<Grant>,
     /// When the last of them is over; none where a role with standing access allows it as well.
     pub ends: Option<Timestamp>,
@@ -260,11 +260,18 @@ fn by_kind(
     at: &Circumstances,
 ) -> Verdict {
     let allowing: Vec<&Open<'_>> = opening.iter().filter(|role| role.opens(kind)).copied().collect();
-    allow(target, &allowing, at).unwrap_or_else(|| wrong_kind(ask, kind, opening))
+    // What may be done with files is judged later, by the rules of each role.
+    allow_under(target, &done_under(&allowing, kind == ChannelKind::Sftp), at)
+        .unwrap_or_else(|| wrong_kind(ask, kind, opening))
 }
 
 /// Allowed by these roles; none when there is none.
 fn allow(target: &Target, allowing: &[&Open<'_>], at: &Circumstances) -> Option<Verdict> {
+    allow_under(target, &done_under(allowing, false), at)
+}
+
+/// Allowed by exactly these roles.
+fn allow_under(target: &Target, allowing: &[&Open<'_>], at: &Circumstances) -> Option<Verdict> {
     let first = allowing.first()?;
     let until = allowing.iter().filter_map(|role| match opening_of(role, at) {
         Opening::Until(end) => Some(end),
@@ -284,15 +291,15 @@ fn allow(target: &Target, allowing: &[&Open<'_>], at: &Circumstances) -> Option<
         env: allowing.iter().map(|role| role.env.clone()).collect(),
         until: until.min(),
         hosts: Vec::new(),
-        grants: if over.is_some() { grants(allowing) } else { Vec::new() },
+        grants: grants(allowing, over.is_none()),
         ends: over.and_then(|over| over.into_iter().max()),
     })))
 }
 
-fn grants(allowing: &[&Open<'_>]) -> Vec<Grant> {
-    let all = || allowing.iter().filter_map(|role| role.grant);
-    let lasting: Vec<Grant> = all().filter(|grant| grant.once().is_none()).cloned().collect();
-    if lasting.is_empty() { all().take(1).cloned().collect() } else { lasting }
+/// Those that last count where nothing stands.
+fn grants(under: &[&Open<'_>], stands: bool) -> Vec<Grant> {
+    let all = under.iter().filter_map(|role| role.grant);
+    all.filter(|grant| !stands || grant.once().is_some()).cloned().collect()
 }
 
 fn refuse(ask: &Ask, code: RefusalCode, text: String, reason: String) -> Verdict {
@@ -416,5 +423,7 @@ fn wrong_kind(ask: &Ask, kind: ChannelKind, opening: &[&Open<'_>]) -> Verdict {
     })
 }
 
+#[cfg(test)]
+mod once;
 #[cfg(test)]
 mod tests;

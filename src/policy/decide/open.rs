@@ -43,10 +43,29 @@ impl Open<'_> {
         self.role.commands.iter().chain(&self.pinned).map(AsRef::as_ref)
     }
 
+    /// Whether doing something under it uses up what is for one use.
+    fn is_to_be_taken(&self) -> bool {
+        self.grant.is_some_and(Grant::is_to_be_taken)
+    }
+
     /// When the grant behind it is over.
     pub(super) fn over(&self) -> Option<Timestamp> {
         self.grant.map(|grant| grant.until)
     }
+}
+
+/// Those of `allowing` under which something is done. What is for one use is taken by the session that begins, and of such
+/// grants one; only where nothing else allows the same, or, with `widens`, where nothing else of the same role does (the role
+/// then says more of what may be done later). Without taking it nobody has anything of it: not its end, not its rules.
+pub(super) fn done_under<'p>(allowing: &[&'p Open<'p>], widens: bool) -> Vec<&'p Open<'p>> {
+    let lasting: Vec<&Open<'_>> = allowing.iter().filter(|role| !role.is_to_be_taken()).copied().collect();
+    let adds = |role: &Open<'_>| match widens {
+        true => !lasting.iter().any(|other| other.name == role.name),
+        false => lasting.is_empty(),
+    };
+    let taken = allowing.iter().position(|role| role.is_to_be_taken() && adds(role));
+    let is_kept = |(at, role): &(usize, &&Open<'_>)| !role.is_to_be_taken() || Some(*at) == taken;
+    allowing.iter().enumerate().filter(is_kept).map(|(_, role)| *role).collect()
 }
 
 /// Those of `eligible` that are open now: once for each grant, where grants open them.

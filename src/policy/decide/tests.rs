@@ -12,7 +12,7 @@ use crate::policy::{ForwardRules, Held, HostKey, Members, Recording, Selector};
 use crate::random::Random;
 
 /// A Friday at noon, from an address of the documentation range.
-fn noon() -> Circumstances {
+pub(super) fn noon() -> Circumstances {
     Circumstances {
         now: Timestamp::from_secs(1_795_176_000),
         from: "192.0.2.7".parse().unwrap(),
@@ -25,7 +25,7 @@ fn judged(policy: &Policy, who: &Identity, ask: &Ask) -> Verdict {
     decide(policy, who, ask, &noon())
 }
 
-fn somebody(provider: &str, subject: &str, groups: &[&str]) -> Identity {
+pub(super) fn somebody(provider: &str, subject: &str, groups: &[&str]) -> Identity {
     Identity {
         kind: Kind::Person,
         provider: provider.parse().unwrap(),
@@ -37,11 +37,11 @@ fn somebody(provider: &str, subject: &str, groups: &[&str]) -> Identity {
     }
 }
 
-fn ask(target: &str, login: &str, act: Act) -> Ask {
+pub(super) fn ask(target: &str, login: &str, act: Act) -> Ask {
     Ask { target: target.parse().unwrap(), login: login.parse().unwrap(), act }
 }
 
-fn shell() -> Act {
+pub(super) fn shell() -> Act {
     Act::Shell { pty: true }
 }
 
@@ -49,11 +49,11 @@ fn exec() -> Act {
     Act::Exec { command: b"true".to_vec(), pty: false }
 }
 
-fn subsystem(name: &str) -> Act {
+pub(super) fn subsystem(name: &str) -> Act {
     Act::Subsystem { name: name.into() }
 }
 
-fn policy(text: &str) -> Policy {
+pub(super) fn policy(text: &str) -> Policy {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.toml");
     std::fs::write(&path, text).unwrap();

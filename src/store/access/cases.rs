@@ -10,6 +10,8 @@ use crate::store::{Store, StoreError, Tx};
 use crate::time::Timestamp;
 
 const TABLE: &str = "access_case";
+/// At least the length of an id.
+const ID_LEN_MAX: usize = 40;
 
 /// Which cases to list. Everything that is given must match.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +85,20 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// Cases whose id begins with `beginning`, at most `limit`. It is looked for in the order of ids, however many there are.
+    pub async fn cases_beginning(&self, beginning: &str, limit: u32) -> Result<Vec<Case>, StoreError> {
+        // Ids have digits and small letters only, which every collation puts in this order; none is longer than this.
+        let last = format!("{beginning}{}", "z".repeat(ID_LEN_MAX));
+        let rows =
+            sqlx::query("SELECT id, json FROM access_case WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT $3")
+                .bind(text(TABLE, "id", beginning)?)
+                .bind(text(TABLE, "id", &last)?)
+                .bind(i64::from(limit))
+                .fetch_all(&self.pool)
+                .await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Cases for which time has something to say, oldest first, at most `limit`.
     pub async fn cases_due(&self, now: Timestamp, limit: u32) -> Result<Vec<CaseId>, StoreError> {
         let rows = sqlx::query(
@@ -97,6 +113,23 @@ impl Store {
 }
 
 impl Tx {
+    /// How many cases this person has filed since then, whatever became of them.
+    pub async fn count_filed(
+        &mut self,
+        (issuer, subject): (&str, &str),
+        since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS filed FROM access_case WHERE issuer = $1 AND subject = $2 AND filed >= $3",
+        )
+        .bind(text(TABLE, "issuer", issuer)?)
+        .bind(text(TABLE, "subject", subject)?)
+        .bind(millis(TABLE, "since", since)?)
+        .fetch_one(self.connection())
+        .await?;
+        Columns { table: TABLE, row: &row }.whole("filed")
+    }
+
     /// A new case. `key` is the person's own name for the request: `Conflict` when they used it before, or the id is there.
     pub async fn insert_case(&mut self, case: &Case, key: Option<&str>) -> Result<(), StoreError> {
         let written = sqlx::query(

@@ -100,6 +100,24 @@ impl Store {
 }
 
 impl Tx {
+    /// How many grants this person has that have not ended and are not over.
+    pub async fn count_held(
+        &mut self,
+        (issuer, subject): (&str, &str),
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS held FROM access_grant \
+             WHERE issuer = $1 AND subject = $2 AND ended IS NULL AND until > $3",
+        )
+        .bind(text(TABLE, "issuer", issuer)?)
+        .bind(text(TABLE, "subject", subject)?)
+        .bind(millis(TABLE, "now", now)?)
+        .fetch_one(self.connection())
+        .await?;
+        Columns { table: TABLE, row: &row }.whole("held")
+    }
+
     /// A new grant. `Conflict` when the id is there.
     pub async fn insert_grant(&mut self, grant: &Grant, now: Timestamp) -> Result<(), StoreError> {
         let written = sqlx::query(

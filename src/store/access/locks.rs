@@ -1,5 +1,7 @@
 //! Rows of `access_lock`.
 
+use std::sync::Arc;
+
 use sqlx::any::AnyRow;
 
 use crate::access::{Lock, LockOn};
@@ -10,21 +12,30 @@ use crate::time::Timestamp;
 
 const TABLE: &str = "access_lock";
 
+const HELD: &str = "SELECT id, kind, name, reason, set_by, created, until FROM access_lock \
+                    WHERE lifted IS NULL AND (until IS NULL OR until > $1) ORDER BY created, id";
+
 impl Store {
     /// The locks that hold, oldest first.
     pub async fn locks(&self, now: Timestamp) -> Result<Vec<Lock>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, kind, name, reason, set_by, created, until FROM access_lock \
-             WHERE lifted IS NULL AND (until IS NULL OR until > $1) ORDER BY created, id",
-        )
-        .bind(millis(TABLE, "now", now)?)
-        .fetch_all(&self.pool)
-        .await?;
+        let locks = self.asked.locks.get(self.read_locks(now)).await?;
+        // Perhaps asked by another, whose `now` was a moment earlier.
+        Ok(locks.iter().filter(|lock| lock.until.is_none_or(|until| until > now)).cloned().collect())
+    }
+
+    async fn read_locks(&self, now: Timestamp) -> Result<Arc<[Lock]>, StoreError> {
+        let rows = sqlx::query(HELD).bind(millis(TABLE, "now", now)?).fetch_all(&self.pool).await?;
         rows.iter().map(read).collect()
     }
 }
 
 impl Tx {
+    /// The same as this transaction sees it.
+    pub async fn locks(&mut self, now: Timestamp) -> Result<Vec<Lock>, StoreError> {
+        let rows = sqlx::query(HELD).bind(millis(TABLE, "now", now)?).fetch_all(self.connection()).await?;
+        rows.iter().map(read).collect()
+    }
+
     /// A new lock. `Conflict` when the id is there.
     pub async fn insert_lock(&mut self, lock: &Lock) -> Result<(), StoreError> {
         let written = sqlx::query(

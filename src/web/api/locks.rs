@@ -57,6 +57,9 @@ pub struct LockAnswer {
     pub created: u64,
     /// When it opens by itself, in Unix seconds; null: when it is lifted.
     pub until: Option<u64>,
+    /// What whoever sets it should know, such as that nobody of this name ever signed in; null when there is nothing, and in
+    /// lists.
+    pub warning: Option<String>,
 }
 
 impl From<&Lock> for LockAnswer {
@@ -73,6 +76,7 @@ impl From<&Lock> for LockAnswer {
             by: lock.by.clone(),
             created: lock.created.as_secs(),
             until: lock.until.map(crate::time::Timestamp::as_secs),
+            warning: None,
         }
     }
 }

@@ -48,7 +48,9 @@ pub(in crate::web) async fn lock(
         LockKind::Role => LockOn::Role(name.parse().map_err(unknown)?),
     };
     let wish = LockWish { on, reason, length: seconds.map(Duration::from_secs) };
-    Ok(Created(LockAnswer::from(&flow::lock(&app, &by, wish).await?)))
+    let lock = flow::lock(&app, &by, wish).await?;
+    let warning = flow::warning(&app.store, &lock.on).await.map_err(LockRefused::from)?;
+    Ok(Created(LockAnswer { warning, ..LockAnswer::from(&lock) }))
 }
 
 pub(in crate::web) async fn unlock(

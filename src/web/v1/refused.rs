@@ -15,6 +15,7 @@ use crate::flow::finish::FinishRefused;
 use crate::flow::issue::IssueRefused;
 use crate::flow::locks::LockRefused;
 use crate::flow::look::SightRefused;
+use crate::flow::present::Absent;
 use crate::flow::revoke::RevokeRefused;
 use crate::flow::sign_in::SignInRefused;
 use crate::policy::request::PlanRefused;
@@ -95,20 +96,26 @@ impl Refused for AskRefused {
             StatusCode::CONFLICT,
             "`standing`: you have this without asking; `other-key`: the idempotency key is another's",
         ),
-        (StatusCode::TOO_MANY_REQUESTS, "`limit`: too many requests of yours wait"),
+        (
+            StatusCode::TOO_MANY_REQUESTS,
+            "`limit`: too many requests of yours wait or were filed of late, or you have too many grants",
+        ),
     ];
 
     fn answer(&self, app: &App) -> ApiError {
         let (status, code) = match self {
+            Self::Absent(Absent::SignedOut | Absent::Revoked(_)) => {
+                (StatusCode::UNAUTHORIZED, "not-signed-in")
+            }
             Self::Replay => (StatusCode::CONFLICT, "replay"),
             Self::Plan(PlanRefused::NoAccess(_)) => (StatusCode::FORBIDDEN, "no-access"),
             Self::Plan(PlanRefused::Rules(_)) => (StatusCode::FORBIDDEN, "rules"),
             Self::Plan(PlanRefused::Locked(_)) => (StatusCode::FORBIDDEN, "locked"),
             Self::Plan(PlanRefused::Standing(_)) => (StatusCode::CONFLICT, "standing"),
-            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "limit"),
+            Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "limit"),
             Self::OtherKey => (StatusCode::CONFLICT, "other-key"),
             Self::BadKey => return ApiError::bad(self),
-            Self::Store(error) => return ApiError::internal(app, error),
+            Self::Absent(Absent::Store(error)) | Self::Store(error) => return ApiError::internal(app, error),
         };
         ApiError::new(status, code, self)
     }
@@ -132,7 +139,9 @@ impl Refused for AnswerRefused {
 
     fn answer(&self, app: &App) -> ApiError {
         let (status, code) = match self {
-            Self::SignedOut => (StatusCode::UNAUTHORIZED, "not-signed-in"),
+            Self::Absent(Absent::SignedOut | Absent::Revoked(_)) => {
+                (StatusCode::UNAUTHORIZED, "not-signed-in")
+            }
             Self::Replay => (StatusCode::CONFLICT, "replay"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found"),
             Self::Denied(Denied::Over(_) | Denied::Not(..)) => (StatusCode::CONFLICT, "state"),
@@ -143,7 +152,7 @@ impl Refused for AnswerRefused {
             Self::Outdated => (StatusCode::CONFLICT, "outdated"),
             Self::Locked => (StatusCode::FORBIDDEN, "locked"),
             Self::Denied(Denied::Reason) | Self::Words(_) => return ApiError::bad(self),
-            Self::Store(error) => return ApiError::internal(app, error),
+            Self::Absent(Absent::Store(error)) | Self::Store(error) => return ApiError::internal(app, error),
         };
         ApiError::new(status, code, self)
     }

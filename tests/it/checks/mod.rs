@@ -3,6 +3,7 @@
 
 mod live;
 mod logout;
+mod present;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@
     reason = "what a test prepares must work, or the test fails"
 )]
 
+mod notes;
 mod roles;
 mod rows_of_config;
 mod rows_of_issuers;

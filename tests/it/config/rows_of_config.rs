@@ -534,7 +534,7 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
         "[notify.mail]\nserver = \"smtp.example.com:25\"\ntls = \"none\"\nfrom = \"a@example.com\"\n[notify.mail.people]\n\"ann\" = \"ann@example.com\\r\\nBcc: x@y\"\n[ssh]",
         &[
             "caponier.toml:4:7: \"tls\" may be \"none\" on loopback only: others could read and change mail",
-            "caponier.toml:7:1: \"ann\" is nobody: write PROVIDER:GROUP or PROVIDER:SUBJECT",
+            "caponier.toml:7:1: \"ann\" is nobody: write PROVIDER:SUBJECT",
             "caponier.toml:7:9: \"ann@example.com\\r\\nBcc: x@y\" is not a mail address; write user@example.com",
         ],
     ),

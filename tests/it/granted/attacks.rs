@@ -10,8 +10,9 @@ use caponier::policy::{Act, Ask};
 use caponier::time::Clock;
 
 use super::{SOON, Yard, hour, policy, wish};
+use crate::forward::wire::{Echo, connect, exchange};
 use crate::world::ssh::Ssh;
-use crate::world::{PATIENCE, me, wait_for};
+use crate::world::{PATIENCE, free_port, me, wait_for};
 use caponier::policy::request::Wish;
 
 #[test]
@@ -68,6 +69,62 @@ fn one_use_is_one_session_however_many_try_at_once() {
         });
         yard.ssh(&["web1", "true"]).run().ended(255);
     }
+}
+
+/// One grant that lasts and ends soon, and one for a single session that would go on: the second carries nobody who began
+/// under the first.
+#[test]
+fn what_is_for_one_session_carries_no_others_when_something_else_ends() {
+    let yard = Yard::with("");
+    let once = yard.granted(&Wish { once: Some(Once::Session), ..hour() });
+    let began = Instant::now();
+    let lasting = wish(Duration::from_secs(8));
+    yard.granted(&lasting);
+    let running: Vec<_> = (0..3).map(|_| yard.ssh(&["web1", "echo up; exec sleep 600"]).start()).collect();
+    running.iter().for_each(|one| one.wait_for_text("up", PATIENCE));
+    for one in running {
+        let said = one.finish(PATIENCE);
+        said.ended(255);
+        assert!(said.errors().contains("is over since"), "{}", said.errors());
+    }
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(7) && took < Duration::from_secs(8) + 2 * SOON, "{took:?}");
+    // It is as it was, for the one session that takes it.
+    assert!(matches!(yard.case(&once.id).state, State::Granted { .. }));
+    yard.ssh(&["web1", "true"]).run().ok();
+    wait_for("the grant to be used up", PATIENCE, || {
+        matches!(yard.case(&once.id).state, State::Closed { close: Close::Used, .. }).then_some(())
+    });
+    yard.ssh(&["web1", "true"]).run().ended(255);
+}
+
+/// Forwards are no way around it: the first takes the grant, later ones of that connection are part of its session.
+#[test]
+fn a_forward_takes_what_is_for_one_use() {
+    let yard = Yard::with("");
+    let echo = Echo::on_tcp();
+    // Commands are open by a grant that lasts; a forward is not.
+    yard.granted(&Wish { commands: ["uptime".to_owned()].into(), ..hour() });
+    let once = yard.granted(&Wish { once: Some(Once::Session), ..hour() });
+    let near = free_port();
+    let forward = format!("{near}:127.0.0.1:{}", echo.port);
+    let first = yard.ssh(&["-N", "-L", &forward, "web1"]).start();
+    let open = connect(near);
+    for text in ["one", "two"] {
+        assert_eq!(exchange(near, text.as_bytes()), text.as_bytes());
+    }
+    let taken = || yard.run(yard.local.app.store.grant_of_case(&once.id)).unwrap().unwrap().grant.used_by;
+    assert!(taken().is_some(), "nobody has taken it");
+    yard.ssh(&["web1", "uptime"]).run().ok();
+    yard.ssh(&["web1", "id"]).run().ended(255);
+    // Another connection has nothing of it.
+    let far = format!("127.0.0.1:{}", echo.port);
+    let said = yard.ssh(&["-W", &far, "web1"]).input("x").run();
+    assert!(said.status != Some(0) && said.errors().contains("by-request"), "{}", said.errors());
+    drop((open, first));
+    wait_for("the grant to be used up", PATIENCE, || {
+        matches!(yard.case(&once.id).state, State::Closed { close: Close::Used, .. }).then_some(())
+    });
 }
 
 #[test]

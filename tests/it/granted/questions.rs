@@ -54,6 +54,12 @@ fn a_request_from_asking_to_giving_back() {
 
     // Deciding, with a part of the id.
     lead("approve req_").ended(64);
+    for words in [format!("approve {}", &id[4..11]), format!("deny {} no", &id[4..8])] {
+        let said = lead(&words);
+        said.ended(64);
+        assert!(said.errors().contains("write more of it"), "{}", said.errors());
+    }
+    assert!(lead(&format!("show {}", &id[4..8])).ok().contains(&id));
     let said = lead(&format!("approve {} go ahead", &id[4..12]));
     assert!(said.ok().contains("granted: from"), "{}", said.text());
     assert!(erin("targets").ok().contains(&format!("{me} (granted until ")));

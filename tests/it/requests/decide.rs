@@ -283,6 +283,55 @@ async fn an_approver_who_is_locked_or_signed_out_decides_nothing() {
     assert_eq!(approve(&lead, &request).await, ok("granted"));
 }
 
+/// What was refused does not succeed later, when whoever listened sends the same bytes again.
+#[tokio::test]
+async fn what_was_refused_is_used_up() {
+    let site = town(&role("ops", ONE)).await;
+    let (dora, lead) = (person(&site, "dora", &["dev"]).await, person(&site, "lead", &["leads"]).await);
+    let root = person(&site, "root", &[]).await;
+    let request = file(&dora, &json!({})).await;
+    let mut locks = Vec::new();
+    for name in ["corp:lead", "corp:dora"] {
+        let wanted = json!({"on": "user", "name": name, "reason": "laptop stolen"});
+        locks.push(root.call("POST", "/v1/locks", &wanted).await.1["id"].as_str().unwrap().to_owned());
+    }
+    let approve_path = format!("/v1/requests/{}/approve", id(&request));
+    let wish = wish(&json!({})).to_string();
+    let asks = [(&lead, approve_path.as_str(), "{}"), (&dora, "/v1/requests", wish.as_str())];
+    let sent: Vec<_> = asks.iter().map(|(who, path, body)| who.headers("POST", path, body)).collect();
+    for ((who, path, body), headers) in asks.iter().zip(&sent) {
+        let (status, answer) = who.send("POST", path, body, headers).await;
+        assert_eq!((status.as_u16(), &answer["error"]["code"]), (403, &json!("locked")), "{path}");
+    }
+    for lock in locks {
+        assert_eq!(root.call("DELETE", &format!("/v1/locks/{lock}"), &Value::Null).await.0, 204);
+    }
+    for ((who, path, body), headers) in asks.iter().zip(&sent) {
+        let (status, answer) = who.send("POST", path, body, headers).await;
+        assert_eq!((status.as_u16(), &answer["error"]["code"]), (409, &json!("replay")), "{path}");
+    }
+    assert_eq!(seen(&dora, &request).await["state"], "waiting");
+    assert_eq!(approve(&lead, &request).await, ok("granted"));
+}
+
+/// Whoever is refused again and again fills no log, whatever they try.
+#[tokio::test]
+async fn a_flood_of_refused_orders_is_a_few_entries_that_say_how_many_there_were() {
+    let site = town(&role("ops", ONE)).await;
+    let eve = person(&site, "eve", &[]).await;
+    let (end, revoke) = (format!("/v1/sign-in/{}", SignInId::random(&site.app.random)), "/v1/revocations");
+    let order = json!({"kind": "serial", "value": "7", "reason": "mine now"});
+    for _ in 0..40 {
+        assert_eq!(eve.call("DELETE", &end, &Value::Null).await.0, 404);
+        assert_eq!(eve.call("POST", revoke, &order).await.0, 404);
+        assert_eq!(eve.call("POST", "/v1/certificate", &json!({})).await.0, 403);
+    }
+    assert_eq!(entries(&site, "access_refused").await.len(), 60);
+    site.app.clock.advance(Duration::from_secs(60));
+    assert_eq!(eve.call("DELETE", &end, &Value::Null).await.0, 404);
+    assert!(last_refusal(&site).await.contains("60 more were refused before"));
+}
+
 #[tokio::test]
 async fn a_request_is_void_when_its_rules_have_changed() {
     let site = town(&role("ops", ONE)).await;

@@ -36,6 +36,11 @@ async fn admins_lock_and_lift_and_auditors_look() {
         ("role", "nope", json!({}), 404),
         ("user", "dora", json!({}), 404),
         ("user", "other:dora", json!({}), 404),
+        ("user", " corp:dora", json!({}), 404),
+        ("user", "corp:dora ", json!({}), 400),
+        ("user", "corp: dora", json!({}), 400),
+        ("user", "corp:do\u{7}ra", json!({}), 400),
+        ("user", "corp:", json!({}), 400),
         ("target", "web1", json!({"reason": " "}), 400),
         ("target", "web1", json!({"reason": "two\nlines"}), 400),
         ("target", "web1", json!({"seconds": 0}), 400),
@@ -73,11 +78,25 @@ async fn a_locked_admin_does_not_free_themselves() {
     let policy = format!("{TARGETS}{}", role("ops", ONE));
     let site = Site::start_set(Setup { extra: &config, policy: &policy, ..Setup::default() }).await;
     let (root, boss) = (person(&site, "root", &[]).await, person(&site, "boss", &[]).await);
+    let (status, slip) = lock(&root, "user", "corp:bos", json!({})).await;
+    let warning = slip["warning"].as_str().unwrap();
+    assert!(status == 201 && warning.contains("nobody called corp:bos ever signed in here"), "{slip}");
     let (_, set) = lock(&root, "user", "corp:boss", json!({})).await;
+    assert_eq!(set["warning"], Value::Null);
     let path = format!("/v1/locks/{}", set["id"].as_str().unwrap());
     assert_eq!(boss.call("DELETE", &path, &Value::Null).await.0, 403);
     assert_eq!(lock(&boss, "user", "corp:root", json!({})).await.0, 403);
     assert_eq!(boss.call("GET", "/v1/requests?scope=all", &Value::Null).await.0, 403);
+    // Nor anything else that admins may: what is somebody else's is not there for them.
+    let dora = person(&site, "dora", &["dev"]).await;
+    let request = file(&dora, &json!({})).await;
+    let (_, theirs) = dora.call("GET", "/v1/sign-in", &Value::Null).await;
+    let sign_in = format!("/v1/sign-in/{}", theirs["sign_in"].as_str().unwrap());
+    assert_eq!(boss.call("DELETE", &sign_in, &Value::Null).await.0, 404);
+    assert_eq!(act(&boss, &request, "cancel", Value::Null).await, no(404, "not-found"));
+    assert_eq!(boss.call("GET", &format!("/v1/requests/{}", id(&request)), &Value::Null).await.0, 404);
     assert_eq!(root.call("DELETE", &path, &Value::Null).await.0, 204);
     assert_eq!(boss.call("GET", "/v1/requests?scope=all", &Value::Null).await.0, 200);
+    assert_eq!(seen(&boss, &request).await["may"], json!(["cancel"]));
+    assert_eq!(boss.call("DELETE", &sign_in, &Value::Null).await.0, 204);
 }

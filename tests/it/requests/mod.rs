@@ -2,6 +2,7 @@
 //! ssh. What the pure state machine does stands in `src/access/step`; here the recipes around it are asked, and the races.
 
 mod chain;
+mod crowd;
 mod decide;
 mod lists;
 mod locks;

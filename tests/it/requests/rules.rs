@@ -246,11 +246,69 @@ async fn what_people_approved_lately_opens_again_for_the_same() {
     // What opened by itself is no approval: the time counts from what people said.
     site.app.clock.advance(Duration::from_secs(7201));
     assert_eq!(state(&dora, json!({})).await, "waiting");
-    // Nor is what was taken away.
+    // Approved and lapsed, approved again and taken away: the first yes does not come back.
+    let first = file(&dora, &json!({"seconds": 60})).await;
+    assert_eq!(approve(&lead, &first).await, ok("granted"));
+    site.app.clock.advance(Duration::from_secs(61));
+    caponier::flow::answer::elapse(&site.app).await.unwrap();
+    assert_eq!(seen(&dora, &first).await["state"], "lapsed");
+    let second = file(&dora, &json!({"seconds": 61})).await;
+    assert_eq!(approve(&lead, &second).await, ok("granted"));
+    assert_eq!(state(&dora, json!({"seconds": 60})).await, "granted", "both say yes");
+    assert_eq!(act(&lead, &second, "revoke", json!({"reason": "mistake"})).await, ok("revoked"));
+    assert_eq!(state(&dora, json!({"seconds": 60})).await, "waiting", "the later word counts");
+    // A yes after that does, until somebody says no to something of it.
+    site.app.clock.advance(Duration::from_secs(1));
+    let third = file(&dora, &json!({"seconds": 60})).await;
+    assert_eq!(approve(&lead, &third).await, ok("granted"));
+    assert_eq!(state(&dora, json!({"seconds": 60})).await, "granted");
+    let wide = file(&dora, &json!({"targets": ["web1", "web2"], "seconds": 7200})).await;
+    site.app.clock.advance(Duration::from_secs(1));
+    assert_eq!(act(&lead, &wide, "deny", json!({"reason": "not now"})).await, ok("denied"));
+    assert_eq!(state(&dora, json!({"seconds": 60})).await, "waiting");
+    // Nor is what was taken away an approval.
     let request = file(&dora, &json!({})).await;
     assert_eq!(approve(&lead, &request).await, ok("granted"));
     assert_eq!(act(&lead, &request, "revoke", json!({"reason": "mistake"})).await, ok("revoked"));
     assert_eq!(state(&dora, json!({})).await, "waiting");
+}
+
+#[tokio::test]
+async fn there_is_an_end_to_what_is_filed_and_held() {
+    let by_itself = "[role.request]\nmax = \"2h\"\nautomatic = [{ labels = [{ env = \"dev\" }] }]\n[[role.request.stage]]\ngroups = [\"corp:leads\"]\n";
+    on_both(&role("ops", by_itself), async |site| {
+        let dora = person(site, "dora", &["dev"]).await;
+        let refused = async |who: &Client<'_>, changes: &Value| {
+            let (status, answer) = who.call("POST", "/v1/requests", &wish(changes)).await;
+            assert_eq!((status.as_u16(), &answer["error"]["code"]), (429, &json!("limit")), "{answer}");
+        };
+        // Asked and taken back again and again.
+        for _ in 0..60 {
+            let request = file(&dora, &json!({})).await;
+            assert_eq!(act(&dora, &request, "cancel", Value::Null).await, ok("cancelled"));
+        }
+        refused(&dora, &json!({})).await;
+        let filed = entries(site, "case_filed").await.len();
+        refused(&dora, &json!({"targets": ["dev1"]})).await;
+        assert_eq!(entries(site, "case_filed").await.len(), filed);
+        let max = person(site, "max", &["dev"]).await;
+        file(&max, &json!({})).await;
+        site.app.clock.advance(Duration::from_secs(601));
+        file(&dora, &json!({})).await;
+
+        // Given without anybody's yes, again and again.
+        let mia = person(site, "mia", &["dev"]).await;
+        let dev = json!({"targets": ["dev1"], "seconds": 7200});
+        let mut last = Value::Null;
+        for _ in 0..50 {
+            last = file(&mia, &dev).await;
+            assert_eq!(last["state"], "granted");
+        }
+        refused(&mia, &dev).await;
+        assert_eq!(act(&mia, &last, "release", Value::Null).await, ok("released"));
+        file(&mia, &dev).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -174,6 +174,8 @@ fn who_may_revoke_what() {
     let (stage, admin) = stage_with_admin(Plan::default());
     stage.ssh(&["web1", "true"]).run().ok();
     let opened = newest(&stage, "session_opened");
+    // It is closed a moment after the client has gone.
+    stage.wait_for_audit("session_closed", &text(&opened, "session"));
     let theirs = {
         let line = std::fs::read_to_string(admin.home().join(".caponier/id.pub")).unwrap();
         line.trim().to_owned()

@@ -8,6 +8,7 @@
 )]
 #![expect(clippy::print_stderr, reason = "a failed test must say on which database")]
 
+mod batches;
 mod opening;
 mod races;
 mod revocations;
@@ -49,11 +50,16 @@ impl Place {
 
     /// Runs one statement past the store, as a fault or an older version could have.
     async fn run(&self, sql: &str) {
-        use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
-        let mut connection = sqlx::AnyConnection::connect(&self.url).await.unwrap();
-        connection.execute(AssertSqlSafe(sql)).await.unwrap();
-        connection.close().await.unwrap();
+        run_past(&self.url, sql).await;
     }
+}
+
+/// Runs one statement past the store at this URL, as a fault or an older version could have.
+pub(crate) async fn run_past(url: &str, sql: &str) {
+    use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+    let mut connection = sqlx::AnyConnection::connect(url).await.unwrap();
+    connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 /// A new SQLite store for a test; keep the place as long as the store.

@@ -1,6 +1,6 @@
 //! Mail, at a real mail server: protected or not at all, to whom it concerns, and nothing in it that we did not write.
 
-use caponier::alerts::{Notice, NoticeKind};
+use caponier::alerts::{Concerned, Notice, NoticeKind};
 use caponier::ids::NoticeId;
 use caponier::random::Random;
 use caponier::time::Clock;
@@ -15,14 +15,14 @@ fn mail(port: u16, tls: &str, more: &str) -> String {
     format!(
         "[notify.mail]\nserver = \"localhost:{port}\"\ntls = \"{tls}\"\nfrom = \"caponier@bastion.example\"\n\
          timeout = \"3s\"\n{more}\n[[notify.mail.to]]\nkinds = [\"alert.raised\"]\naddresses = [\"soc@x.example\"]\n\
-         [notify.mail.people]\n\"corp:approvers\" = \"ann@x.example, bob@x.example\"\n\"corp:u-7\" = \"ann@x.example\"\n"
+         [notify.mail.groups]\n\"corp:approvers\" = \"ann@x.example, bob@x.example\"\n[notify.mail.people]\n\"corp:u-7\" = \"ann@x.example\"\n"
     )
 }
 
 fn hostile() -> Notice {
     let attack = "root\r\nBcc: all@x.example\r\n\r\n.\r\nMAIL FROM:<evil@x.example>\u{202e}";
     Notice::new(NoticeId::random(&Random::System), NoticeKind::RequestPending, attack)
-        .to(["corp:approvers".to_owned(), "corp:u-7".to_owned()])
+        .to([Concerned::Group("corp:approvers".to_owned()), Concerned::Person("corp:u-7".to_owned())])
         .with("reason", attack)
 }
 

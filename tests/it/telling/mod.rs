@@ -111,7 +111,11 @@ impl Outpost {
 /// Runs the jobs of a bastion until the guard is dropped.
 pub(crate) fn run(app: &App) -> DropGuard {
     let stop = CancellationToken::new();
-    tokio::spawn(jobs::run(app.clone(), stop.clone()));
+    let (app, until) = (app.clone(), stop.clone());
+    tokio::spawn(async move {
+        let seen = caponier::flow::change::end_of_log(&app).await.unwrap();
+        jobs::run(app, seen, until).await;
+    });
     stop.drop_guard()
 }
 

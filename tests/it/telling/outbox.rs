@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use caponier::alerts::{Notice, NoticeKind, Sink};
+use caponier::alerts::{Concerned, Notice, NoticeKind, Sink};
 use caponier::flow::tell;
 use caponier::ids::{CaseId, NoticeId};
 use caponier::random::Random;
@@ -47,7 +47,10 @@ async fn order_leases_and_independent_sinks() {
             notice(Some(&one), "a1"),
             notice(Some(&two), "b1"),
             notice(Some(&one), "a2 \0 \u{202e}"),
-            notice(None, "c").to(["corp:ops".to_owned()]).with("k", "v\0").with("k", "w"),
+            notice(None, "c")
+                .to([Concerned::Group("corp:ops".to_owned()), Concerned::Person("corp:ops".to_owned())])
+                .with("k", "v\0")
+                .with("k", "w"),
         ];
         for notice in &all {
             enqueue(&store, notice, NOW).await;

@@ -11,6 +11,7 @@ use caponier::audit::AuditEvent;
 use caponier::ca::{Authority, Draft, Signer, init};
 use caponier::config::Config;
 use caponier::flow::Caller;
+use caponier::flow::change::end_of_log;
 use caponier::flow::recognise::recognise_certificate;
 use caponier::gateway;
 use caponier::identity::{Identity, Kind};
@@ -110,9 +111,10 @@ impl Local {
         };
         let host_key = init::host_key(&app.config.state_dir, &random).unwrap();
         let stop = CancellationToken::new();
+        let seen = runtime.block_on(end_of_log(&app)).unwrap();
         runtime.spawn(gateway::serve(app.clone(), host_key, listener, stop.clone()));
         if change.policy.is_some() {
-            runtime.spawn(jobs::run(app.clone(), stop.clone()));
+            runtime.spawn(jobs::run(app.clone(), seen, stop.clone()));
         }
         Self { app, web1, port, runtime, dir, stop }
     }
@@ -138,8 +140,9 @@ impl Local {
         };
         let host_key = init::host_key(&app.config.state_dir, &app.random).unwrap();
         let stop = CancellationToken::new();
+        let seen = self.runtime.block_on(end_of_log(&app)).unwrap();
         self.runtime.spawn(gateway::serve(app.clone(), host_key, listener, stop.clone()));
-        self.runtime.spawn(jobs::run(app.clone(), stop.clone()));
+        self.runtime.spawn(jobs::run(app.clone(), seen, stop.clone()));
         Beside { app, _dir: dir, stop }
     }
 

@@ -10,8 +10,10 @@ use crate::web::api::requests::RequestAnswer;
 
 /// Requests that are looked through.
 const SEARCHED: usize = 1000;
-/// Shortest beginning, without what all ids begin with.
+/// Shortest beginning, without what all ids begin with: of what is one's own or looked at, and of what waits for one's
+/// yes or no. Nobody files requests until one of them begins in the same eight characters.
 const LEAST: usize = 3;
+const LEAST_TO_DECIDE: usize = 8;
 
 /// Where it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +32,9 @@ pub(super) fn find(signed: &Signed, said: &str, among: Among) -> anyhow::Result<
         return Ok(id.to_string());
     }
     let beginning = format!("{}{}", CaseId::PREFIX, said.strip_prefix(CaseId::PREFIX).unwrap_or(said));
-    if beginning.len() < CaseId::PREFIX.len() + LEAST {
-        bail!("{}: give the request's id, or at least {LEAST} characters of it", plain(said, 64));
+    let least = if among == Among::Inbox { LEAST_TO_DECIDE } else { LEAST };
+    if beginning.len() < CaseId::PREFIX.len() + least {
+        bail!("{}: give the request's id, or at least {least} characters of it", plain(said, 64));
     }
     let mut seen: Vec<RequestAnswer> = Vec::new();
     if among != Among::Own {
