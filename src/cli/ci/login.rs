@@ -37,9 +37,10 @@ const LIFE_MIN: Duration = Duration::from_secs(10);
 /// Sign this job in with its platform's token, and set up ssh for this run only.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The platform is found by itself: GitHub Actions (permissions: id-token: write), GitLab (id_tokens: CAPONIER_ID_TOKEN), Forgejo
-(enable-openid-connect: true), Buildkite, CircleCI, a pod with a projected token. The key lives in an ssh-agent of the job's
-own, the rest in a folder of its own below the runner's temporary one; `caponier ci done` ends and removes all of it.
+The platform is found by itself: GitHub Actions (permissions: id-token: write), GitLab (id_tokens:
+CAPONIER_ID_TOKEN), Forgejo (enable-openid-connect: true), Buildkite, CircleCI, a pod with a
+projected token. The key lives in an ssh-agent of the job's own, the rest in a folder of its own
+below the runner's temporary one; `caponier ci done` ends and removes all of it.
 
 Examples:
   caponier ci login https://bastion.example --ca-fingerprint SHA256:...

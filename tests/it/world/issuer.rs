@@ -1,11 +1,10 @@
-//! An issuer of jobs' tokens, shaped like GitHub's and GitLab's: discovery, keys that rotate (RS256), tokens with any claims, and
-//! GitHub's request address, where a job gets a token for the audience that it names.
+//! An issuer of jobs' tokens, shaped like GitHub's and GitLab's: discovery, keys that rotate (RS256), tokens with any claims.
+//! The runner that asks for them stands in `ci::runner`.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -29,7 +28,6 @@ pub(crate) struct JobIssuer {
 
 struct Shared {
     issuer: String,
-    bearer: String,
     clock: Clock,
     state: Mutex<Holding>,
 }
@@ -38,12 +36,6 @@ struct Holding {
     keys: Vec<SigningKey>,
     published: CoreJsonWebKeySet,
     asked_for_keys: usize,
-    /// What a token of the request address says, `aud` aside.
-    job: Option<Value>,
-    /// The request address answers so many times with status 503 first.
-    failures: usize,
-    /// Tokens that the request address gave.
-    given: Vec<String>,
 }
 
 struct SigningKey {
@@ -83,20 +75,11 @@ impl JobIssuer {
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let first = SigningKey::make("key-1");
         let published = CoreJsonWebKeySet::new(vec![first.key.as_verification_key()]);
-        let bearer = format!("bearer-{:016x}", Random::System.u64());
-        let state = Holding {
-            keys: vec![first],
-            published,
-            asked_for_keys: 0,
-            job: None,
-            failures: 0,
-            given: Vec::new(),
-        };
-        let shared = Arc::new(Shared { issuer: issuer.clone(), bearer, clock, state: Mutex::new(state) });
+        let state = Holding { keys: vec![first], published, asked_for_keys: 0 };
+        let shared = Arc::new(Shared { issuer: issuer.clone(), clock, state: Mutex::new(state) });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(describe))
             .route("/jwks", get(keys))
-            .route("/token", get(token))
             .with_state(Arc::clone(&shared));
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
@@ -192,26 +175,6 @@ impl JobIssuer {
             "job_namespace_id": "7", "job_namespace_path": "acme",
         })
     }
-
-    /// What a job's runner sets: `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN`. The request address gives
-    /// tokens with these claims from now on, for the audience that is asked for.
-    pub(crate) fn runner(&self, claims: Value) -> [(&'static str, String); 2] {
-        self.state().job = Some(claims);
-        [
-            ("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/token?api-version=2.0", self.issuer)),
-            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", self.shared.bearer.clone()),
-        ]
-    }
-
-    /// The next answers of the request address are 503.
-    pub(crate) fn fail(&self, times: usize) {
-        self.state().failures = times;
-    }
-
-    /// The tokens that the request address gave so far.
-    pub(crate) fn given(&self) -> Vec<String> {
-        self.state().given.clone()
-    }
 }
 
 async fn describe(State(shared): State<Arc<Shared>>) -> Json<Value> {
@@ -228,41 +191,4 @@ async fn keys(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let mut state = shared.state.lock().unwrap();
     state.asked_for_keys += 1;
     Json(serde_json::to_value(&state.published).unwrap())
-}
-
-#[derive(serde::Deserialize)]
-struct Wanted {
-    audience: String,
-}
-
-async fn token(
-    State(shared): State<Arc<Shared>>,
-    Query(wanted): Query<Wanted>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, StatusCode> {
-    let shown = headers.get("authorization").and_then(|value| value.to_str().ok());
-    if shown != Some(&format!("bearer {}", shared.bearer))
-        && shown != Some(&format!("Bearer {}", shared.bearer))
-    {
-        return Err(StatusCode::UNAUTHORIZED);
-    }
-    let mut state = shared.state.lock().unwrap();
-    if state.failures > 0 {
-        state.failures -= 1;
-        return Err(StatusCode::SERVICE_UNAVAILABLE);
-    }
-    let mut claims = state.job.clone().ok_or(StatusCode::NOT_FOUND)?;
-    let now = shared.clock.now().as_secs();
-    claims["aud"] = wanted.audience.into();
-    claims["jti"] = format!("jti-{:016x}", Random::System.u64()).into();
-    (claims["iat"], claims["nbf"], claims["exp"]) = (now.into(), (now - 5).into(), (now + 300).into());
-    let signing = state.keys.last().unwrap();
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let header = json!({ "alg": "RS256", "typ": "JWT", "kid": signing.id });
-    let signed = format!("{}.{}", part(&header), part(&claims));
-    let algorithm = CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256;
-    let signature = signing.key.sign(&algorithm, signed.as_bytes()).unwrap();
-    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
-    state.given.push(token.clone());
-    Ok(Json(json!({ "value": token })))
 }
