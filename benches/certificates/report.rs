@@ -37,7 +37,7 @@ impl Report {
         waits.sort();
         let at = |share: f64| {
             let place = (waits.len() as f64 * share) as usize;
-            waits.get(place).or(waits.last()).copied().unwrap_or_default()
+            waits.get(place).or_else(|| waits.last()).copied().unwrap_or_default()
         };
         let seconds = end.at.duration_since(begin.at).as_secs_f64();
         Self {

@@ -176,10 +176,7 @@ fn who_may_revoke_what() {
     let opened = newest(&stage, "session_opened");
     // It is closed a moment after the client has gone.
     stage.wait_for_audit("session_closed", &text(&opened, "session"));
-    let theirs = {
-        let line = std::fs::read_to_string(admin.home().join(".caponier/id.pub")).unwrap();
-        line.trim().to_owned()
-    };
+    let theirs = std::fs::read_to_string(admin.home().join(".caponier/id.pub")).unwrap().trim().to_owned();
     let before = stage.audit().len();
     let ca =
         |name: &str| stage.bastion.dir().join(format!("state/ca/{name}.pub")).to_str().unwrap().to_owned();
