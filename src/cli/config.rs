@@ -71,6 +71,9 @@ fn check(
         let uris: BTreeMap<String, String> = config.providers.iter().map(uri).collect();
         let uri = |one: &config::Provider| (one.name.to_string(), config.logout_uri(&one.name));
         let logouts: BTreeMap<String, String> = config.providers.iter().map(uri).collect();
+        let hooks = config.issuers.iter().filter(|one| one.webhook_secret.is_some());
+        let hooks: BTreeMap<String, String> =
+            hooks.map(|one| (one.name.to_string(), config.webhook_uri(&one.name))).collect();
         let counts = json!({
             "ok": true,
             "config": path,
@@ -81,6 +84,8 @@ fn check(
             "roles": policy.roles.len(),
             "redirect_uris": uris,
             "logout_uris": logouts,
+            "issuers": config.issuers.len(),
+            "webhook_uris": hooks,
             "problems": [],
         });
         writeln!(out, "{counts:#}")?;
@@ -98,6 +103,14 @@ fn check(
             "the back-channel logout URI to register at {}, if it can send one: {uri}",
             provider.name
         )?;
+    }
+    for issuer in &config.issuers {
+        let audience = &issuer.audience;
+        writeln!(out, "the audience of tokens from {} ({}): {audience}", issuer.name, issuer.platform)?;
+        if issuer.webhook_secret.is_some() {
+            let uri = config.webhook_uri(&issuer.name);
+            writeln!(out, "the webhook URI to register at {}: {uri}", issuer.name)?;
+        }
     }
     for note in config.notes() {
         writeln!(out, "note: {note}")?;

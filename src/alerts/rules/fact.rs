@@ -13,7 +13,7 @@ pub(super) enum Fact<'e> {
     AccessRefused { who: &'e str, what: String },
     CredentialRefused { what: &'e str, claimed: &'e str, code: &'e str, from: &'e str },
     NotListed { network: &'e str, count: u64 },
-    SessionOpened { who: &'e str, target: &'e str, login: &'e str, from: &'e str },
+    SessionOpened { who: &'e str, is_job: bool, target: &'e str, login: &'e str, from: &'e str },
     SessionClosed { session: &'e str, reason: &'e str },
     FileRefused { session: &'e str, path: &'e str },
     RecorderFailed { who: &'e str, target: &'e str, node: &'e str, why: &'e str },
@@ -45,6 +45,7 @@ impl<'e> Fact<'e> {
             }
             "session_opened" => Self::SessionOpened {
                 who: text("who")?,
+                is_job: text("who_kind") == Some("workload"),
                 target: text("target")?,
                 login: or_empty("login"),
                 from: text("from")?,

@@ -82,8 +82,12 @@ pub(super) fn signals(entry: &Entry, whose: Option<&Whose>, config: &Alerts) -> 
             Signal::once(AlertRule::RepeatedRequests, who, title, vec![])
         }
         Fact::SignedIn { who, from } => return came(who, from, entry.at, config, "signed in"),
-        Fact::SessionOpened { who, target, login, from } => {
+        Fact::SessionOpened { who, is_job, target, login, from } => {
             let mut found = first_access(who, target, login, from);
+            // Jobs run at night, and each on another machine.
+            if is_job {
+                return found;
+            }
             found.extend(came(who, from, entry.at, config, &format!("opened a session at {target}")));
             return found;
         }

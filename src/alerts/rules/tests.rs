@@ -117,6 +117,26 @@ fn first_times_and_new_networks() {
     assert!(wanted.iter().all(|seen| memory.knows(seen)) && wanted.len() == 2, "{wanted:?}");
 }
 
+/// A job runs at any hour and each time on another machine; only that it comes for the first time is worth a word.
+#[test]
+fn jobs_keep_no_office_hours() {
+    let came = |kind: &str| {
+        let session = |target: &str, from: &str| {
+            let mut fields = session("github:repository/1", target, from);
+            fields["who_kind"] = kind.into();
+            fields
+        };
+        let night = 12 * 3600;
+        play(&[
+            entry(1, night, "session_opened", session("web1", "192.0.2.1")),
+            entry(2, night + 60, "session_opened", session("web1", "198.51.100.7")),
+            entry(3, night + 120, "session_opened", session("web2", "203.0.113.9")),
+        ])
+    };
+    assert_eq!(came("workload"), ["first_access_person github:repository/1"]);
+    assert!(came("person").len() > 1, "{:?}", came("person"));
+}
+
 #[test]
 fn what_only_teaches_is_not_found() {
     let (config, mut memory) = (Alerts::default(), Memory::default());

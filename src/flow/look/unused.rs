@@ -7,9 +7,11 @@ use serde_json::Value;
 
 use super::{Asked, Look, PastGrant, Sight, SightRefused};
 use crate::app::App;
+use crate::config::SERVICE;
 use crate::flow::permission::SignedIn;
 use crate::identity::{Identity, Kind};
 use crate::policy::ways::{has_member, named_subjects};
+use crate::policy::workload::Service;
 use crate::policy::{Policy, Role};
 use crate::store::{AuditRow, RoleUse, SignIn, Store, StoreError};
 use crate::time::Timestamp;
@@ -250,6 +252,9 @@ fn members(idle: &mut Vec<IdleMember>, role: &Role, uses: &[&RoleUse], known: &[
     };
     let strangers = named_subjects(role).into_iter().filter(|subject| !met.contains(*subject));
     idle.extend(strangers.map(|subject| never(subject.to_owned(), "person")));
+    let services: BTreeSet<_> = role.members.iter().flat_map(|layer| layer.services.keys()).collect();
+    let accounts = services.into_iter().map(|name| format!("{SERVICE}:{}", Service::subject(name)));
+    idle.extend(accounts.filter(|who| !met.contains(who)).map(|who| never(who, "workload")));
     let groups: BTreeSet<_> = role.members.iter().flat_map(|layer| &layer.groups).collect();
     let empty = groups.into_iter().filter(|group| !known.iter().any(|one| one.who.groups.contains(*group)));
     idle.extend(empty.map(|group| never(group.to_string(), "group")));

@@ -147,7 +147,11 @@ pub(super) fn check(
     }
     let issued = check_age(claims, issuer.age_max.as_secs(), now)?;
     let id = match claims.get("jti") {
-        Some(Value::String(jti)) if (1..=NAME_BYTES_MAX).contains(&jti.len()) => format!("jti:{jti}"),
+        Some(Value::String(jti))
+            if (1..=NAME_BYTES_MAX).contains(&jti.len()) && !jti.chars().any(char::is_control) =>
+        {
+            format!("jti:{jti}")
+        }
         Some(_) => return Err(TokenRefused::new("jti", "the token's jti is empty, too long or not text")),
         None if needs_jti(issuer.platform) => {
             return Err(TokenRefused::new(

@@ -101,6 +101,7 @@ fn each_claim_is_checked() {
         ("nbf", json!("now"), "shape"),
         ("jti", json!(""), "jti"),
         ("jti", json!(7), "jti"),
+        ("jti", json!("j\u{0}1"), "jti"),
         ("jti", json!(null), "jti"),
         ("jti", json!("x".repeat(256)), "jti"),
     ];

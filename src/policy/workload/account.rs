@@ -34,12 +34,17 @@ pub struct Service {
 }
 
 impl Service {
+    /// The subject of this account's identity.
+    pub fn subject(name: &ServiceName) -> String {
+        format!("{NOUN}/{name}")
+    }
+
     /// The run that a statement of `key` begins; none when the key is not registered here.
     pub fn run(&self, key: &PublicKey) -> Option<Run> {
         let registered = self.keys.iter().find(|known| known.key_data() == key.key_data())?;
         Some(Run {
             platform: Platform::Service,
-            subject: format!("{NOUN}/{}", self.name),
+            subject: Self::subject(&self.name),
             label: self.name.to_string(),
             id: None,
             attempt: None,

@@ -271,11 +271,12 @@ impl Refused for ExchangeRefused {
 }
 
 impl Refused for FinishRefused {
-    const STATUSES: &'static [(StatusCode, &'static str)] = &[REPLAY];
+    const STATUSES: &'static [(StatusCode, &'static str)] =
+        &[(StatusCode::NOT_FOUND, "`not-found`: a person called, who has no run"), REPLAY];
 
     fn answer(&self, app: &App) -> ApiError {
         match self {
-            Self::NoRun => ApiError::bad(self),
+            Self::NoRun => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::Store(error) => ApiError::internal(app, error),
         }

@@ -25,11 +25,15 @@ const CONFIG: &str = r#"
 name = "github"
 type = "github"
 jwks_file = "platforms.json"
+webhook_secret_file = "hook-secret"
 [[issuer]]
 name = "gitlab"
 type = "gitlab"
 jwks_file = "platforms.json"
 "#;
+
+/// What GitHub signs its webhooks with.
+pub(super) const HOOK_SECRET: &str = "a-webhook-secret-for-tests";
 
 /// Pushes to main deploy; what is tagged needs somebody's yes.
 const RULES: &str = r#"
@@ -75,15 +79,15 @@ groups = ["corp:reviewers"]
 "#;
 
 /// A bastion with a target, and the platforms that it believes.
-struct Yard {
-    stage: Stage,
+pub(super) struct Yard {
+    pub(super) stage: Stage,
     issuer: Arc<JobIssuer>,
     service_key: PathBuf,
 }
 
 impl Yard {
     #[track_caller]
-    fn set() -> Self {
+    pub(super) fn set() -> Self {
         let dir = crate::world::scratch();
         let issuer = Arc::new(JobIssuer::start());
         let service = crate::world::keys::Key::make(dir.path(), "service");
@@ -92,7 +96,7 @@ impl Yard {
             config: CONFIG,
             role: &rules,
             nobody: true,
-            files: &[("platforms.json", &issuer.jwks())],
+            files: &[("platforms.json", &issuer.jwks()), ("hook-secret", HOOK_SECRET)],
             ..Plan::default()
         });
         let service_key = stage.dir().join("service");
@@ -101,7 +105,7 @@ impl Yard {
     }
 
     /// A job on GitHub whose token says this otherwise.
-    fn runner(&self, changes: Value) -> Runner {
+    pub(super) fn runner(&self, changes: Value) -> Runner {
         let issuer = Arc::clone(&self.issuer);
         Runner::start(Box::new(move |audience| {
             let mut claims = issuer.github(audience);
@@ -118,7 +122,7 @@ impl Yard {
     }
 
     /// `caponier ci login URL --ca-fingerprint PIN MORE`, not yet run.
-    fn login(&self, runner: &Runner, more: &[&str]) -> Command {
+    pub(super) fn login(&self, runner: &Runner, more: &[&str]) -> Command {
         let (url, pin) = (self.stage.bastion.url(), self.pin());
         let args: Vec<&str> =
             ["ci", "login", &url, "--ca-fingerprint", &pin].iter().chain(more).copied().collect();
@@ -349,12 +353,12 @@ fn the_component_deploys_and_its_after_script_ends_it() {
 }
 
 /// A tag: the role must be asked for.
-fn tag() -> Value {
+pub(super) fn tag() -> Value {
     json!({"ref": "refs/tags/v1", "ref_type": "tag"})
 }
 
 /// Somebody who may say yes.
-fn reviewer(yard: &Yard) -> Laptop {
+pub(super) fn reviewer(yard: &Yard) -> Laptop {
     let laptop = Laptop::new();
     yard.stage.login_at(&laptop, "reviewer");
     laptop
@@ -362,7 +366,7 @@ fn reviewer(yard: &Yard) -> Laptop {
 
 /// The request that waits for the reviewer.
 #[track_caller]
-fn waiting(laptop: &Laptop) -> Value {
+pub(super) fn waiting(laptop: &Laptop) -> Value {
     crate::world::wait_for("a request in the inbox", PATIENCE, || {
         let inbox = run(&mut laptop.caponier(&["inbox", "--json"]), b"", PATIENCE).ok();
         serde_json::from_str::<Value>(&inbox).unwrap().as_array()?.first().cloned()

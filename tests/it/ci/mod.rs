@@ -2,6 +2,7 @@
 //! they come to. `login` speaks with a server that can lie; `deploy` goes with real tokens through a real bastion to a real sshd.
 
 mod deploy;
+mod killed;
 mod login;
 mod runner;
 mod scripts;

@@ -200,7 +200,7 @@ fn a_stalled_forward_holds_up_neither_sessions_nor_new_forwards() {
     std::thread::spawn(move || while filling.write_all(&[7; 1 << 16]).is_ok() {});
     let unread = connect(to_talkative);
     let mut held = (0, Instant::now());
-    wait_for("both to be stuck", PATIENCE, || {
+    wait_for("both to be stuck", 4 * PATIENCE, || {
         let now = resident_kib(stage.bastion.id());
         if now.abs_diff(held.0) > 256 {
             held = (now, Instant::now());

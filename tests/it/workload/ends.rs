@@ -83,7 +83,7 @@ async fn the_job_says_that_it_is_done() {
     assert_eq!(client.call("POST", "/v1/runs/done", &Value::Null).await.0, 401);
     let person = ci.site.client();
     person.login("engineer").await;
-    assert_eq!(person.call("POST", "/v1/runs/done", &Value::Null).await.0, 400);
+    assert_eq!(person.call("POST", "/v1/runs/done", &Value::Null).await.0, 404);
 }
 
 #[tokio::test]
