@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::claims::{AHEAD_SECS_MAX, TokenRefused, check_age, object, seconds, text};
+use super::workload::preset;
 use crate::config::{Bind, Issuer};
-use crate::platform::Platform;
 use crate::time::Timestamp;
 
 /// Longest token that is looked at, in bytes. Those of the platforms have one to three thousand.
@@ -153,7 +153,7 @@ pub(super) fn check(
             format!("jti:{jti}")
         }
         Some(_) => return Err(TokenRefused::new("jti", "the token's jti is empty, too long or not text")),
-        None if needs_jti(issuer.platform) => {
+        None if preset(issuer.platform).needs_jti => {
             return Err(TokenRefused::new(
                 "jti",
                 "the token has no jti, so nobody could tell whether it was used",
@@ -166,14 +166,6 @@ pub(super) fn check(
     let too_old = issued.saturating_add(issuer.age_max.as_secs()).min(expires);
     let useless_from = Timestamp::from_secs(too_old.saturating_add(2 * AHEAD_SECS_MAX + 1));
     Ok(WorkloadToken { claims: opened.claims, id, useless_from })
-}
-
-/// Whether every token of the platform has a `jti`.
-fn needs_jti(platform: Platform) -> bool {
-    match platform {
-        Platform::GitHub | Platform::GitLab | Platform::Forgejo | Platform::Kubernetes => true,
-        Platform::Buildkite | Platform::CircleCi | Platform::Oidc | Platform::Service => false,
-    }
 }
 
 /// Exactly one audience, and it is ours; where the platform lets the job choose it, ours for this key.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::Keys;
+use crate::platform::Platform;
 
 const NOW: u64 = 1_800_000_000;
 const KEY: &str = "11c1dfd0a1d6a4d2c1e1f4ad0d3a2c1b11c1dfd0a1d6a4d2c1e1f4ad0d3a2c1b";

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use caponier::cli::config::{ConfigArgs, ConfigCommand, Format, run};
 use caponier::config::{CaSource, Config, Passphrase, Problem};
+use caponier::identity::workload::preset;
+use caponier::platform::Platform;
 use caponier::policy::{self, HostKey};
 use caponier::random::Random;
 
@@ -524,4 +526,22 @@ fn broken_files_are_refused_and_nothing_crashes() {
         }
     }
     assert!(read > 50 && refused > 1500, "the files drawn prove little: {read} read, {refused} refused");
+}
+
+/// The configuration cannot ask `identity`, which stands above it, for what it knows of the platforms.
+#[test]
+fn what_an_issuer_says_nothing_about_is_as_its_platform_has_it() {
+    let folder = Folder::new();
+    for platform in Platform::ISSUERS {
+        let preset = preset(platform);
+        let address = if preset.default_issuer.is_some() { "" } else { "issuer = \"https://ci.example\"\n" };
+        let more = if platform == Platform::Oidc { "id_claim = \"project_id\"\n" } else { "" };
+        let issuer = format!("[[issuer]]\nname = \"ci\"\ntype = \"{platform}\"\n{address}{more}[ssh]");
+        let config = folder.load(&edited(GOOD, "[ssh]", &issuer)).unwrap();
+        let read = &config.issuers[0];
+        assert_eq!(read.algorithms, preset.algorithms, "{platform}");
+        assert_eq!(read.bind, preset.bind, "{platform}");
+        assert_eq!(read.issuer, preset.default_issuer.unwrap_or("https://ci.example"), "{platform}");
+        assert_eq!(read.audience, "https://bastion.example.com", "{platform}");
+    }
 }
