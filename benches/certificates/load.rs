@@ -1,9 +1,9 @@
-//! The clients: each has one key, one connection that is kept, and asks again as soon as it has its answer. HTTP/1.1 by
-//! hand over a TCP stream, so that what is measured is the server.
+//! The clients: each has one connection that is kept, and asks again as soon as it has its answer. HTTP/1.1 by hand over a
+//! TCP stream, so that what is measured is the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -14,22 +14,71 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-const PATH: &str = "/v1/certificate";
-const BODY: &[u8] = b"{}";
 /// Of so many certificates of a client, one is kept and verified at the end.
 const KEEP_ONE_OF: usize = 50;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What is asked for, made before the clock starts.
+pub(crate) enum Work {
+    /// Each client has a key that is signed in, and renews its certificate.
+    Renew(Vec<Key>),
+    /// Each request is of another job, with a new key and a token for it.
+    Exchange(Vec<Job>),
+}
+
+/// A job that comes once.
+pub(crate) struct Job {
+    pub(crate) key: Key,
+    /// The request's body, with the token.
+    pub(crate) body: String,
+}
+
+impl Work {
+    /// What is asked for the `place`th time; none when there is nothing left.
+    fn at(&self, client: usize, place: usize) -> Option<(usize, &'static str, &str)> {
+        match self {
+            Self::Renew(_) => Some((client, "/v1/certificate", "{}")),
+            Self::Exchange(jobs) => {
+                let job = jobs.get(place)?;
+                Some((place, "/v1/certificates", job.body.as_str()))
+            }
+        }
+    }
+
+    /// One of the keys.
+    pub(crate) fn key(&self, number: usize) -> anyhow::Result<&Key> {
+        let key = match self {
+            Self::Renew(keys) => keys.get(number),
+            Self::Exchange(jobs) => jobs.get(number).map(|job| &job.key),
+        };
+        key.context("a key for each request")
+    }
+
+    /// All keys that are signed in from the start.
+    pub(crate) fn signed_in(&self) -> &[Key] {
+        match self {
+            Self::Renew(keys) => keys,
+            Self::Exchange(_) => &[],
+        }
+    }
+
+    /// For the report.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Renew(_) => "renewals",
+            Self::Exchange(_) => "exchanges of jobs' tokens",
+        }
+    }
+}
+
 /// What one client got.
 #[derive(Default)]
 pub(crate) struct Answers {
-    /// Which of the keys it has.
-    pub(crate) key: usize,
     /// The serials of all certificates it was given.
     pub(crate) serials: Vec<u64>,
-    /// Some of the certificates, as they came.
-    pub(crate) some: Vec<String>,
+    /// Some of the certificates, as they came, each with the number of its key.
+    pub(crate) some: Vec<(usize, String)>,
     /// How long it waited for those that it was given while it counted.
     pub(crate) waits: Vec<Duration>,
 }
@@ -37,85 +86,83 @@ pub(crate) struct Answers {
 /// All clients.
 pub(crate) struct Load {
     address: SocketAddr,
-    keys: Arc<[Key]>,
-    counting: Arc<AtomicBool>,
-    over: Arc<AtomicBool>,
+    work: Arc<Work>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    counting: AtomicBool,
+    over: AtomicBool,
+    asked: AtomicUsize,
 }
 
 impl Load {
-    pub(crate) fn new(address: SocketAddr, keys: Arc<[Key]>) -> Self {
-        Self { address, keys, counting: Arc::default(), over: Arc::default() }
+    pub(crate) fn new(address: SocketAddr, work: Arc<Work>) -> Self {
+        Self { address, work, state: Arc::default() }
     }
 
-    /// One client for each key.
-    pub(crate) fn start(&self) -> Vec<JoinHandle<anyhow::Result<Answers>>> {
-        let start = |key| {
+    /// So many clients.
+    pub(crate) fn start(&self, clients: usize) -> Vec<JoinHandle<anyhow::Result<Answers>>> {
+        let start = |number| {
             let client = Client {
                 address: self.address,
-                keys: Arc::clone(&self.keys),
-                key,
+                work: Arc::clone(&self.work),
+                number,
                 stream: None,
                 read: Vec::new(),
             };
-            tokio::spawn(client.run(Arc::clone(&self.counting), Arc::clone(&self.over)))
+            tokio::spawn(client.run(Arc::clone(&self.state)))
         };
-        (0..self.keys.len()).map(start).collect()
+        (0..clients).map(start).collect()
     }
 
     /// Whether answers that come now count.
     pub(crate) fn count(&self, yes: bool) {
-        self.counting.store(yes, Ordering::SeqCst);
+        self.state.counting.store(yes, Ordering::SeqCst);
+    }
+
+    /// Whether there is nothing left to ask for.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        matches!(&*self.work, Work::Exchange(jobs) if self.state.asked.load(Ordering::SeqCst) >= jobs.len())
     }
 
     /// Each client waits for the answer it is owed, and ends.
     pub(crate) fn stop(&self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.state.over.store(true, Ordering::SeqCst);
     }
 }
 
 struct Client {
     address: SocketAddr,
-    keys: Arc<[Key]>,
-    key: usize,
+    work: Arc<Work>,
+    number: usize,
     /// None before the first request, and when the server has ended it: it does so every two minutes.
     stream: Option<TcpStream>,
     read: Vec<u8>,
 }
 
 impl Client {
-    async fn run(mut self, counting: Arc<AtomicBool>, over: Arc<AtomicBool>) -> anyhow::Result<Answers> {
-        let mut answers = Answers { key: self.key, ..Answers::default() };
+    async fn run(mut self, state: Arc<State>) -> anyhow::Result<Answers> {
+        let mut answers = Answers::default();
         let authority = self.address.to_string();
-        while !over.load(Ordering::SeqCst) {
-            let request = self.request(&authority)?;
+        let work = Arc::clone(&self.work);
+        while !state.over.load(Ordering::SeqCst) {
+            let place = state.asked.fetch_add(1, Ordering::SeqCst);
+            let Some((key, path, body)) = work.at(self.number, place) else { break };
+            let request = request(work.key(key)?, &authority, path, body)?;
             let began = Instant::now();
             let answer = tokio::time::timeout(PATIENCE, self.ask(&request)).await;
             let answer = answer.context("an answer did not come in time")??;
-            if counting.load(Ordering::SeqCst) {
+            if state.counting.load(Ordering::SeqCst) {
                 answers.waits.push(began.elapsed());
             }
             answers.serials.push(field(&answer, "serial")?.parse()?);
             if answers.serials.len() % KEEP_ONE_OF == 1 {
-                answers.some.push(field(&answer, "certificate")?.to_owned());
+                answers.some.push((key, field(&answer, "certificate")?.to_owned()));
             }
         }
         Ok(answers)
-    }
-
-    /// A request, signed.
-    fn request(&self, authority: &str) -> anyhow::Result<Vec<u8>> {
-        let key = self.keys.get(self.key).context("a key for each client")?;
-        let request = Request { method: "POST", authority, path: PATH, body: BODY };
-        let proof = sign::sign(key, &request, Clock::System.now(), Random::System.token())?;
-        let mut head = format!(
-            "POST {PATH} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
-            BODY.len()
-        );
-        for (name, value) in proof {
-            head.extend([name, ": ", &value, "\r\n"]);
-        }
-        head.push_str("\r\n");
-        Ok([head.as_bytes(), BODY].concat())
     }
 
     /// The body of the answer, which must be a good one.
@@ -148,6 +195,21 @@ impl Client {
         }
         Ok(body)
     }
+}
+
+/// A request, signed.
+fn request(key: &Key, authority: &str, path: &str, body: &str) -> anyhow::Result<Vec<u8>> {
+    let request = Request { method: "POST", authority, path, body: body.as_bytes() };
+    let proof = sign::sign(key, &request, Clock::System.now(), Random::System.token())?;
+    let length = body.len();
+    let mut text = format!(
+        "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
+    );
+    for (name, value) in proof {
+        text.extend([name, ": ", &value, "\r\n"]);
+    }
+    text.extend(["\r\n", body]);
+    Ok(text.into_bytes())
 }
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {

@@ -11,6 +11,7 @@ use crate::site::{Checked, Mark};
 
 /// One run.
 pub(crate) struct Report {
+    what: &'static str,
     clients: usize,
     seconds: f64,
     counted: usize,
@@ -19,6 +20,7 @@ pub(crate) struct Report {
     /// Processors in use, of which the machine has so many.
     server: f64,
     load: f64,
+    others: f64,
     processors: usize,
     synced: Duration,
     checked: Checked,
@@ -28,6 +30,7 @@ impl Report {
     /// Sums up.
     pub(crate) fn of(
         plan: &Plan,
+        what: &'static str,
         answers: &[Answers],
         (begin, end): (&Mark, &Mark),
         synced: Duration,
@@ -40,13 +43,17 @@ impl Report {
             waits.get(place).or_else(|| waits.last()).copied().unwrap_or_default()
         };
         let seconds = end.at.duration_since(begin.at).as_secs_f64();
+        let share = |of: fn(&Mark) -> f64| (of(end) - of(begin)) / seconds;
+        let (server, load) = (share(|mark| mark.server), share(|mark| mark.clients));
         Self {
+            what,
             clients: plan.clients,
             seconds,
             counted: waits.len(),
             waits: [at(0.5), at(0.9), at(0.99), at(1.0)],
-            server: (end.server - begin.server) / seconds,
-            load: (end.clients - begin.clients) / seconds,
+            server,
+            load,
+            others: (share(|mark| mark.all) - server - load).max(0.0),
             processors: std::thread::available_parallelism().map_or(0, usize::from),
             synced,
             checked,
@@ -63,10 +70,13 @@ impl Report {
         let [p50, p90, p99, longest] = self.waits.map(milliseconds);
         json!({
             "certificates_per_second": self.per_second(),
+            "by": self.what,
             "clients": self.clients,
             "seconds": self.seconds,
             "wait_ms": { "p50": p50, "p90": p90, "p99": p99, "max": longest },
-            "processors": { "server": self.server, "clients": self.load, "there_are": self.processors },
+            "processors": {
+                "server": self.server, "clients": self.load, "others": self.others, "there_are": self.processors,
+            },
             "sync_ms": milliseconds(self.synced),
             "checked": { "certificates": self.checked.certificates, "verified": self.checked.verified },
         })
@@ -80,17 +90,14 @@ fn milliseconds(time: Duration) -> f64 {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [p50, p90, p99, longest] = self.waits.map(milliseconds);
-        let Self { clients, seconds, server, load, processors, checked, .. } = self;
+        let Self { what, clients, seconds, server, load, others, processors, checked, .. } = self;
         let rate = self.per_second();
         let each = (server + load) / (self.counted as f64 / seconds) * 1e6;
-        writeln!(
-            f,
-            "certificates/s  {rate}   renewals over HTTP, {clients} clients, {seconds:.1} s, SQLite"
-        )?;
+        writeln!(f, "certificates/s  {rate}   {what} over HTTP, {clients} clients, {seconds:.1} s, SQLite")?;
         writeln!(f, "wait            p50 {p50} ms   p90 {p90} ms   p99 {p99} ms   max {longest} ms")?;
         writeln!(
             f,
-            "processor       server {server:.2}, clients {load:.2} of {processors}   {each:.0} µs a certificate"
+            "processors      server {server:.2}, clients {load:.2}, others {others:.2}, of {processors}   {each:.0} µs a certificate"
         )?;
         writeln!(f, "disk            syncs a small file in {} ms", milliseconds(self.synced))?;
         let Checked { certificates, verified } = checked;

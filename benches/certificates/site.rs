@@ -19,11 +19,12 @@ use caponier::ids::SignInId;
 use caponier::random::Random;
 use caponier::store::{SignIn, Store};
 use caponier::time::Clock;
-use russh::keys::ssh_key::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
+use russh::keys::ssh_key::{Certificate, HashAlg, PublicKey};
 use sqlx::{Connection as _, Executor as _, Row as _};
 use tempfile::TempDir;
 
-use crate::load::Answers;
+use crate::issuer::JobIssuer;
+use crate::load::{Answers, Work};
 
 const CAPONIER: &str = env!("CARGO_BIN_EXE_caponier");
 /// How long the server may take to start.
@@ -44,6 +45,8 @@ pub(crate) struct Mark {
     /// Seconds of processor time.
     pub(crate) server: f64,
     pub(crate) clients: f64,
+    /// Of everything on the machine.
+    pub(crate) all: f64,
 }
 
 /// What was found in the database.
@@ -69,32 +72,36 @@ pub(crate) fn sync_time(folder: &Path) -> anyhow::Result<Duration> {
     times.get(times.len() / 2).copied().context("no time was measured")
 }
 
-/// One key for each client.
-pub(crate) fn keys(count: usize, random: &Random) -> anyhow::Result<Vec<Key>> {
-    let key = |_| {
-        let key = random.with(|mut rng| PrivateKey::random(&mut rng, Algorithm::Ed25519))?;
-        Ok(Key::Held(Box::new(key)))
-    };
-    (0..count).map(key).collect()
-}
-
 fn fingerprint(key: &Key) -> String {
     key.public().fingerprint(HashAlg::Sha256).to_string()
 }
 
 impl Site {
     /// Makes the folder, signs everybody in, and starts the server.
-    pub(crate) async fn set(folder: &Path, keys: &[Key], random: &Random) -> anyhow::Result<Self> {
+    pub(crate) async fn set(
+        folder: &Path,
+        (ssh, web): (u16, u16),
+        work: &Work,
+        issuer: Option<&JobIssuer>,
+        random: &Random,
+    ) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(folder)?;
-        let (ssh, web) = (free_port()?, free_port()?);
-        std::fs::write(dir.path().join("policy.toml"), POLICY)?;
+        std::fs::write(dir.path().join("policy.toml"), policy(issuer.is_some()))?;
         let secret = dir.path().join("client_secret");
         std::fs::write(&secret, "nobody signs in here")?;
         std::fs::set_permissions(&secret, Permissions::from_mode(0o600))?;
-        std::fs::write(dir.path().join("caponier.toml"), configuration(ssh, web))?;
+        let mut text = configuration(ssh, web);
+        if let Some(issuer) = issuer {
+            std::fs::write(dir.path().join("jwks.json"), issuer.jwks())?;
+            text.push_str(&format!(
+                "\n[[issuer]]\nname = \"github\"\ntype = \"github\"\nissuer = \"{}\"\njwks_file = \"jwks.json\"\n",
+                issuer.issuer
+            ));
+        }
+        std::fs::write(dir.path().join("caponier.toml"), text)?;
         let made = caponier(dir.path(), &["ca", "init", "--plain"]).output()?;
         ensure!(made.status.success(), "caponier ca init: {}", String::from_utf8_lossy(&made.stderr));
-        sign_in(&url(&dir), keys, random).await?;
+        sign_in(&url(&dir), work.signed_in(), random).await?;
         let log = File::create(dir.path().join("serve.log"))?;
         let server = caponier(dir.path(), &["serve"]).stdout(Stdio::null()).stderr(log).spawn()?;
         let mut site = Self { dir, server, web };
@@ -128,7 +135,8 @@ impl Site {
     /// How far the processor is.
     pub(crate) fn mark(&self) -> anyhow::Result<Mark> {
         let id = self.server.id().to_string();
-        Ok(Mark { at: Instant::now(), server: processor_time(&id)?, clients: processor_time("self")? })
+        let (server, clients) = (processor_time(&id)?, processor_time("self")?);
+        Ok(Mark { at: Instant::now(), server, clients, all: all_processor_time()? })
     }
 
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
@@ -139,7 +147,7 @@ impl Site {
 
     /// Every certificate that was acknowledged has its row and its audit entry, and there are no others; and those that were
     /// kept are good ones, for the key that asked.
-    pub(crate) async fn check(&self, answers: &[Answers], keys: &[Key]) -> anyhow::Result<Checked> {
+    pub(crate) async fn check(&self, answers: &[Answers], work: &Work) -> anyhow::Result<Checked> {
         let store = Store::open(&url(&self.dir)).await?;
         let acknowledged: BTreeSet<u64> = answers.iter().flat_map(|one| &one.serials).copied().collect();
         let count: usize = answers.iter().map(|one| one.serials.len()).sum();
@@ -171,17 +179,17 @@ impl Site {
         let rows: i64 = connection.fetch_one("SELECT COUNT(*) AS n FROM certificate").await?.try_get("n")?;
         connection.close().await?;
         ensure!(usize::try_from(rows)? == count, "{rows} rows, {count} acknowledged");
-        let verified = self.verify(answers, keys)?;
+        let verified = self.verify(answers, work)?;
         Ok(Checked { certificates: count, verified })
     }
 
-    fn verify(&self, answers: &[Answers], keys: &[Key]) -> anyhow::Result<usize> {
+    fn verify(&self, answers: &[Answers], work: &Work) -> anyhow::Result<usize> {
         let ca = std::fs::read_to_string(self.dir.path().join("state/ca/user_ca.pub"))?;
         let ca = PublicKey::from_openssh(&ca)?;
         let mut verified = 0;
         for one in answers {
-            let key = keys.get(one.key).context("a key for each client")?;
-            for text in &one.some {
+            for (key, text) in &one.some {
+                let key = work.key(*key)?;
                 let certificate = Certificate::from_openssh(text)?;
                 // At the moment it was made: some may have expired by now.
                 let then = caponier::time::Timestamp::from_secs(certificate.valid_after());
@@ -213,7 +221,8 @@ fn caponier(dir: &Path, words: &[&str]) -> Command {
     command
 }
 
-fn free_port() -> anyhow::Result<u16> {
+/// A port of 127.0.0.1 that nobody listens on.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
@@ -223,6 +232,15 @@ fn processor_time(process: &str) -> anyhow::Result<f64> {
     let (_, rest) = stat.rsplit_once(')').context("stat")?;
     let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
     Ok(ticks.sum::<Result<u32, _>>().map(f64::from)? / TICKS)
+}
+
+/// Processor time of everything: `cpu` of /proc/stat, without what was idle (the fourth and fifth number).
+fn all_processor_time() -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let first = stat.lines().next().context("stat")?;
+    let ticks = first.split_whitespace().skip(1).take(8).enumerate();
+    let busy = ticks.filter(|(place, _)| !matches!(place, 3 | 4)).map(|(_, ticks)| ticks.parse::<u32>());
+    Ok(busy.sum::<Result<u32, _>>().map(f64::from)? / TICKS)
 }
 
 async fn sign_in(url: &str, keys: &[Key], random: &Random) -> anyhow::Result<()> {
@@ -295,16 +313,30 @@ client_secret_file = "client_secret"
     )
 }
 
-const POLICY: &str = r#"[[target]]
+/// What everybody may; with jobs, they may too.
+fn policy(jobs: bool) -> String {
+    let (rule, member) = if jobs {
+        (
+            "[[workload]]\nname = \"deploy-shop\"\nissuer = \"github\"\nrepository_id = \"123456\"\nref = \"refs/heads/main\"\n",
+            ", workloads = [\"deploy-shop\"]",
+        )
+    } else {
+        ("", "")
+    };
+    format!(
+        r#"[[target]]
 name = "web1"
 address = "127.0.0.1:22"
-host_key = { ca = true }
+host_key = {{ ca = true }}
 
+{rule}
 [[role]]
 name = "engineers"
-members = { groups = ["corp:engineers"] }
-targets = { names = ["web1"] }
+members = {{ groups = ["corp:engineers"]{member} }}
+targets = {{ names = ["web1"] }}
 logins = ["deploy", "nobody"]
 channels = ["shell", "exec", "sftp"]
 standing = true
-"#;
+"#
+    )
+}

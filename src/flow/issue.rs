@@ -122,9 +122,14 @@ pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, Issue
 /// The caller, whose provider said not too long ago that they are still there.
 async fn confirmed(app: &App, by: &SignedIn) -> Result<Caller, IssueRefused> {
     let caller = by.caller();
-    if let Err(refusal) = recheck::before_renewal(app, caller.sign_in()).await? {
-        note_refusal(app, caller, by.signed(), refusal.code, &refusal.reason, app.clock.now()).await?;
-        return Err(IssueRefused::Policy(refusal));
+    match recheck::before_renewal(app, caller.sign_in()).await? {
+        // Nobody was asked: the sign-in is as it was read for this request.
+        Ok(false) => return Ok(caller.clone()),
+        Ok(true) => {}
+        Err(refusal) => {
+            note_refusal(app, caller, by.signed(), refusal.code, &refusal.reason, app.clock.now()).await?;
+            return Err(IssueRefused::Policy(refusal));
+        }
     }
     // Asking may have ended the sign-in, or changed its groups.
     let sign_in = app.store.sign_in(caller.sign_in()).await?;

@@ -60,21 +60,23 @@ pub enum Checked {
 }
 
 /// Before a certificate is renewed: asks when the last check is old. `Err` when the provider's word is missing for too
-/// long; the refusal is not in the audit log yet. Whether the sign-in is live, and as whom, is to be read after this.
-pub async fn before_renewal(app: &App, id: &SignInId) -> Result<Result<(), Refusal>, StoreError> {
-    let Some(check) = app.store.check_of(id).await? else { return Ok(Ok(())) };
+/// long; the refusal is not in the audit log yet. True when the provider was asked: whether the sign-in is live, and as whom,
+/// is to be read after that.
+pub async fn before_renewal(app: &App, id: &SignInId) -> Result<Result<bool, Refusal>, StoreError> {
+    let Some(check) = app.store.check_of(id).await? else { return Ok(Ok(false)) };
     let settings = &app.config.checks;
-    let check = if due::is_due(&check, settings, app.clock.now()) {
+    let is_due = due::is_due(&check, settings, app.clock.now());
+    let check = if is_due {
         recheck_untried(app, id, check.tried).await?;
         match app.store.check_of(id).await? {
             Some(check) => check,
-            None => return Ok(Ok(())),
+            None => return Ok(Ok(true)),
         }
     } else {
         check
     };
     Ok(match due::standing(&check, settings, app.clock.now()) {
-        Standing::Good => Ok(()),
+        Standing::Good => Ok(is_due),
         Standing::Unseen => Err(unseen(&check)),
     })
 }
