@@ -4,6 +4,7 @@
 
 mod account;
 mod ask;
+mod audience;
 pub mod done;
 mod exchange;
 mod folder;

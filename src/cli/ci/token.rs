@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::audience::{self, Audience};
 use super::platform::KUBERNETES_TOKEN;
 use super::runner::Runner;
 use crate::cli::Environment;
@@ -77,6 +78,18 @@ pub(super) enum TokenError {
     /// What came is none.
     #[error("what came from {0} is not a token")]
     NotOne(String),
+    /// It was made for somebody else.
+    #[error("the token in {place} is for {found}, not for {wanted:?}: nothing was sent. {advice}")]
+    NotForUs {
+        /// Where it was.
+        place: String,
+        /// For whom it is.
+        found: String,
+        /// For whom it must be.
+        wanted: String,
+        /// What to do.
+        advice: String,
+    },
     /// The audience.
     #[error("{0}")]
     Audience(String),
@@ -110,6 +123,19 @@ impl Token {
             return Err(TokenError::NotOne(place.to_owned()));
         }
         Ok(Self(Zeroizing::new(one.to_owned())))
+    }
+
+    /// Refuses one that is not for exactly this audience. A server may show a host CA that is not its own (it is public), so a
+    /// token that is good elsewhere would be lost to it; one that is for its own address is worth nothing to others.
+    fn meant_for(self, wanted: &str, place: &str, advice: &str) -> Result<Self, TokenError> {
+        let found = match audience::of(&self.0) {
+            None => return Err(TokenError::NotOne(format!("{place} (nothing was sent)"))),
+            Some(Audience::One(found)) if found == wanted => return Ok(self),
+            Some(Audience::One(found)) => format!("{:?}", plain(&found, 300)),
+            Some(Audience::Other(words)) => words,
+        };
+        let (place, advice) = (place.to_owned(), advice.to_owned());
+        Err(TokenError::NotForUs { place, found, wanted: plain(wanted, 300), advice })
     }
 }
 
@@ -154,7 +180,13 @@ impl<'a> Source<'a> {
         match self {
             Self::Runner(runner) => Token::read(runner.token(audience).await?, "the runner"),
             Self::Variable { name, text: Some(text) } => {
-                Token::read(Zeroizing::new((*text).to_owned()), &format!("the variable {name}"))
+                let place = format!("the variable {}", plain(name, 100));
+                let wanted = plain(audience, 300);
+                let advice = format!(
+                    "In GitLab, give the job\n  id_tokens:\n    {}:\n      aud: {wanted}",
+                    plain(name, 100)
+                );
+                Token::read(Zeroizing::new((*text).to_owned()), &place)?.meant_for(audience, &place, &advice)
             }
             Self::Variable { name, text: None } => {
                 Err(TokenError::NoVariable { name: (*name).to_owned(), audience: plain(audience, 300) })
@@ -176,8 +208,8 @@ impl<'a> Source<'a> {
         matches!(self, Self::Runner(_) | Self::Buildkite | Self::CircleCi)
     }
 
-    /// For whom the token must be. A server that wants one for somebody else would use it there, so other audiences than its
-    /// own address must be said on the command line.
+    /// For whom the token must be, wherever it comes from. A server that wants one for somebody else would use it there, so
+    /// other audiences than its own address must be said on the command line.
     pub(super) fn audience(
         &self,
         issuer: &IssuerAnswer,
@@ -187,15 +219,20 @@ impl<'a> Source<'a> {
     ) -> Result<String, TokenError> {
         let own = server.as_str().trim_end_matches('/');
         let wanted = issuer.audience.as_str();
-        if self.is_chosen() && wanted != said.unwrap_or(own) {
+        if wanted != said.unwrap_or(own) {
             return Err(TokenError::Audience(format!(
-                "the server wants a token for {:?}, which is not {}: nothing was asked for. If that is right, say \
-                 --audience {0:?}",
+                "the server wants a token for {:?}, which is not {}: nothing was asked for and nothing sent. If that is \
+                 right, say --audience {0:?}",
                 plain(wanted, 300),
                 said.map_or_else(|| format!("its address {own:?}"), |said| format!("{said:?}")),
             )));
         }
         match issuer.bind.as_str() {
+            "audience" if !self.is_chosen() => Err(TokenError::Audience(
+                "the server wants the hash of this job's key in the token's audience, which a token that is there before the \
+                 key cannot have: nothing was sent. The issuer needs `bind = \"signature\"` there"
+                    .to_owned(),
+            )),
             "audience" => Ok(format!("{wanted}?ssh-key-sha256={}", key_hash(key))),
             "signature" => Ok(wanted.to_owned()),
             other => Err(TokenError::Audience(format!(
@@ -212,11 +249,13 @@ fn key_hash(key: &PublicKey) -> String {
 }
 
 fn from_file(path: &Path, audience: &str) -> Result<Token, TokenError> {
+    let place = path.display().to_string();
+    let wanted = plain(audience, 300);
     let failed = |source| TokenError::File {
-        path: path.display().to_string(),
+        path: place.clone(),
         source,
         advice: if path == Path::new(KUBERNETES_TOKEN) {
-            format!("; project a serviceAccountToken with audience {} there", plain(audience, 300))
+            format!("; project a serviceAccountToken with audience {wanted} there")
         } else {
             String::new()
         },
@@ -224,7 +263,9 @@ fn from_file(path: &Path, audience: &str) -> Result<Token, TokenError> {
     let mut text = Zeroizing::new(String::with_capacity(TOKEN_MAX.saturating_add(64)));
     let limit = u64::try_from(TOKEN_MAX).unwrap_or(u64::MAX).saturating_add(2);
     std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)).map_err(failed)?;
-    Token::read(text, &path.display().to_string())
+    let advice =
+        format!("Put one with the audience {wanted} there; in a pod, project a serviceAccountToken with it");
+    Token::read(text, &place)?.meant_for(audience, &place, &advice)
 }
 
 /// What the platform's own program prints. Its arguments hold the audience, which is no secret.
@@ -319,9 +360,13 @@ mod tests {
         let other = issuer("caponier", "signature");
         assert_eq!(audience(&Source::CircleCi, &other, Some("caponier")), Ok("caponier".into()));
         assert!(audience(&Source::CircleCi, &other, Some("else")).is_err());
-        // Where the platform's own configuration says it, the server's word is only for the text of an error.
-        let file = Source::File("/t".into());
-        assert_eq!(audience(&file, &other, None), Ok("caponier".into()));
+        // Nor is one shown that is there already.
+        for source in [Source::File("/t".into()), Source::Variable { name: VARIABLE, text: None }] {
+            assert!(audience(&source, &other, None).unwrap_err().contains("nothing sent"));
+            assert_eq!(audience(&source, &other, Some("caponier")), Ok("caponier".into()));
+            let bound = audience(&source, &issuer("https://b.example", "audience"), None);
+            assert!(bound.unwrap_err().contains("bind = \"signature\""));
+        }
     }
 
     #[test]
@@ -375,6 +420,55 @@ mod tests {
         let failing = runtime.block_on(from_program("sh", &["-c", "echo a; echo why not >&2; exit 3"]));
         let failing = failing.err().unwrap().to_string();
         assert!(failing.contains("exit status: 3: why not"), "{failing}");
+    }
+
+    #[test]
+    fn a_token_that_is_there_already_is_shown_to_its_audience_alone() {
+        use base64::Engine as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let fetched = |payload: &serde_json::Value| {
+            let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload.to_string());
+            let token = format!("e30.{payload}.c2ln");
+            std::fs::write(&path, format!("{token}\n")).unwrap();
+            let variable = fetch(&Source::Variable { name: "T", text: Some(&token) });
+            let file = fetch(&Source::File(path.clone()));
+            assert_eq!(variable.is_ok(), file.is_ok(), "{payload}");
+            for why in [&variable, &file].into_iter().filter_map(|one| one.as_ref().err()) {
+                assert!(why.contains("nothing was sent") && !why.contains(&payload), "{why}");
+            }
+            (variable.clone().map(|found| assert_eq!(found, token)), file.err())
+        };
+        for ours in [serde_json::json!("https://b.example"), serde_json::json!(["https://b.example"])] {
+            assert_eq!(fetched(&serde_json::json!({ "aud": ours })), (Ok(()), None));
+        }
+        for other in [
+            "https://b.example/",
+            "https://B.example",
+            "https://b.example:443",
+            " https://b.example",
+            "https://b.example.evil.example",
+            "http://b.example",
+            "b.example",
+            "",
+        ] {
+            let (variable, file) = fetched(&serde_json::json!({ "aud": other }));
+            let variable = variable.unwrap_err();
+            assert!(variable.contains(&format!("in the variable T is for {other:?}, not for")), "{variable}");
+            assert!(variable.contains("id_tokens:\n    T:\n      aud: https://b.example"), "{variable}");
+            assert!(file.unwrap().contains("serviceAccountToken"), "{other}");
+        }
+        for claims in [
+            serde_json::json!({}),
+            serde_json::json!({ "aud": [] }),
+            serde_json::json!({ "aud": ["https://b.example", "https://c.example"] }),
+        ] {
+            fetched(&claims).0.unwrap_err();
+        }
+        for text in ["a.b.c", "glpat-0123456789", "e30.e30"] {
+            let why = fetch(&Source::Variable { name: "T", text: Some(text) }).unwrap_err();
+            assert!(why.contains("the variable T (nothing was sent) is not a token"), "{why}");
+        }
     }
 
     #[test]

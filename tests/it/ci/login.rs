@@ -8,6 +8,7 @@ use caponier::identity::statement::{Statement, verify_service};
 use caponier::time::Clock;
 use caponier::web::api::workloads::IssuerAnswer;
 use russh::keys::ssh_key::{HashAlg, LineEnding, PublicKey};
+use serde_json::json;
 use sha2::Digest as _;
 
 use super::runner::Runner;
@@ -304,6 +305,73 @@ fn a_job_without_its_permission_is_told_which() {
     nothing_left(&runner);
 }
 
+/// A token as it is in a variable or a file, with this payload.
+fn ready_token(claims: &serde_json::Value) -> String {
+    use base64::Engine as _;
+    let encode = |text: String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.c2lnbmF0dXJl", encode(r#"{"alg":"RS256"}"#.to_owned()), encode(claims.to_string()))
+}
+
+/// A server with a name of its own that repeats the host CA of the job's real bastion, which anybody can read off there.
+#[test]
+fn a_server_that_repeats_the_pinned_ca_gets_no_token_for_another() {
+    let (server, runner) = stage();
+    let (url, pin) = (server.url(), pin(&server));
+    let other = "https://bastion.example";
+    let file = runner.file("token");
+    let rows: [(&str, &[&str]); 4] = [
+        ("true", &[]),
+        ("true", &["--dry-run"]),
+        ("", &["--platform", "kubernetes", "--token-file", "FILE"]),
+        ("", &["--platform", "oidc", "--token-env", "CAPONIER_ID_TOKEN"]),
+    ];
+    let tokens = [
+        (ready_token(&json!({ "aud": other })), "is for \"https://bastion.example\", not for"),
+        (ready_token(&json!({ "aud": [url, other] })), "and \"https://bastion.example\", not for"),
+        (ready_token(&json!({ "aud": format!("{url}/") })), "not for"),
+        (ready_token(&json!({ "sub": "project_path:acme/shop" })), "is for nobody in particular"),
+        ("a.b.c".to_owned(), "is not a token"),
+        ("glpat-0123456789".to_owned(), "is not a token"),
+    ];
+    let tried = |gitlab: &str, more: &[&str], token: &str| {
+        fs::write(&file, token).unwrap();
+        let more = more.iter().map(|word| if *word == "FILE" { file.to_str().unwrap() } else { word });
+        let args: Vec<&str> =
+            ["ci", "login", &url, "--ca-fingerprint", &pin].into_iter().chain(more).collect();
+        let mut command = runner.caponier(&args);
+        command.env_remove("GITHUB_ACTIONS").env("GITLAB_CI", gitlab).env("CAPONIER_ID_TOKEN", token);
+        run(&mut command, b"", PATIENCE)
+    };
+    for (gitlab, more) in rows {
+        for (token, why) in &tokens {
+            let finished = tried(gitlab, more, token);
+            let said = finished.ended(1).errors();
+            assert!(said.contains(why) && said.contains("nothing was sent"), "{more:?}: {said}");
+            assert!(!said.contains(token.as_str()) && !finished.text().contains(token.as_str()), "{said}");
+            nothing_left(&runner);
+        }
+    }
+    // It may say that the other's address is what it wants: that is what --audience is for, and nobody said it.
+    for one in &mut server.mind().jobs.issuers {
+        one.audience = other.into();
+    }
+    for (gitlab, more) in rows {
+        let said = tried(gitlab, more, &tokens[0].0).ended(1).errors();
+        assert!(
+            said.contains("--audience \"https://bastion.example\"") && said.contains("nothing sent"),
+            "{said}"
+        );
+        nothing_left(&runner);
+    }
+    let mind = server.mind();
+    assert!(
+        mind.asked.len() >= 28 && mind.asked.iter().all(|path| path == "/v1/workloads"),
+        "{:?}",
+        mind.asked
+    );
+    assert!(mind.jobs.exchanged.is_empty() && mind.jobs.looked.is_empty());
+}
+
 /// A program of the platform that notes its arguments and prints a token.
 fn platform_program(runner: &Runner, name: &str) {
     let path = runner.temp().join(name);
@@ -326,7 +394,10 @@ fn every_platform_has_its_way_to_a_token() {
         let (server, runner) = stage();
         let (url, pin) = (server.url(), pin(&server));
         let file = runner.file("token");
-        fs::write(&file, "a.b.c\n").unwrap();
+        // What lies there already must say that it is for this server; what a platform makes when it is asked was asked for.
+        let lying = ready_token(&json!({ "aud": url }));
+        let expect = if program.is_empty() { lying.as_str() } else { "a.b.c" };
+        fs::write(&file, format!("{lying}\n")).unwrap();
         if !program.is_empty() {
             platform_program(&runner, program);
         }
@@ -336,14 +407,14 @@ fn every_platform_has_its_way_to_a_token() {
             ["ci", "login", &url, "--ca-fingerprint", &pin, "--dir", &dir].into_iter().chain(more).collect();
         let mut command = runner.caponier(&args);
         let path = format!("{}:{}", runner.temp().display(), std::env::var("PATH").unwrap());
-        command.env_remove("GITHUB_ACTIONS").env("PATH", path).env("CAPONIER_ID_TOKEN", "a.b.c");
+        command.env_remove("GITHUB_ACTIONS").env("PATH", path).env("CAPONIER_ID_TOKEN", &lying);
         if !variable.is_empty() {
             command.env(variable, "true");
         }
         let said = run(&mut command, b"", PATIENCE).ok();
-        assert!(!said.contains("a.b.c"), "masked for runners that know how only: {said}");
+        assert!(!said.contains(expect), "masked for runners that know how only: {said}");
         let sent = server.mind().jobs.exchanged[0].token.clone();
-        assert_eq!(sent.as_deref(), Some("a.b.c"), "{variable} {program}");
+        assert_eq!(sent.as_deref(), Some(expect), "{variable} {program}");
         let arguments = fs::read_to_string(runner.temp().join("arguments")).unwrap_or_default();
         match program {
             "buildkite-agent" => {
