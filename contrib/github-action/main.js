@@ -25,10 +25,10 @@ const VARIABLES = {
 
 // A folder for each use, so that one job may go to two bastions.
 const dir = path.join(process.env.RUNNER_TEMP || '/tmp', `caponier-${randomBytes(4).toString('hex')}`);
-const env = { ...process.env, CAPONIER_DIR: dir };
+// The inputs count and no variable of the job, also where an input is empty: an earlier step may have set variables.
+const foreign = ([name]) => !name.startsWith('CAPONIER_');
+const env = { ...Object.fromEntries(Object.entries(process.env).filter(foreign)), CAPONIER_DIR: dir };
 for (const [variable, input] of Object.entries(VARIABLES)) {
-  // An input that is empty says nothing, also against a variable of the job.
-  delete env[variable];
   const value = (process.env[`INPUT_${input.toUpperCase()}`] || '').trim();
   if (value) env[variable] = value;
 }

@@ -6,7 +6,8 @@ const path = require('node:path');
 
 const dir = process.env.STATE_dir;
 if (dir) {
-  const env = { ...process.env, CAPONIER_DIR: dir };
+  const foreign = ([name]) => !name.startsWith('CAPONIER_');
+  const env = { ...Object.fromEntries(Object.entries(process.env).filter(foreign)), CAPONIER_DIR: dir };
   const { status, error } = spawnSync('sh', [path.join(__dirname, 'done.sh')], { env, stdio: 'inherit' });
   if (error) console.log(`::error::${error.message}`);
   process.exitCode = status ?? 1;

@@ -117,7 +117,7 @@ impl Yard {
         }))
     }
 
-    fn pin(&self) -> String {
+    pub(super) fn pin(&self) -> String {
         fingerprint(&self.stage.bastion.admin(&["ca", "show", "--host-ca"]).ok())
     }
 
@@ -167,19 +167,23 @@ impl Yard {
 }
 
 /// Serves one file on loopback: what `caponier-url` leads to.
-struct Download {
-    url: String,
-    sha256: String,
+pub(super) struct Download {
+    pub(super) url: String,
+    pub(super) sha256: String,
     _server: Kept,
     _dir: tempfile::TempDir,
 }
 
 impl Download {
     /// A program that starts the binary under test.
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
+        Self::of(&format!("#!/bin/sh\nexec '{CAPONIER}' \"$@\"\n"))
+    }
+
+    /// This script.
+    pub(super) fn of(text: &str) -> Self {
         let dir = crate::world::scratch();
-        let text = format!("#!/bin/sh\nexec '{CAPONIER}' \"$@\"\n");
-        fs::write(dir.path().join("caponier"), &text).unwrap();
+        fs::write(dir.path().join("caponier"), text).unwrap();
         let port = free_port();
         let python = part("target/test-parts/clients/bin/python");
         let mut command = Command::new(python);
@@ -187,17 +191,28 @@ impl Download {
         let server =
             Kept::start(command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()));
         wait_for_port(port);
-        let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
         Self { url: format!("http://127.0.0.1:{port}/caponier"), sha256, _server: server, _dir: dir }
     }
 }
 
 /// The action's step `main.js`, or `post.js` at the end of the job.
 fn action(runner: &Runner, script: &str, inputs: &[(&str, &str)]) -> Finished {
+    action_with(runner, script, inputs, &[])
+}
+
+/// The same in a job with these variables.
+pub(super) fn action_with(
+    runner: &Runner,
+    script: &str,
+    inputs: &[(&str, &str)],
+    variables: &[(String, String)],
+) -> Finished {
     let mut node = runner.program("node");
     node.arg(root().join("contrib/github-action").join(script));
     // Where the runner finds no binary that was not fetched.
     node.env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    node.envs(variables.iter().map(|(name, value)| (name, value)));
     for (name, value) in inputs {
         node.env(format!("INPUT_{}", name.to_uppercase()), value);
     }
@@ -263,57 +278,52 @@ fn the_action_deploys_and_its_last_step_ends_it() {
     assert_eq!(fs::read_dir(runner.temp()).unwrap().count(), 0);
 }
 
-/// The component's job with these inputs, as GitLab runs it: a script in one shell, `after_script` in another.
-struct Pipeline {
+/// The component's job, as GitLab runs it: a script in one shell, `after_script` in another.
+pub(super) struct Pipeline {
     dir: tempfile::TempDir,
-    variables: Vec<(String, String)>,
+    /// What the job file says.
+    pub(super) inputs: Vec<(&'static str, String)>,
+    /// What whoever started the pipeline says.
+    pub(super) variables: Vec<(String, String)>,
+    token: String,
 }
 
 impl Pipeline {
-    fn new(yard: &Yard, token: &str) -> Self {
+    pub(super) fn new(yard: &Yard) -> Self {
         let dir = crate::world::scratch();
         fs::create_dir(dir.path().join("shop")).unwrap();
         let documents = yaml("gitlab-component/templates/caponier.yml");
-        let job = documents[1].as_object().unwrap().values().next().unwrap().clone();
+        let job = documents[1].as_object().unwrap().values().next().unwrap();
         assert_eq!(job["id_tokens"]["CAPONIER_ID_TOKEN"]["aud"], "$[[ inputs.server ]]");
-        let inputs = [
+        // Those of a job yield to those of a pipeline, so nothing may hang on them.
+        assert_eq!(job.get("variables"), None);
+        let inputs = vec![
             ("server", yard.stage.bastion.url()),
             ("ca-fingerprint", yard.pin()),
             ("caponier-url", String::new()),
             ("caponier-sha256", String::new()),
             ("options", format!("--principals {}", me())),
         ];
-        let filled = |text: &str| {
-            let fill = |text: String, (name, value): &(&str, String)| {
-                text.replace(&format!("$[[ inputs.{name} ]]"), value)
-            };
-            inputs.iter().fold(text.to_owned(), fill)
-        };
-        let mut variables: Vec<(String, String)> = job["variables"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(name, value)| (name.clone(), filled(value.as_str().unwrap())))
-            .collect();
-        let project = dir.path().join("shop").display().to_string();
-        for (name, value) in [
-            ("GITLAB_CI", "true"),
-            ("CI", "true"),
-            ("CI_PROJECT_DIR", &project),
-            ("CI_JOB_ID", "777"),
-            ("CAPONIER_ID_TOKEN", token),
-        ] {
-            variables.push((name.to_owned(), value.to_owned()));
-        }
-        Self { dir, variables }
+        let mut claims = yard.issuer.gitlab(&yard.stage.bastion.url());
+        claims["iss"] = "https://gitlab.com".into();
+        Self { dir, inputs, variables: Vec::new(), token: yard.issuer.mint(&claims) }
     }
 
-    fn shell(&self, script: &str) -> Finished {
+    /// Runs what the component says, with the inputs in it, and then this.
+    pub(super) fn run(&self, part: &str, more: &str) -> Finished {
+        let fill = |text: String, (name, value): &(&str, String)| {
+            text.replace(&format!("$[[ inputs.{name} ]]"), value)
+        };
+        let script = self.inputs.iter().fold(component_script(part), fill);
+        assert!(!script.contains("$[["), "{script}");
         let binaries = Path::new(CAPONIER).parent().unwrap().display().to_string();
+        let project = self.dir.path().join("shop");
         let mut shell = Command::new("sh");
-        shell.args(["-ec", script]).env_clear().current_dir(self.dir.path().join("shop"));
+        shell.args(["-ec", &format!("{script}\n{more}")]).env_clear().current_dir(&project);
         shell.env("PATH", format!("{binaries}:{}", std::env::var("PATH").unwrap()));
-        shell.env("HOME", self.dir.path()).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        shell.env("HOME", self.dir.path()).env("GITLAB_CI", "true").env("CI", "true");
+        shell.env("CI_PROJECT_DIR", project).env("CI_JOB_ID", "777").env("CAPONIER_ID_TOKEN", &self.token);
+        shell.envs(self.variables.iter().map(|(name, value)| (name, value)));
         run(&mut shell, b"", PATIENCE)
     }
 }
@@ -321,35 +331,31 @@ impl Pipeline {
 #[test]
 fn the_component_deploys_and_its_after_script_ends_it() {
     let yard = Yard::set();
-    let mut claims = yard.issuer.gitlab(&yard.stage.bastion.url());
-    claims["iss"] = "https://gitlab.com".into();
-    let token = yard.issuer.mint(&claims);
-    let pipeline = Pipeline::new(&yard, &token);
+    let pipeline = Pipeline::new(&yard);
     let deployed = yard.stage.dir().join("deployed");
     let script = format!(
-        "{}\n[ -z \"${{CAPONIER_ID_TOKEN-}}\" ]\necho hello >site\nscp -q -F \"$CAPONIER_SSH_CONFIG\" site {}@web1:{}\n\
+        "[ -z \"${{CAPONIER_ID_TOKEN-}}\" ]\necho hello >site\nscp -q -F \"$CAPONIER_SSH_CONFIG\" site {}@web1:{}\n\
          echo \"$CAPONIER_SSH_CONFIG\"",
-        component_script("before_script"),
         me(),
         deployed.display()
     );
-    let job = pipeline.shell(&script);
+    let job = pipeline.run("before_script", &script);
     let said = job.ok();
     assert_eq!(fs::read_to_string(&deployed).unwrap(), "hello\n");
-    assert!(!said.contains(&token) && !job.errors().contains(&token));
+    assert!(!said.contains(&pipeline.token) && !job.errors().contains(&pipeline.token));
     let config = PathBuf::from(said.lines().last().unwrap());
     yard.deploy(&config);
     let folder = config.parent().unwrap().to_owned();
     assert_eq!(agents_below(&folder).len(), 1);
-    let after = pipeline.shell(&component_script("after_script"));
+    let after = pipeline.run("after_script", "");
     assert!(after.ended(0).errors().contains("the run is over"), "{}", after.errors());
     assert!(!folder.exists() && agents_below(&folder).is_empty());
 
     // The token was good once.
-    let again = pipeline.shell(&component_script("before_script"));
+    let again = pipeline.run("before_script", "");
     assert!(again.ended(1).errors().contains("the server refused"), "{}", again.errors());
     assert!(!folder.exists());
-    pipeline.shell(&component_script("after_script")).ended(0);
+    pipeline.run("after_script", "").ended(0);
 }
 
 /// A tag: the role must be asked for.

@@ -6,6 +6,7 @@ mod killed;
 mod login;
 mod runner;
 mod scripts;
+mod steered;
 
 use std::path::Path;
 

@@ -95,3 +95,59 @@ fn the_action_takes_the_inputs_that_it_names() {
     let with = example["jobs"]["deploy"]["steps"][1]["with"].as_object().unwrap();
     assert!(with.keys().all(|input| inputs.contains_key(input)), "{with:?}");
 }
+
+/// The component's inputs stand between single quotes in a shell script; their patterns decide what can.
+#[test]
+fn the_components_inputs_cannot_leave_their_quotes() {
+    let documents = yaml("gitlab-component/templates/caponier.yml");
+    let inputs = documents[0]["spec"]["inputs"].as_object().unwrap();
+    // GitLab's engine is RE2, whose language this is.
+    let passes = |input: &str, text: &str| {
+        let pattern = inputs[input]["regex"].as_str().unwrap();
+        regex_lite::Regex::new(pattern).unwrap().is_match(text)
+    };
+    let example = &yaml("gitlab-component/example.gitlab-ci.yml")[0]["include"][0]["inputs"];
+    let pins = format!("SHA256:{},SHA256:{}", "A".repeat(43), "/".repeat(43));
+    let mut good: Vec<(&str, &str)> = example
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
+        .collect();
+    good.extend(
+        inputs.iter().filter_map(|(name, input)| Some((name.as_str(), input.get("default")?.as_str()?))),
+    );
+    good.extend([
+        ("server", "https://bastion.example:8443"),
+        ("server", "https://[2001:db8::1]"),
+        ("server", "http://127.0.0.1:4711"),
+        ("ca-fingerprint", &pins),
+        ("options", "--wait 15m --target web1 --principals deploy,backup"),
+        ("name", "deploy: caponier"),
+    ]);
+    assert!(good.len() >= 13, "{good:?}");
+    for (input, text) in &good {
+        assert!(passes(input, text), "{input} {text}");
+    }
+    let bad = [
+        ("server", ""),
+        ("server", "https://bastion.example/"),
+        ("server", "https://Bastion.example"),
+        ("server", "http://bastion.example"),
+        ("server", "https://ann@bastion.example"),
+        ("ca-fingerprint", ""),
+        ("ca-fingerprint", "SHA256:short"),
+        ("caponier-url", "http://downloads.example/caponier"),
+        ("caponier-sha256", "E3B0"),
+        ("options", "--target *"),
+    ];
+    for (input, text) in bad {
+        assert!(!passes(input, text), "{input} {text}");
+    }
+    for end in ["'", "\"", "\n", "\n# ", "$(id)", "`id`", "\\", "'; id; '", "${HOME}"] {
+        for (input, text) in &good {
+            assert!(!passes(input, &format!("{text}{end}")), "{input} {text}{end}");
+        }
+    }
+    assert!(inputs.values().all(|input| input["regex"].is_string()));
+}
