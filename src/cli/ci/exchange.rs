@@ -1,5 +1,6 @@
 //! From the command line and the environment to the request that a login or a look sends: which platform, which server, whose
-//! pin, which issuer, which token. Nothing goes to the server before its host CA has shown to be the pinned one.
+//! pin, which issuer, which token. Nothing goes to the server before its host CA has shown to be the pinned one; as others can show
+//! that one, too, `token` lets out only what is for this server alone.
 
 use std::path::Path;
 
