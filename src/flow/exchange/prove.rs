@@ -101,7 +101,7 @@ async fn of_token(
     let watched = issuer
         .webhook_secret
         .as_ref()
-        .and(run.name())
+        .and_then(|_| run.name())
         .map(|_| Watched { issued: verified.issued(), runs_again: issuer.platform != Platform::GitHub });
     if let (Some(watched), Some((id, attempt))) = (watched, run.name()) {
         let name = RunName { issuer: &issuer.name, subject: &run.subject, run: id, attempt };
