@@ -2,6 +2,8 @@
 -- tokens and deliveries of webhooks that were used; and which runs their platform said are running, or are over.
 
 ALTER TABLE sign_in ADD COLUMN run TEXT;
+ALTER TABLE sign_in ADD COLUMN run_name TEXT;
+CREATE INDEX sign_in_by_run ON sign_in (provider, subject, run_name) WHERE run_name IS NOT NULL;
 
 CREATE TABLE token_use (
     issuer TEXT NOT NULL,

@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program at a shell")]
 
 #[path = "../../tests/it/world/issuer.rs"]
-#[expect(dead_code, clippy::unwrap_used, clippy::indexing_slicing, reason = "it is one of the tests' parts")]
+#[expect(dead_code, clippy::unwrap_used, reason = "it is one of the tests' parts")]
 mod issuer;
 mod load;
 mod report;

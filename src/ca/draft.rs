@@ -168,10 +168,10 @@ impl Draft {
         .lasting(now, life)
     }
 
-    /// The same, for use from these networks only.
+    /// The same, for use from these networks only. An address that it is bound to already is narrower and stays.
     pub fn within(mut self, networks: &[Cidr]) -> Result<Self, DraftError> {
         let list: Vec<String> = networks.iter().map(Cidr::to_string).collect();
-        self.critical.insert(OPTION_SOURCE, list.join(","));
+        self.critical.entry(OPTION_SOURCE).or_insert_with(|| list.join(","));
         self.check()?;
         Ok(self)
     }
@@ -393,6 +393,20 @@ mod tests {
     fn host(names: &[&str], life: Duration) -> Result<Draft, DraftError> {
         let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
         Draft::host(&key(), 1, "host web1", &names, NOW, life)
+    }
+
+    #[test]
+    fn an_address_is_not_widened_to_a_network() {
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|text| Cidr::parse(text).unwrap());
+        let draft = |source| {
+            let names = logins(&["deploy"]);
+            let life = Duration::from_secs(300);
+            Draft::user(&key(), 7, "service:account/x", &sign_in(), &names, source, NOW, life).unwrap()
+        };
+        let bound = draft(None).within(&networks).unwrap();
+        assert_eq!(bound.critical, BTreeMap::from([(OPTION_SOURCE, "10.0.0.0/8,fd00::/8".to_owned())]));
+        let bound = draft(Some("10.0.0.7".parse().unwrap())).within(&networks).unwrap();
+        assert_eq!(bound.critical, BTreeMap::from([(OPTION_SOURCE, "10.0.0.7/32".to_owned())]));
     }
 
     #[test]

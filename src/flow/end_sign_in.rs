@@ -95,9 +95,7 @@ async fn begin_signed(app: &App, signed: &SignedBy) -> Result<Tx, EndRefused> {
 pub async fn end_other(app: &App, by: &SignedIn, id: &SignInId) -> Result<(), EndRefused> {
     let (asking, caller) = (by.sign_in(), by.caller());
     let theirs = app.store.sign_in(id).await?;
-    let own = theirs.as_ref().is_some_and(|theirs| {
-        theirs.who.issuer == asking.who.issuer && theirs.who.reference() == asking.who.reference()
-    });
+    let own = theirs.as_ref().is_some_and(|theirs| theirs.who.is_same_holder(&asking.who));
     if !own && !is_admin(app, caller).await? {
         let reason = match theirs {
             Some(theirs) => {

@@ -164,10 +164,3 @@ pub async fn settle(app: &App) -> Result<usize, StoreError> {
     }
     Ok(settled)
 }
-
-/// Whether the run of a sign-in is the one that is meant.
-pub(super) fn is_run(sign_in: &SignIn, id: &str, attempt: &str) -> bool {
-    sign_in.who.run.as_ref().is_some_and(|run| {
-        run.id.as_deref() == Some(id) && (attempt.is_empty() || run.attempt.as_deref() == Some(attempt))
-    })
-}

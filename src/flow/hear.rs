@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::exchange::REMEMBERED;
-use super::finish::{self, Over, is_run};
+use super::finish::{self, Over};
 use super::refusals;
 use crate::app::App;
 use crate::audit::{AuditEvent, WorkloadEvent};
 use crate::config::Issuer;
 use crate::identity::claims::label;
+use crate::identity::token::hex;
 use crate::platform::Platform;
 use crate::store::{RunName, RunWindow, StoreError};
 
-/// How long ids of deliveries are remembered: the platforms let people send one again for three days.
+/// How long deliveries are remembered: the platforms let people send one again for three days.
 const DELIVERIES: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Longest id of a delivery, in bytes.
 const ID_MAX: usize = 128;
@@ -81,8 +82,6 @@ struct Said {
     run: String,
     attempt: String,
     over: bool,
-    /// That it runs takes back that it was over: GitLab's pipelines run again under their old id.
-    again: bool,
     note: String,
 }
 
@@ -127,15 +126,20 @@ async fn try_hear(app: &App, delivery: Delivery<'_>) -> Result<Heard, HearRefuse
         RunWindow { opened: Some(now), closed: None }
     };
     let mut tx = app.store.begin().await?;
-    match tx.use_token(&issuer.name, &format!("delivery:{id}"), now.plus(DELIVERIES)).await {
-        Ok(()) => {}
-        Err(StoreError::Conflict) => {
-            tx.leave().await?;
-            return Ok(Heard::Nothing);
-        }
+    // By what it says: a delivery's own id is not signed, and GitLab takes it from whoever causes the event.
+    let used = used(delivery.event.unwrap_or_default(), delivery.body);
+    let again = match tx.use_token(&issuer.name, &used, now.plus(DELIVERIES)).await {
+        Ok(()) => false,
+        Err(StoreError::Conflict) => true,
         Err(error) => return Err(error.into()),
+    };
+    let live = if said.over { tx.live_of_run(&name, now).await? } else { Vec::new() };
+    // That a run is over is heard as often as there is something to end.
+    if again && live.is_empty() {
+        tx.leave().await?;
+        return Ok(Heard::Nothing);
     }
-    tx.run_window(&name, window, said.again && !said.over, now.plus(REMEMBERED)).await?;
+    tx.run_window(&name, window, now.plus(REMEMBERED)).await?;
     if !said.over {
         let announced = WorkloadEvent::Announced {
             issuer: issuer.name.to_string(),
@@ -147,8 +151,6 @@ async fn try_hear(app: &App, delivery: Delivery<'_>) -> Result<Heard, HearRefuse
         tx.commit(now, AuditEvent::Workload(announced)).await?;
         return Ok(Heard::Announced);
     }
-    let live = tx.live_runs(&issuer.name, &said.subject, now).await?;
-    let meant: Vec<_> = live.into_iter().filter(|one| is_run(one, &said.run, &said.attempt)).collect();
     let over = Over {
         issuer: issuer.name.to_string(),
         subject: said.subject,
@@ -157,9 +159,15 @@ async fn try_hear(app: &App, delivery: Delivery<'_>) -> Result<Heard, HearRefuse
         by: "webhook",
         note: label(&format!("{} (delivery {id})", said.note), 2 * ID_MAX),
     };
-    let ended = finish::end(app, tx, &meant, over).await?;
+    let ended = finish::end(app, tx, &live, over).await?;
     finish::settle(app).await?;
     Ok(Heard::Ended(ended))
+}
+
+/// What is remembered of a delivery.
+fn used(event: &str, body: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(event).chain_update([0]).chain_update(body).finalize();
+    format!("delivery:{}", hex(&digest))
 }
 
 fn check_secret(issuer: &Issuer, delivery: &Delivery<'_>) -> Result<(), HearRefused> {
@@ -244,7 +252,6 @@ fn of_workflow_run(body: &[u8]) -> Result<Option<Said>, HearRefused> {
         run: body.workflow_run.id.to_string(),
         attempt: body.workflow_run.run_attempt.to_string(),
         over,
-        again: false,
         note: body.workflow_run.conclusion.unwrap_or_default(),
     }))
 }
@@ -277,7 +284,6 @@ fn of_pipeline(body: &[u8]) -> Result<Option<Said>, HearRefused> {
         run: body.object_attributes.id.to_string(),
         attempt: String::new(),
         over,
-        again: true,
         note: body.object_attributes.status,
     }))
 }

@@ -51,6 +51,11 @@ impl Identity {
         format!("{}:{}", self.provider, self.subject)
     }
 
+    /// Whether both are the same person, or the same one run.
+    pub fn is_same_holder(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.provider == other.provider && self.holder() == other.holder()
+    }
+
     /// The subject under which it asks for access and holds it: a person's own. A job's is that of its one run, so that
     /// another run of the same repository finds nothing open.
     pub fn holder(&self) -> String {

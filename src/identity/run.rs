@@ -51,6 +51,13 @@ pub struct Run {
 }
 
 impl Run {
+    /// The run among those of the same subject, as webhooks speak of it: its id and, where a run that is tried again keeps
+    /// its id and is another one, the attempt. Empty where the platform tells no attempt that counts.
+    pub fn name(&self) -> Option<(&str, &str)> {
+        let attempt = self.attempt.as_deref().filter(|_| self.platform == Platform::GitHub);
+        Some((self.id.as_deref()?, attempt.unwrap_or_default()))
+    }
+
     /// What a certificate says of it, on one line of visible ASCII of at most 512 bytes: `platform=github id=repository/123456
     /// run=987 attempt=1 commit=SHA url=https://...`. What is not known is left out.
     pub fn line(&self) -> String {

@@ -147,7 +147,8 @@ impl Store {
             "WHERE closed IS NULL AND NOT EXISTS (SELECT 1 FROM session_grant g WHERE g.session = session.id) \
              AND (CAST($1 AS TEXT) IS NULL OR who = $1) \
              AND (CAST($2 AS TEXT) IS NULL \
-             OR sign_in IN (SELECT s.id FROM sign_in s WHERE s.issuer = $2 AND s.subject = $3)) \
+             OR sign_in IN (SELECT s.id FROM sign_in s WHERE s.issuer = $2 \
+             AND CASE WHEN s.run IS NULL THEN s.subject ELSE s.subject || ' ' || s.id END = $3)) \
              AND (CAST($4 AS TEXT) IS NULL OR target = $4) \
              ORDER BY opened DESC, id DESC LIMIT $5"
         ))

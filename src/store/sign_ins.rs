@@ -148,8 +148,8 @@ impl Tx {
     pub async fn insert_sign_in(&mut self, row: &SignIn) -> Result<(), StoreError> {
         let written = sqlx::query(
             "INSERT INTO sign_in (id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, \
-             method, address, client, created, expires, ended, run) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+             method, address, client, created, expires, ended, run, run_name) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING",
         )
         .bind(row.id.as_str())
         .bind(kind_word(row.who.kind))
@@ -166,6 +166,7 @@ impl Tx {
         .bind(millis(TABLE, "expires", row.expires)?)
         .bind(row.ended.map(|at| millis(TABLE, "ended", at)).transpose()?)
         .bind(row.who.run.as_deref().map(run_text).transpose()?)
+        .bind(row.who.run.as_deref().and_then(Run::name).map(run_name))
         .execute(self.connection())
         .await?;
         super::inserted(&written)
@@ -246,6 +247,11 @@ pub(super) fn read(row: &AnyRow) -> Result<SignIn, StoreError> {
         expires: columns.time("expires")?,
         ended: columns.time_opt("ended")?,
     })
+}
+
+/// A run among those of its subject: id and attempt.
+pub(super) fn run_name((id, attempt): (&str, &str)) -> String {
+    format!("{id} {attempt}")
 }
 
 fn run_text(run: &Run) -> Result<String, StoreError> {

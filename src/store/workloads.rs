@@ -10,9 +10,6 @@ use crate::time::Timestamp;
 
 const USE: &str = "token_use";
 const WINDOW: &str = "run_window";
-/// Most sign-ins of one repository that are looked at for a run that is over.
-const LIVE_MAX: i64 = 10_000;
-
 /// A run, as its platform names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunName<'a> {
@@ -55,13 +52,12 @@ impl Tx {
         super::inserted(&written)
     }
 
-    /// What the platform said of a run, and `said` written beside it: a time that is there stays, unless `again` lets a run
-    /// that was over run again. Whoever else looks at this run waits until this transaction is over.
+    /// What the platform said of a run, with `said` written beside it: when it was first said to run, and when it was last
+    /// said to be over. Whoever else looks at this run waits until this transaction is over.
     pub async fn run_window(
         &mut self,
         run: &RunName<'_>,
         said: RunWindow,
-        again: bool,
         expires: Timestamp,
     ) -> Result<RunWindow, StoreError> {
         let at = |column, at: Option<Timestamp>| at.map(|at| millis(WINDOW, column, at)).transpose();
@@ -69,7 +65,7 @@ impl Tx {
             "INSERT INTO run_window (issuer, subject, run, attempt, opened, closed, expires) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (issuer, subject, run, attempt) DO UPDATE SET \
              opened = COALESCE(run_window.opened, excluded.opened), \
-             closed = CASE WHEN $8 = 1 THEN excluded.closed ELSE COALESCE(run_window.closed, excluded.closed) END, \
+             closed = COALESCE(excluded.closed, run_window.closed), \
              expires = CASE WHEN run_window.expires > excluded.expires THEN run_window.expires \
              ELSE excluded.expires END RETURNING opened, closed",
         )
@@ -80,32 +76,45 @@ impl Tx {
         .bind(at("opened", said.opened)?)
         .bind(at("closed", said.closed)?)
         .bind(millis(WINDOW, "expires", expires)?)
-        .bind(i64::from(again))
         .fetch_one(self.connection())
         .await?;
         let columns = Columns { table: WINDOW, row: &row };
         Ok(RunWindow { opened: columns.time_opt("opened")?, closed: columns.time_opt("closed")? })
     }
 
-    /// The live sign-ins of what runs, of every run of it, oldest first.
-    pub async fn live_runs(
+    /// The live sign-ins of one run, oldest first.
+    pub async fn live_of_run(
         &mut self,
-        issuer: &ProviderName,
-        subject: &str,
+        run: &RunName<'_>,
         now: Timestamp,
     ) -> Result<Vec<super::SignIn>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, who_kind, provider, issuer, subject, display, groups_json, key_fingerprint, method, address, \
-             client, created, expires, ended, run FROM sign_in WHERE provider = $1 AND subject = $2 \
-             AND who_kind = 'workload' AND ended IS NULL AND expires > $3 ORDER BY created, id LIMIT $4",
+             client, created, expires, ended, run FROM sign_in WHERE provider = $1 AND subject = $2 AND run_name = $3 \
+             AND ended IS NULL AND expires > $4 ORDER BY created, id",
         )
-        .bind(issuer.as_str())
-        .bind(text("sign_in", "subject", subject)?)
+        .bind(run.issuer.as_str())
+        .bind(text("sign_in", "subject", run.subject)?)
+        .bind(text("sign_in", "run_name", &sign_ins::run_name((run.run, run.attempt)))?)
         .bind(millis("sign_in", "now", now)?)
-        .bind(LIVE_MAX)
         .fetch_all(self.connection())
         .await?;
         rows.iter().map(sign_ins::read).collect()
+    }
+
+    /// How many sign-ins of one run are live.
+    pub async fn count_of_run(&mut self, run: &RunName<'_>, now: Timestamp) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS live FROM sign_in WHERE provider = $1 AND subject = $2 AND run_name = $3 \
+             AND ended IS NULL AND expires > $4",
+        )
+        .bind(run.issuer.as_str())
+        .bind(text("sign_in", "subject", run.subject)?)
+        .bind(text("sign_in", "run_name", &sign_ins::run_name((run.run, run.attempt)))?)
+        .bind(millis("sign_in", "now", now)?)
+        .fetch_one(self.connection())
+        .await?;
+        Columns { table: "sign_in", row: &row }.whole("live")
     }
 
     /// The certificates of a sign-in that are valid at `now`, of every authority.

@@ -8,14 +8,14 @@ mod prove;
 use std::sync::Arc;
 
 use super::issue::{self, IssueRefused, Issued, Wish};
-use super::permission::is_locked;
+use super::permission::{is_locked, is_locked_in};
 use super::recognise::{SignedBy, is_revoked};
 use super::{Caller, refusals};
 use crate::app::App;
 use crate::audit::{AuditEvent, WorkloadEvent};
 use crate::ca::Draft;
-use crate::identity::Identity;
 use crate::identity::claims::TokenRefused;
+use crate::identity::{Identity, Run};
 use crate::ids::SignInId;
 use crate::names::{RoleName, WorkloadName};
 use crate::policy::request::eligible;
@@ -28,6 +28,8 @@ use prove::{Arrived, prove};
 
 /// How long a run that was announced is remembered after the last word of it: GitHub's longest run.
 pub(super) const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(35 * 24 * 3600);
+/// Most live sign-ins of one run: GitHub's largest matrix has 256 jobs.
+const OF_RUN_MAX: u64 = 512;
 /// Longest claimed name that is written down, in bytes.
 const CLAIMED_MAX: usize = 200;
 
@@ -205,6 +207,10 @@ async fn try_exchange(
     let sign_in = SignIn { created: now, expires: now.plus(arrived.run_max), ..sign_in };
     let caller = caller.as_in(&sign_in);
     let draft = issue::draft_for(app, signed, &caller, wish, now)?;
+    // Once more, now that whoever locks comes before this or after it.
+    if is_locked_in(&mut tx, &caller, now).await? {
+        return Err(locked(&caller));
+    }
     use_up(&mut tx, signed, &arrived, &sign_in, now).await?;
     record(tx, signed, &arrived, &sign_in, &draft, now).await?;
     let certificate =
@@ -234,14 +240,18 @@ async fn may(
         return Err(TokenRefused::new("revoked", "this key was revoked; make a new one").into());
     }
     if is_locked(app, caller).await? {
-        return Err(ExchangeRefused::Policy(Refusal {
-            code: RefusalCode::Locked,
-            rule: None,
-            text: format!("{} is locked; ask an administrator", caller.identity().reference()),
-            reason: "there is a lock on the workload".to_owned(),
-        }));
+        return Err(locked(caller));
     }
     Ok(())
+}
+
+fn locked(caller: &Caller) -> ExchangeRefused {
+    ExchangeRefused::Policy(Refusal {
+        code: RefusalCode::Locked,
+        rule: None,
+        text: format!("{} is locked; ask an administrator", caller.identity().reference()),
+        reason: "there is a lock on the workload".to_owned(),
+    })
 }
 
 /// The sign-in to be.
@@ -292,12 +302,17 @@ async fn use_up(
         Err(StoreError::Conflict) => return Err(key_used()),
         Err(error) => return Err(error.into()),
     }
-    if let Some((run, attempt)) = &arrived.watched {
-        let name = RunName { issuer, subject: &sign_in.who.subject, run, attempt };
-        let window = tx.run_window(&name, RunWindow::default(), false, now.plus(REMEMBERED)).await?;
-        if let Some(refused) = prove::over(window) {
+    let Some((run, attempt)) = sign_in.who.run.as_deref().and_then(Run::name) else { return Ok(()) };
+    let name = RunName { issuer, subject: &sign_in.who.subject, run, attempt };
+    if let Some(watched) = arrived.watched {
+        let window = tx.run_window(&name, RunWindow::default(), now.plus(REMEMBERED)).await?;
+        if let Some(refused) = watched.over(window) {
             return Err(refused.into());
         }
+    }
+    if tx.count_of_run(&name, now).await? >= OF_RUN_MAX {
+        let why = format!("this run has {OF_RUN_MAX} sign-ins already; end some with: caponier ci done");
+        return Err(TokenRefused::new("limit", why).into());
     }
     Ok(())
 }

@@ -34,10 +34,29 @@ pub(super) struct Arrived {
     pub(super) run_max: Duration,
     /// The rules.
     pub(super) judged: Judged,
-    /// Run and attempt, where the platform tells of them.
-    pub(super) watched: Option<(String, String)>,
+    /// The run, where the platform tells of its end.
+    pub(super) watched: Option<Watched>,
     /// Why it comes to nothing all the same.
     pub(super) refused: Option<TokenRefused>,
+}
+
+/// A run that webhooks speak of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watched {
+    /// When the token was issued.
+    issued: Timestamp,
+    /// A run that was over can run again under its name.
+    runs_again: bool,
+}
+
+impl Watched {
+    /// Why the run gets nothing, as far as its platform has said that it is over. Where runs come back under their old name,
+    /// a token that was issued after that shows that this one did.
+    pub(super) fn over(self, window: RunWindow) -> Option<TokenRefused> {
+        let closed = window.closed.filter(|closed| !self.runs_again || self.issued <= *closed)?;
+        let why = format!("the platform said at {closed} that this run is over");
+        Some(TokenRefused::new("run-over", why))
+    }
 }
 
 /// Finds out. `claimed` becomes what it says of itself, for the audit log, before it is believed.
@@ -79,14 +98,18 @@ async fn of_token(
     let mut run = workload::read(issuer.platform, issuer.generic.as_ref(), verified.claims())?;
     claimed.push(' ');
     claimed.push_str(&run.subject);
-    let watched = watched(issuer, &run);
-    if let Some((id, attempt)) = &watched {
+    let watched = issuer
+        .webhook_secret
+        .as_ref()
+        .and_then(|_| run.name())
+        .map(|_| Watched { issued: verified.issued(), runs_again: issuer.platform != Platform::GitHub });
+    if let (Some(watched), Some((id, attempt))) = (watched, run.name()) {
         let name = RunName { issuer: &issuer.name, subject: &run.subject, run: id, attempt };
         let window = app.store.run_window(&name).await?;
-        run.announced = window.opened.is_some() && window.closed.is_none();
-        if let Some(refused) = over(window) {
+        if let Some(refused) = watched.over(window) {
             return Err(refused.into());
         }
+        run.announced = window.opened.is_some();
     }
     let judged = judge(&app.policy(), &issuer.name, &run);
     let refused = judged.matching.is_empty().then(|| refusal(&run, &judged));
@@ -100,20 +123,6 @@ async fn of_token(
         watched,
         refused,
     })
-}
-
-/// The run that webhooks of this issuer speak of.
-fn watched(issuer: &Issuer, run: &Run) -> Option<(String, String)> {
-    issuer.webhook_secret.as_ref()?;
-    let id = run.id.clone()?;
-    Some((id, if issuer.platform == Platform::GitHub { run.attempt.clone()? } else { String::new() }))
-}
-
-/// Why a run that is over gets nothing.
-pub(super) fn over(window: RunWindow) -> Option<TokenRefused> {
-    window
-        .closed
-        .map(|at| TokenRefused::new("run-over", format!("the platform said at {at} that this run is over")))
 }
 
 /// Why no rule fits. Only of rules for this very repository more is told: anybody can come with a token of their own.

@@ -107,9 +107,7 @@ impl<'a> Look<'a> {
         match (&self.sight, &self.asked.user) {
             (Sight::Everybody, None) => Whose::Anybody,
             (Sight::Everybody, Some(user)) => Whose::Named(user.clone()),
-            (Sight::Only(who), _) => {
-                Whose::Person { issuer: who.issuer.clone(), subject: who.subject.clone() }
-            }
+            (Sight::Only(who), _) => Whose::Person { issuer: who.issuer.clone(), subject: who.holder() },
         }
     }
 

@@ -19,6 +19,7 @@ use super::recognise::begin_once;
 use crate::app::App;
 use crate::audit::{AuditEvent, RevocationEvent, RevokedItem};
 use crate::ca::Authority;
+use crate::identity::Kind;
 use crate::ids::{RevocationId, SessionId, SignInId};
 use crate::policy::RefusalCode;
 use crate::random::Random;
@@ -130,6 +131,10 @@ pub async fn revoke_by_command(
 /// Whether it belongs to whoever asks.
 async fn is_own(store: &Store, asking: &SignIn, what: &What) -> Result<bool, StoreError> {
     let sign_in = match what {
+        // A run has one key, and other runs of its repository have others.
+        What::Key(key) if asking.who.kind == Kind::Workload => {
+            return Ok(asking.key_fingerprint.as_deref() == Some(key.fingerprint()));
+        }
         What::Key(key) => return store.is_key_of(key.fingerprint(), &asking.who).await,
         What::Serial(serial) => store.certificate(*serial).await?.map(|certificate| certificate.sign_in),
         What::Session(id) => store.session(id).await?.map(|session| session.sign_in),
@@ -137,9 +142,7 @@ async fn is_own(store: &Store, asking: &SignIn, what: &What) -> Result<bool, Sto
     };
     let Some(sign_in) = sign_in else { return Ok(false) };
     let theirs = store.sign_in(&sign_in).await?;
-    Ok(theirs.is_some_and(|theirs| {
-        theirs.who.issuer == asking.who.issuer && theirs.who.reference() == asking.who.reference()
-    }))
+    Ok(theirs.is_some_and(|theirs| theirs.who.is_same_holder(&asking.who)))
 }
 
 /// The certificates that the order names, by serial or session; or why it can name nothing.

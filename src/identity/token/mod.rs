@@ -59,6 +59,7 @@ impl<'t> Opened<'t> {
 pub struct WorkloadToken {
     claims: Map<String, Value>,
     id: String,
+    issued: Timestamp,
     useless_from: Timestamp,
 }
 
@@ -70,6 +71,10 @@ impl WorkloadToken {
     /// The token's own name at its issuer: its `jti`, or its hash where the platform gives none. It must not have come before.
     pub fn id(&self) -> &str {
         &self.id
+    }
+    /// When it was issued, by the issuer's clock.
+    pub fn issued(&self) -> Timestamp {
+        self.issued
     }
     /// Until when that must be remembered: from then on its age alone refuses it.
     pub fn useless_from(&self) -> Timestamp {
@@ -165,7 +170,7 @@ pub(super) fn check(
     // Another server's clock may be behind ours by as much as the issuer's may be ahead.
     let too_old = issued.saturating_add(issuer.age_max.as_secs()).min(expires);
     let useless_from = Timestamp::from_secs(too_old.saturating_add(2 * AHEAD_SECS_MAX + 1));
-    Ok(WorkloadToken { claims: opened.claims, id, useless_from })
+    Ok(WorkloadToken { claims: opened.claims, id, issued: Timestamp::from_secs(issued), useless_from })
 }
 
 /// Exactly one audience, and it is ours; where the platform lets the job choose it, ours for this key.

@@ -17,7 +17,7 @@ pub(super) const PRESET: Preset = Preset {
         Claim::new("project_id", &["oidc.circleci.com/project-id"], Uuid).identifies(),
         Claim::new("org_id", &["oidc.circleci.com/org-id"], Uuid),
         Claim::new("vcs_origin", &["oidc.circleci.com/vcs-origin"], Text),
-        Claim::new("vcs_ref", &["oidc.circleci.com/vcs-ref"], Ref).glob(),
+        Claim::new("vcs_ref", &["oidc.circleci.com/vcs-ref"], Ref).needed().glob(),
         Claim::new("context_ids", &["oidc.circleci.com/context-ids"], Uuids),
         Claim::new("ssh_rerun", &["oidc.circleci.com/ssh-rerun"], Bool).needed().hidden(),
         Claim::new("job_id", &["oidc.circleci.com/job-id"], Uuid),

@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod account;
+mod apart;
 mod ends;
 mod once;
 mod refused;
