@@ -84,17 +84,20 @@ pub enum StoreError {
     /// The transaction was not committed; nor were those that shared its fsync.
     #[error("database: {0}")]
     NotCommitted(Arc<sqlx::Error>),
-    /// Other writers kept the database for too long.
-    #[error("the database was busy with other writers for {} s; try again", WAIT_MAX.as_secs())]
+    /// Others kept the database for too long.
+    #[error("the database was busy for {} s; try again", WAIT_MAX.as_secs())]
     Busy,
+    /// What others asked at the same time too could not be read.
+    #[error("{0}")]
+    Shared(Arc<StoreError>),
 }
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Reads,
-    /// A few connections more, for what must be seen however busy the others are: which sign-ins have ended, and what is
-    /// new in the audit log.
+    /// A few connections more, for what must be seen however busy the others are: which sign-ins have ended, what is
+    /// revoked, which locks hold, and what is new in the audit log.
     watchers: Reads,
     writers: Writers,
     asked: Arc<Asked>,
@@ -184,8 +187,8 @@ impl Tx {
     }
 
     /// Ends without a change, and returns when what was read is committed. For whoever tells something because of it: a
-    /// transaction may read what others wrote that is on its way to the disk. One that is just dropped may tell nothing
-    /// but a refusal.
+    /// transaction may read what others wrote that is on its way to the disk. A refusal because something is there already
+    /// tells such a thing too. One that is just dropped may be told of to nobody but whoever tries again anyway.
     pub async fn leave(self) -> Result<(), StoreError> {
         match self.0 {
             Inner::Member(turn) => turn.leave().await,

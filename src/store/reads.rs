@@ -174,3 +174,46 @@ impl<'p> Executor<'p> for &'p Reads {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use futures_util::future::join_all;
+
+    use super::super::{Asked, Shared, Store, StoreError};
+    use super::*;
+    use crate::time::Timestamp;
+
+    /// Takes all connections.
+    async fn exhaust(reads: &Reads) -> OwnedSemaphorePermit {
+        let Reads::Sqlite(readers) = reads else { panic!("SQLite") };
+        Arc::clone(&readers.turns).acquire_many_owned(readers.count).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_every_request_asks_fails_for_all_at_the_same_time_and_not_one_after_the_other() {
+        const WAIT: Duration = Duration::from_secs(1);
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&format!("sqlite:{}/a.db", dir.path().display())).await.unwrap();
+        store.asked = Arc::new(Asked { revocation: Shared::waiting(WAIT), locks: Shared::waiting(WAIT) });
+        let now = Timestamp::from_secs(1000);
+
+        let _others = exhaust(&store.pool).await;
+        // Who reads much is not in the way.
+        store.revocation_version().await.unwrap();
+        store.locks(now).await.unwrap();
+
+        let all = exhaust(&store.watchers).await;
+        let began = Instant::now();
+        let versions = join_all((0..20).map(|_| store.revocation_version()));
+        let (versions, locks) = tokio::join!(versions, join_all((0..20).map(|_| store.locks(now))));
+        assert!(versions.iter().all(|answer| matches!(answer, Err(StoreError::Busy))), "{versions:?}");
+        assert!(locks.iter().all(|answer| matches!(answer, Err(StoreError::Busy))), "{locks:?}");
+        let took = began.elapsed();
+        assert!(took >= WAIT && took < 2 * WAIT, "{took:?}");
+
+        drop(all);
+        assert!(store.revocation_version().await.is_ok() && store.locks(now).await.is_ok(), "over at once");
+    }
+}

@@ -91,7 +91,7 @@ impl Store {
 
     async fn read_revocation_version(&self) -> Result<RevocationVersion, StoreError> {
         let row = sqlx::query("SELECT version, changed FROM revocation_head WHERE one = 1")
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.watchers)
             .await?
             .ok_or_else(|| bad(HEAD, "its one row is missing; restore the database from a backup"))?;
         let columns = Columns { table: HEAD, row: &row };

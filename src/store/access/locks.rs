@@ -23,7 +23,7 @@ impl Store {
     }
 
     async fn read_locks(&self, now: Timestamp) -> Result<Arc<[Lock]>, StoreError> {
-        let rows = sqlx::query(HELD).bind(millis(TABLE, "now", now)?).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(HELD).bind(millis(TABLE, "now", now)?).fetch_all(&self.watchers).await?;
         rows.iter().map(read).collect()
     }
 }
