@@ -145,10 +145,14 @@ pub(super) async fn append(connection: &mut AnyConnection, entry: Entry) -> Resu
 
 /// The same for SQLite, which runs several statements in one go, with `$end` after them. Without its head the entry has no
 /// number, which the table refuses: `$end` is not reached then.
+///
+/// On a full disk SQLite may have taken back the whole transaction, savepoint and all; what is written after that is
+/// committed at once, statement by statement. So an entry is written in a savepoint of its own, which begins a transaction
+/// if there is none, and ends with the member's: that one is missing then, and nothing is committed.
 macro_rules! append_and {
     ($end:literal) => {
         concat!(
-            "UPDATE audit_head SET seq = seq + 1 WHERE one = 1; \
+            "SAVEPOINT entry; UPDATE audit_head SET seq = seq + 1 WHERE one = 1; \
              INSERT INTO audit (seq, at, kind, json) \
              VALUES ((SELECT seq FROM audit_head WHERE one = 1), $1, $2, $3)",
             $end

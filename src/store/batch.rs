@@ -279,9 +279,10 @@ impl Writer {
         let mut batch = Batch { writing, began: Instant::now(), members: Vec::new() };
         let mut outcome = Ok(());
         let mut next = Some(first);
-        while let (Some(waiting), Ok(())) = (next, &outcome) {
+        while let Some(waiting) = next {
             outcome = batch.serve(waiting).await;
-            next = if batch.is_full() { None } else { batches.line().next() };
+            // Who waits behind a failure has nothing to do with it, and has the next batch.
+            next = if outcome.is_err() || batch.is_full() { None } else { batches.line().next() };
         }
         if outcome.is_ok() {
             outcome = run(&mut batch.writing.lock().await.connection, "COMMIT").await;
@@ -371,11 +372,11 @@ impl Batch {
     }
 }
 
-/// The savepoint stands after that, for the next. One that is not there (SQLite gives up the whole transaction on a full
-/// disk) makes this fail.
+/// The savepoint stands after that, for the next; so do none of the entries' within it. One that is not there (SQLite gives
+/// up the whole transaction on a full disk) makes this fail.
 const TAKE_BACK: &str = "ROLLBACK TO member";
 
-/// Writes the entries, closes the member's savepoint and opens the next one's.
+/// Writes the entries, closes the member's savepoint and opens the next one's. Fails when that savepoint is gone.
 async fn hand_on(connection: &mut AnyConnection, mut entries: Vec<Entry>) -> Result<(), sqlx::Error> {
     let Some(last) = entries.pop() else { return run(connection, "RELEASE member; SAVEPOINT member").await };
     for entry in entries {
@@ -393,6 +394,73 @@ async fn run(connection: &mut AnyConnection, statement: &'static str) -> Result<
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
+
+    use super::super::{Store, StoreError};
+    use crate::audit::AuditEvent;
+    use crate::time::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_secs(1000);
+
+    fn entry(reason: &str) -> AuditEvent {
+        AuditEvent::SignInFailed { provider: None, reason: reason.to_owned(), from: String::new() }
+    }
+
+    /// How a member goes on whose transaction is gone.
+    #[derive(Clone, Copy, Debug)]
+    enum Then {
+        Entries(usize),
+        Unaudited,
+        Leave,
+        Drop,
+    }
+
+    /// Whom a rollback of the whole transaction, as SQLite does by itself on a full disk, takes along: true when it was
+    /// the member before too.
+    async fn rolled_back(store: &Store, then: Then) -> bool {
+        let before = store.audit(0, 1000).await.unwrap().len();
+        let first = store.begin().await.unwrap();
+        let note = |reason: &'static str| {
+            let store = store.clone();
+            tokio::spawn(async move { store.note(NOW, entry(reason)).await })
+        };
+        let (earlier, own) = (note("earlier"), store.clone());
+        let gone = tokio::spawn(async move {
+            let mut tx = own.begin().await?;
+            sqlx::query("ROLLBACK").execute(tx.connection()).await?;
+            match then {
+                Then::Entries(count) => tx.commit_all(NOW, vec![entry("gone"); count]).await,
+                Then::Unaudited => tx.commit_unaudited().await,
+                Then::Leave => tx.leave().await,
+                Then::Drop => Ok(()),
+            }
+        });
+        let later = note("later");
+        // Each runs until it waits for its turn.
+        tokio::task::yield_now().await;
+        drop(first);
+        let (earlier, gone, later) = (earlier.await.unwrap(), gone.await.unwrap(), later.await.unwrap());
+        assert_eq!(gone.is_ok(), matches!(then, Then::Drop), "{then:?}: {gone:?}");
+        later.unwrap();
+        let rows = store.audit(0, 1000).await.unwrap();
+        assert!(rows.iter().all(|row| !row.json.contains("gone")), "{then:?}: {rows:?}");
+        assert_eq!(rows.len(), before + 1 + usize::from(earlier.is_ok()), "{then:?}");
+        assert!(rows.iter().zip(1..).all(|(row, seq)| row.seq == seq), "no gap: {rows:?}");
+        matches!(earlier, Err(StoreError::NotCommitted(_)))
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_outside_of_a_transaction() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}/a.db", dir.path().display())).await.unwrap();
+        for then in [Then::Entries(1), Then::Entries(3), Then::Unaudited, Then::Leave, Then::Drop] {
+            let mut shared = false;
+            // On a busy machine the batch may be too old for another member.
+            for _ in 0..20 {
+                shared = shared || rolled_back(&store, then).await;
+            }
+            assert!(shared, "{then:?}: never in one batch");
+        }
+    }
 
     fn texts(folder: &Path) -> Vec<(String, String)> {
         let mut texts = Vec::new();
