@@ -290,7 +290,14 @@ pub(super) async fn apply(
         State::Granted { grant, .. } => Some(grant.clone()),
         State::Waiting { .. } | State::Closed { .. } => None,
     };
-    let Step { case, effects } = step(&before, event, now)?;
+    let Step { case, effects } = match step(&before, event, now) {
+        Ok(step) => step,
+        Err(denied) => {
+            // What `before` says, somebody may just have written.
+            tx.leave().await?;
+            return Err(denied.into());
+        }
+    };
     let mut entries = first;
     let filed = !entries.is_empty();
     for effect in &effects {

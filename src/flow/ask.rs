@@ -172,6 +172,7 @@ async fn try_file(app: &App, door: Door<'_>, wish: &Wish, key: Option<&str>) -> 
     }
     let mut tx = door.begin(app).await?;
     if let Some(limit) = limit(&mut tx, who, now).await? {
+        tx.leave().await?;
         return Err(limit.into());
     }
     let case = case_of(app, who, wish, &plan, now);

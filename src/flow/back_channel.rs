@@ -71,7 +71,11 @@ async fn end_all(
     let whose = format!("(logout) {}", provider.name);
     match tx.use_nonce(&whose, token.jti(), token.useless_from()).await {
         Ok(()) => {}
-        Err(StoreError::Conflict) => return Ok(None),
+        Err(StoreError::Conflict) => {
+            // Else the provider would hear that it came before, and nobody would be logged out if that one is not committed.
+            tx.leave().await?;
+            return Ok(None);
+        }
         Err(other) => return Err(other),
     }
     let ended = tx.end_sign_ins_of_session(&provider.name, token.sub(), token.sid(), now).await?;

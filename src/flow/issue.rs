@@ -92,7 +92,8 @@ pub async fn issue(app: &App, by: &SignedIn, wish: Wish) -> Result<Issued, Issue
     let draft = match drafted {
         Ok(draft) => draft,
         Err(refused) => {
-            drop(tx);
+            // There may have been a lock that is not committed yet.
+            tx.leave().await?;
             match &refused {
                 IssueRefused::Policy(refusal) => {
                     note_refusal(app, caller, signed, refusal.code, &refusal.reason, now).await?;

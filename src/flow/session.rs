@@ -185,6 +185,7 @@ async fn rows(
     tx.insert_session(row).await?;
     for grant in permit.grants() {
         if !tx.use_grant(grant, &row.id, row.opened).await? {
+            tx.leave().await?;
             return Err(SessionError::GrantOver);
         }
     }

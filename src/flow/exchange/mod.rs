@@ -200,7 +200,7 @@ async fn try_exchange(
     may(app, signed, &arrived, &caller).await?;
     // Read before the transaction: who holds one and waits for another connection waits for others who do the same.
     if app.store.sign_in_by_key(signed.fingerprint(), app.clock.now()).await?.is_some() {
-        return Err(key_used());
+        return Err(key_used().into());
     }
     let mut tx = app.store.begin().await?;
     let now = app.clock.now();
@@ -208,10 +208,15 @@ async fn try_exchange(
     let caller = caller.as_in(&sign_in);
     let draft = issue::draft_for(app, signed, &caller, wish, now)?;
     // Once more, now that whoever locks comes before this or after it.
-    if is_locked_in(&mut tx, &caller, now).await? {
-        return Err(locked(&caller));
+    let against = if is_locked_in(&mut tx, &caller, now).await? {
+        Some(locked(&caller))
+    } else {
+        use_up(&mut tx, signed, &arrived, &sign_in, now).await?.map(ExchangeRefused::from)
+    };
+    if let Some(refused) = against {
+        tx.leave().await?;
+        return Err(refused);
     }
-    use_up(&mut tx, signed, &arrived, &sign_in, now).await?;
     record(tx, signed, &arrived, &sign_in, &draft, now).await?;
     let certificate =
         app.signer.sign(&draft, &app.random, app.clock.now()).await.map_err(IssueRefused::from)?;
@@ -276,45 +281,46 @@ fn sign_in(app: &App, signed: &SignedBy, arrived: &Arrived) -> SignIn {
     }
 }
 
-fn key_used() -> ExchangeRefused {
-    TokenRefused::new("key-used", "this key has a sign-in already: make a new key for every run").into()
+fn key_used() -> TokenRefused {
+    TokenRefused::new("key-used", "this key has a sign-in already: make a new key for every run")
 }
 
-/// Uses up token and key, and looks once more at what the platform said of the run, now that nobody else can.
+/// Uses up token and key, and looks once more at what the platform said of the run, now that nobody else can; or says what
+/// speaks against it.
 async fn use_up(
     tx: &mut Tx,
     signed: &SignedBy,
     arrived: &Arrived,
     sign_in: &SignIn,
     now: Timestamp,
-) -> Result<(), ExchangeRefused> {
+) -> Result<Option<TokenRefused>, StoreError> {
     let issuer = &sign_in.who.provider;
     match tx.use_token(issuer, &arrived.token, arrived.useless_from).await {
         Ok(()) => {}
         Err(StoreError::Conflict) => {
-            return Err(TokenRefused::new("used", "this token was used before; ask for a new one").into());
+            return Ok(Some(TokenRefused::new("used", "this token was used before; ask for a new one")));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     }
     // One key, one run. No nonce of a request looks so: it is no base64url.
     match tx.use_nonce(signed.fingerprint(), "(exchange)", sign_in.expires).await {
         Ok(()) => {}
-        Err(StoreError::Conflict) => return Err(key_used()),
-        Err(error) => return Err(error.into()),
+        Err(StoreError::Conflict) => return Ok(Some(key_used())),
+        Err(error) => return Err(error),
     }
-    let Some((run, attempt)) = sign_in.who.run.as_deref().and_then(Run::name) else { return Ok(()) };
+    let Some((run, attempt)) = sign_in.who.run.as_deref().and_then(Run::name) else { return Ok(None) };
     let name = RunName { issuer, subject: &sign_in.who.subject, run, attempt };
     if let Some(watched) = arrived.watched {
         let window = tx.run_window(&name, RunWindow::default(), now.plus(REMEMBERED)).await?;
         if let Some(refused) = watched.over(window) {
-            return Err(refused.into());
+            return Ok(Some(refused));
         }
     }
     if tx.count_of_run(&name, now).await? >= OF_RUN_MAX {
         let why = format!("this run has {OF_RUN_MAX} sign-ins already; end some with: caponier ci done");
-        return Err(TokenRefused::new("limit", why).into());
+        return Ok(Some(TokenRefused::new("limit", why)));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Rows and audit entries, before the certificate exists.

@@ -333,6 +333,7 @@ pub(super) async fn fail(
     let before = pending.take(Event::Deny(text.clone()), now).map_err(|_| SignInRefused::NotFound)?;
     let mut tx = app.store.begin().await?;
     if !tx.step_pending(before, &pending.to_row()?).await? {
+        tx.leave().await?;
         return Err(SignInRefused::NotFound);
     }
     tx.commit(now, failure(Some(stay), reason, from)).await?;

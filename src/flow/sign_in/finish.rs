@@ -106,6 +106,7 @@ pub(super) async fn settle(
         None => app.store.begin().await?,
     };
     if !tx.step_pending(before, &pending.to_row()?).await? {
+        tx.leave().await?;
         return Err(SignInRefused::NotFound);
     }
     let replaced: Vec<SignInId> = match &sign_in.key_fingerprint {

@@ -1,4 +1,4 @@
-//! The store, every test on SQLite and on PostgreSQL. [`fresh_sqlite`] and [`rows`] serve other tests too.
+//! The store, every test on SQLite and on PostgreSQL. [`fresh_sqlite`], [`doom`] and [`rows`] serve other tests too.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,7 +16,9 @@ mod sessions;
 mod sign_ins;
 
 use caponier::audit::AuditEvent;
-use caponier::store::{SessionRow, SignIn, Store};
+use caponier::ids::SignInId;
+use caponier::random::Random;
+use caponier::store::{SessionRow, SignIn, Store, Tx};
 use caponier::time::Timestamp;
 use tempfile::TempDir;
 
@@ -92,6 +94,18 @@ async fn write_sign_in(store: &Store, row: &SignIn) {
     let mut tx = store.begin().await.unwrap();
     tx.insert_sign_in(row).await.unwrap();
     tx.commit(row.created, event(0)).await.unwrap();
+}
+
+/// Fails the COMMIT of a transaction, and of those that came into its batch meanwhile (SQLite).
+pub(crate) async fn doom(mut tx: Tx) {
+    // Whoever is polled beside this one gets to where they wait for their turn.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let random = Random::System;
+    // Refers to a sign-in that is not there, which comes out at COMMIT.
+    tx.insert_certificate(&rows::certificate(&random, &SignInId::random(&random))).await.unwrap();
+    tx.commit(at(1000), event(0)).await.unwrap_err();
 }
 
 /// Writes a session, with an entry.
