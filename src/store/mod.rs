@@ -89,7 +89,7 @@ pub enum StoreError {
     Busy,
     /// What others asked at the same time too could not be read.
     #[error("{0}")]
-    Shared(Arc<StoreError>),
+    Shared(Arc<Self>),
 }
 
 /// The database. Cheap to clone.
