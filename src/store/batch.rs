@@ -32,7 +32,6 @@ use tokio::time::Instant;
 
 use super::audit::{self, Entry};
 use super::{StoreError, WAIT_MAX, open};
-use crate::access::Lock;
 
 /// Most members of a batch.
 const MEMBERS_MAX: usize = 256;
@@ -50,18 +49,8 @@ const GAP: Duration = Duration::from_millis(2);
 type Outcome = Result<(), Arc<sqlx::Error>>;
 /// Somebody who waits for a turn.
 type Waiting = oneshot::Sender<Result<Turn, StoreError>>;
-/// What is lent to one member after the other.
-type Shared = Arc<Mutex<Writing>>;
-/// The locks that hold, as a transaction sees them.
-pub(super) type Locks = Arc<[Lock]>;
-
-/// The writing connection.
-struct Writing {
-    connection: AnyConnection,
-    /// As an earlier member read them. Whoever is in a batch is alone with the database, so they stand until a member
-    /// writes others; and most members have to know them.
-    locks: Option<Locks>,
-}
+/// The writing connection; lent to one member after the other.
+type Shared = Arc<Mutex<AnyConnection>>;
 
 /// The writers of this process.
 pub(super) struct Batches {
@@ -83,7 +72,7 @@ struct Line {
 #[derive(Default)]
 struct Writer {
     /// None before the first batch, and after a failure.
-    writing: Option<Shared>,
+    connection: Option<Shared>,
     /// When a batch last ended.
     ended: Option<Instant>,
     /// When another process was last met.
@@ -92,7 +81,7 @@ struct Writer {
 
 /// The writing connection, in a savepoint of one's own. Dropped, it takes back what was written in it.
 pub(super) struct Turn {
-    writing: OwnedMutexGuard<Writing>,
+    connection: OwnedMutexGuard<AnyConnection>,
     /// Closed without a word: take it back.
     done: oneshot::Sender<Done>,
 }
@@ -106,7 +95,7 @@ enum Done {
 
 /// One database transaction.
 struct Batch {
-    writing: Shared,
+    connection: Shared,
     began: Instant,
     members: Vec<oneshot::Sender<Outcome>>,
 }
@@ -173,12 +162,7 @@ impl Line {
 
 impl Turn {
     pub(super) fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.writing.connection
-    }
-
-    /// What earlier members know of the locks; whoever writes others empties it, before that.
-    pub(super) fn locks(&mut self) -> &mut Option<Locks> {
-        &mut self.writing.locks
+        &mut self.connection
     }
 
     /// Keeps what was written, with these entries of the audit log, and returns when it is committed.
@@ -193,8 +177,8 @@ impl Turn {
 
     async fn end(self, how: impl FnOnce(oneshot::Sender<Outcome>) -> Done) -> Result<(), StoreError> {
         let (tell, told) = oneshot::channel();
-        let Self { writing, done } = self;
-        drop(writing);
+        let Self { connection, done } = self;
+        drop(connection);
         // With nobody there to receive it, `told` fails below.
         drop(done.send(how(tell)));
         match told.await {
@@ -268,15 +252,15 @@ impl Told {
 impl Writer {
     /// One batch, from BEGIN to COMMIT, with everybody who waits.
     async fn batch(&mut self, batches: &Batches, first: Waiting) -> Told {
-        let writing = match self.begin(&batches.options).await {
-            Ok(writing) => writing,
+        let connection = match self.begin(&batches.options).await {
+            Ok(connection) => connection,
             Err(error) => {
                 self.close().await;
                 drop(first.send(Err(error)));
                 return Told::nobody();
             }
         };
-        let mut batch = Batch { writing, began: Instant::now(), members: Vec::new() };
+        let mut batch = Batch { connection, began: Instant::now(), members: Vec::new() };
         let mut outcome = Ok(());
         let mut next = Some(first);
         while let Some(waiting) = next {
@@ -285,39 +269,35 @@ impl Writer {
             next = if outcome.is_err() || batch.is_full() { None } else { batches.line().next() };
         }
         if outcome.is_ok() {
-            outcome = run(&mut batch.writing.lock().await.connection, "COMMIT").await;
+            outcome = run(&mut *batch.connection.lock().await, "COMMIT").await;
         }
         self.ended = Some(Instant::now());
         if let Err(error) = &outcome {
             tracing::error!(%error, members = batch.members.len(), "a batch of changes could not be committed");
             // Closing takes back what is left of it, in whatever state SQLite and its driver think it is.
-            self.writing = Some(batch.writing);
+            self.connection = Some(batch.connection);
             self.close().await;
         } else {
-            self.writing = Some(batch.writing);
+            self.connection = Some(batch.connection);
         }
         Told { members: batch.members, outcome: outcome.map_err(Arc::new) }
     }
 
     /// The connection, with the write lock of the database.
     async fn begin(&mut self, options: &AnyConnectOptions) -> Result<Shared, StoreError> {
-        let shared = match self.writing.take() {
-            Some(shared) => shared,
-            None => {
-                let connection = open::writing_connection(options).await?;
-                Arc::new(Mutex::new(Writing { connection, locks: None }))
-            }
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Arc::new(Mutex::new(open::writing_connection(options).await?)),
         };
-        self.writing = Some(Arc::clone(&shared));
+        self.connection = Some(Arc::clone(&connection));
         if let (Some(met), Some(ended)) = (self.met, self.ended)
             && met.elapsed() < NEIGHBOUR
         {
             tokio::time::sleep_until(ended + GAP).await;
         }
         let deadline = Instant::now() + WAIT_MAX;
-        let mut writing = shared.lock().await;
-        writing.locks = None;
-        while let Err(error) = run(&mut writing.connection, "BEGIN IMMEDIATE; SAVEPOINT member").await {
+        let mut own = connection.lock().await;
+        while let Err(error) = run(&mut own, "BEGIN IMMEDIATE; SAVEPOINT member").await {
             if !open::is_busy(&error) {
                 return Err(error.into());
             }
@@ -327,13 +307,13 @@ impl Writer {
             }
             tokio::time::sleep(POLL).await;
         }
-        drop(writing);
-        Ok(shared)
+        drop(own);
+        Ok(connection)
     }
 
     async fn close(&mut self) {
-        let Some(writing) = self.writing.take().and_then(Arc::into_inner) else { return };
-        if let Err(error) = writing.into_inner().connection.close().await {
+        let Some(connection) = self.connection.take().and_then(Arc::into_inner) else { return };
+        if let Err(error) = connection.into_inner().close().await {
             tracing::warn!(%error, "the connection that writes could not be closed");
         }
     }
@@ -350,25 +330,27 @@ impl Batch {
     /// A turn has as few steps as can be: each is a message to the thread of the connection and back, while everybody else
     /// waits. And the last one is taken here, where nobody can go away in the middle of it.
     async fn serve(&mut self, waiting: Waiting) -> Result<(), sqlx::Error> {
-        let writing = Arc::clone(&self.writing).lock_owned().await;
+        let connection = Arc::clone(&self.connection).lock_owned().await;
         let (done, ended) = oneshot::channel();
         // Who has gone meanwhile drops the turn.
-        drop(waiting.send(Ok(Turn { writing, done })));
+        drop(waiting.send(Ok(Turn { connection, done })));
         let ended = ended.await;
-        let writing = &mut *self.writing.lock().await;
+        let connection = &mut *self.connection.lock().await;
         match ended {
-            Ok(Done::Keep(entries, member)) => match hand_on(&mut writing.connection, entries).await {
-                Ok(()) => {
-                    self.members.push(member);
-                    return Ok(());
+            Ok(Done::Keep(entries, member)) => match hand_on(connection, entries).await {
+                Ok(()) => self.members.push(member),
+                Err(error) => {
+                    drop(member.send(Err(Arc::new(error))));
+                    return run(connection, TAKE_BACK).await;
                 }
-                Err(error) => drop(member.send(Err(Arc::new(error)))),
             },
-            Ok(Done::TakeBack(member)) => self.members.push(member),
-            Err(_) => {}
+            Ok(Done::TakeBack(member)) => {
+                self.members.push(member);
+                return run(connection, TAKE_BACK).await;
+            }
+            Err(_) => return run(connection, TAKE_BACK).await,
         }
-        writing.locks = None;
-        run(&mut writing.connection, TAKE_BACK).await
+        Ok(())
     }
 }
 

@@ -35,7 +35,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyQueryResult;
 
 use self::audit::Entry;
-use self::batch::{Batches, Locks, Turn};
+use self::batch::{Batches, Turn};
 use self::reads::Reads;
 use self::shared::Shared;
 use crate::access::Lock;
@@ -205,14 +205,6 @@ impl Tx {
                 }
                 Ok(alone.commit().await?)
             }
-        }
-    }
-
-    /// Where the locks are remembered that this transaction, or one before it in the same batch, has read.
-    fn locks_read(&mut self) -> Option<&mut Option<Locks>> {
-        match &mut self.0 {
-            Inner::Member(turn) => Some(turn.locks()),
-            Inner::Alone(_) => None,
         }
     }
 

@@ -19,7 +19,8 @@ impl Store {
     /// The locks that hold, oldest first.
     pub async fn locks(&self, now: Timestamp) -> Result<Vec<Lock>, StoreError> {
         let locks = self.asked.locks.get(self.read_locks(now)).await?;
-        Ok(held(&locks, now))
+        // Perhaps asked by another, whose `now` was a moment earlier.
+        Ok(locks.iter().filter(|lock| lock.until.is_none_or(|until| until > now)).cloned().collect())
     }
 
     async fn read_locks(&self, now: Timestamp) -> Result<Arc<[Lock]>, StoreError> {
@@ -31,26 +32,12 @@ impl Store {
 impl Tx {
     /// The same as this transaction sees it.
     pub async fn locks(&mut self, now: Timestamp) -> Result<Vec<Lock>, StoreError> {
-        if let Some(Some(known)) = self.locks_read() {
-            return Ok(held(known, now));
-        }
         let rows = sqlx::query(HELD).bind(millis(TABLE, "now", now)?).fetch_all(self.connection()).await?;
-        let locks = rows.iter().map(read).collect::<Result<Arc<[Lock]>, _>>()?;
-        if let Some(known) = self.locks_read() {
-            *known = Some(Arc::clone(&locks));
-        }
-        Ok(held(&locks, now))
-    }
-
-    fn forget_locks(&mut self) {
-        if let Some(known) = self.locks_read() {
-            *known = None;
-        }
+        rows.iter().map(read).collect()
     }
 
     /// A new lock. `Conflict` when the id is there.
     pub async fn insert_lock(&mut self, lock: &Lock) -> Result<(), StoreError> {
-        self.forget_locks();
         let written = sqlx::query(
             "INSERT INTO access_lock (id, kind, name, reason, set_by, created, until, lifted, lifted_by) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, NULL) ON CONFLICT DO NOTHING",
@@ -74,7 +61,6 @@ impl Tx {
         by: &str,
         now: Timestamp,
     ) -> Result<Option<Lock>, StoreError> {
-        self.forget_locks();
         let row = sqlx::query(
             "UPDATE access_lock SET lifted = $2, lifted_by = $3 \
              WHERE id = $1 AND lifted IS NULL AND (until IS NULL OR until > $2) \
@@ -87,11 +73,6 @@ impl Tx {
         .await?;
         row.as_ref().map(read).transpose()
     }
-}
-
-/// Those that hold at `now`; they may have been read by another, a moment earlier.
-fn held(locks: &[Lock], now: Timestamp) -> Vec<Lock> {
-    locks.iter().filter(|lock| lock.holds(now)).cloned().collect()
 }
 
 fn read(row: &AnyRow) -> Result<Lock, StoreError> {
