@@ -15,10 +15,11 @@ use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::ca::{Draft, DraftError, SignerError, draft};
 use crate::identity::Identity;
-use crate::identity::run::Platform;
 use crate::ids::SignInId;
-use crate::names::{LoginName, ServiceName};
+use crate::names::LoginName;
 use crate::net::Cidr;
+use crate::platform::Platform;
+use crate::policy::workload::service_of;
 use crate::policy::{Refusal, RefusalCode, certificate_max, logins_for};
 use crate::store::{CertificateRow, StoreError, Tx};
 use crate::time::Timestamp;
@@ -186,18 +187,19 @@ pub(super) fn draft_for(
 
 /// Where a service account may be used from; none for others.
 fn networks(app: &App, who: &Identity, from: IpAddr) -> Result<Option<Vec<Cidr>>, Refusal> {
-    let Some(run) = who.run.as_ref().filter(|run| run.platform == Platform::Service) else { return Ok(None) };
-    let account = run.label.as_str();
+    if who.run.as_ref().is_none_or(|run| run.platform != Platform::Service) {
+        return Ok(None);
+    }
     let refused = |text: &str| Refusal {
         code: RefusalCode::Source,
         rule: None,
         text: text.to_owned(),
-        reason: format!("service account {account} from {from}"),
+        reason: format!("{} from {from}", who.reference()),
     };
     let policy = app.policy();
-    let service = account.parse::<ServiceName>().ok().and_then(|name| policy.services.get(&name));
-    let service = service.ok_or_else(|| refused("this service account is not in the policy any more"))?;
-    if !service.sources.iter().any(|range| range.contains(from)) {
+    let service = service_of(&policy, who)
+        .ok_or_else(|| refused("this service account is not in the policy any more"))?;
+    if !service.is_source(from) {
         return Err(refused(
             "this service account may not be used from here: its sources in the policy say where",
         ));

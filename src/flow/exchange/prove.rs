@@ -161,7 +161,7 @@ fn of_service(app: &App, signed: &SignedBy, statement: Statement<'_>) -> Result<
         let why = "the registered key only asks for certificates: sign the request with a new key";
         return Err(TokenRefused::new("key-used", why).into());
     }
-    if !service.sources.iter().any(|range| range.contains(signed.from())) {
+    if !service.is_source(signed.from()) {
         let why = format!("{} is not among the account's sources", signed.from());
         return Err(TokenRefused::new("source", why).into());
     }

@@ -234,7 +234,8 @@ fn jobs_and_accounts_ask_too() {
         (job(&good.replace("push", "pull_request_target")), "refuse"),
         (job(&format!("{good}, head_ref = \"patch\"")), "refuse"),
         (job("repository_id = 12"), "refuse"),
-        ("service = \"backup\"".to_owned(), "allow"),
+        ("service = \"backup\"".to_owned(), "refuse"),
+        ("service = \"backup\"\nfrom = \"10.1.2.3\"".to_owned(), "allow"),
         ("who = { provider = \"corp\", subject = \"account/backup\" }".to_owned(), "refuse"),
     ] {
         assert_eq!(asked(&case(&who, expect)).as_deref(), Ok("n: "), "{who}");

@@ -101,6 +101,11 @@ pub fn decide(policy: &Policy, who: &Identity, ask: &Ask, at: &Circumstances) ->
     if eligible.is_empty() {
         return no_access(ask, why_not(policy, who, target, &ask.login));
     }
+    // The networks of a service account hold for all that it does, whatever its roles say.
+    if workload::service_of(policy, who).is_some_and(|service| !service.is_source(at.from)) {
+        let text = format!("this service account may not be used from {}", at.from);
+        return refuse(ask, RefusalCode::Source, text, "not among the account's sources".into());
+    }
     let eligible = match unlocked(who, ask, eligible, at) {
         Ok(eligible) => eligible,
         Err(refusal) => return Verdict::Refuse(refusal),

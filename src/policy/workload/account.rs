@@ -1,11 +1,12 @@
 //! `[[service]]`: an account for a machine that has no platform to vouch for it. Its keys sign for certificates and nothing else.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use russh::keys::ssh_key::{HashAlg, PublicKey};
 
-use super::Members;
+use super::{Members, Policy};
 use crate::ca;
 use crate::config::{At, RUN, SERVICE, Section};
 use crate::identity::{Identity, Run};
@@ -58,6 +59,11 @@ impl Service {
         })
     }
 
+    /// Whether it may be used from there.
+    pub fn is_source(&self, from: IpAddr) -> bool {
+        self.sources.iter().any(|range| range.contains(from))
+    }
+
     /// Somebody who is this account, for questions to a policy.
     pub fn example(&self) -> Option<Identity> {
         let provider = SERVICE.parse().ok()?;
@@ -67,6 +73,14 @@ impl Service {
 
 fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+/// The service account that somebody is, as the policy has it now; none for everybody else, and for an account that is not
+/// there any more.
+pub fn service_of<'p>(policy: &'p Policy, who: &Identity) -> Option<&'p Service> {
+    let run = who.run.as_ref().filter(|run| run.platform == Platform::Service)?;
+    let name: ServiceName = run.subject.strip_prefix(NOUN)?.strip_prefix('/')?.parse().ok()?;
+    policy.services.get(&name).map(AsRef::as_ref)
 }
 
 /// Whether the account is among the members, and its key still one of its keys.

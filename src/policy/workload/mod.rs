@@ -20,7 +20,7 @@ use crate::identity::{Identity, Kind, Run};
 use crate::names::{ProviderName, ServiceName, WorkloadName};
 use crate::platform::Platform;
 
-pub use account::{KEY_CLAIM, Service};
+pub use account::{KEY_CLAIM, Service, service_of};
 pub use pattern::Pattern;
 pub(super) use read::{Rules, read_rules};
 

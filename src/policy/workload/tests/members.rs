@@ -175,3 +175,50 @@ standing = true
     let person = Identity { kind: Kind::Person, ..who };
     assert!(matches!(judged(&first, &person), Verdict::Refuse(_)));
 }
+
+/// The networks of the moment, for everything that an account does: not those of the day on which it signed in.
+#[test]
+fn a_service_account_is_nobody_from_elsewhere() {
+    let text = |sources: &str| {
+        format!(
+            r#"
+[[target]]
+name = "web1"
+address = "10.0.0.1"
+host_key = {{ ca = true }}
+[[service]]
+name = "backup"
+keys = ["{KEY}"]
+sources = ["{sources}"]
+[[role]]
+name = "copy"
+members = {{ services = ["backup"] }}
+targets = {{ names = ["web1"] }}
+logins = ["copy"]
+channels = ["shell", "exec", "sftp"]
+forwards = {{ local = ["localhost:8080"] }}
+standing = true
+"#
+        )
+    };
+    let who = of(&text("192.0.2.0/24")).services.values().next().unwrap().example().unwrap();
+    let at = Circumstances {
+        now: Timestamp::from_secs(1_795_176_000),
+        from: "192.0.2.7".parse().unwrap(),
+        own: Arc::default(),
+        held: Held::default(),
+    };
+    let acts = [
+        Act::Shell { pty: true },
+        Act::Exec { command: b"true".to_vec(), pty: false },
+        Act::Subsystem { name: "sftp".into() },
+    ];
+    for act in acts {
+        let ask = Ask { target: "web1".parse().unwrap(), login: "copy".parse().unwrap(), act };
+        assert!(matches!(decide(&of(&text("192.0.2.0/24")), &who, &ask, &at), Verdict::Allow(_)), "{ask:?}");
+        let Verdict::Refuse(refusal) = decide(&of(&text("198.51.100.0/24")), &who, &ask, &at) else {
+            panic!("{ask:?} from another network")
+        };
+        assert_eq!(refusal.code, RefusalCode::Source, "{}", refusal.reason);
+    }
+}
