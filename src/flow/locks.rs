@@ -9,10 +9,10 @@ use super::recognise::begin_once;
 use crate::access::{Lock, LockOn};
 use crate::app::App;
 use crate::audit::{AccessEvent, AuditEvent};
-use crate::config::Config;
+use crate::config::{Config, SERVICE};
 use crate::identity::Kind;
 use crate::ids::LockId;
-use crate::names::{BadName, SubjectName};
+use crate::names::{BadName, ProviderName, SubjectName};
 use crate::policy::Policy;
 use crate::policy::request::Words;
 use crate::random::Random;
@@ -154,7 +154,7 @@ pub async fn held(app: &App) -> Result<Vec<Lock>, StoreError> {
     app.store.locks(app.clock.now()).await
 }
 
-/// Whether there is such a target or role, or a person could be called so; else why not. Whether a person exists only their
+/// Whether there is such a target or role, or a person, a repository or a service account could be called so; else why not. Whether a person exists only their
 /// provider knows.
 pub fn is_known(on: &LockOn, policy: &Policy, config: &Config) -> Result<(), String> {
     match on {
@@ -166,7 +166,12 @@ pub fn is_known(on: &LockOn, policy: &Policy, config: &Config) -> Result<(), Str
         }
         LockOn::User(reference) => {
             let provider = reference.split_once(':').map(|(provider, _)| provider);
-            let known: Vec<&str> = config.providers.iter().map(|one| one.name.as_str()).collect();
+            let people = config.providers.iter().map(|one| &one.name);
+            let known: Vec<&str> = people
+                .chain(config.issuers.iter().map(|one| &one.name))
+                .map(ProviderName::as_str)
+                .chain([SERVICE])
+                .collect();
             if provider.is_some_and(|provider| known.contains(&provider)) {
                 return Ok(());
             }

@@ -162,7 +162,8 @@ impl Ci {
 fn issuers(github: &JobIssuer, gitlab: &JobIssuer) -> String {
     format!(
         "[[issuer]]\nname = \"github\"\ntype = \"github\"\nissuer = \"{}\"\nwebhook_secret_file = \"webhook\"\n\
-         [[issuer]]\nname = \"gitlab\"\ntype = \"gitlab\"\nissuer = \"{}\"\nwebhook_secret_file = \"webhook\"\n",
+         [[issuer]]\nname = \"gitlab\"\ntype = \"gitlab\"\nissuer = \"{}\"\nwebhook_secret_file = \"webhook\"\n\
+         [sign_in.admins]\ngroups = [\"corp:reviewers\"]\n",
         github.issuer, gitlab.issuer
     )
 }

@@ -185,22 +185,25 @@ async fn gitlabs_merge_requests_and_forks_get_nothing() {
     }
 }
 
+/// As README says it: by the name that its sign-ins have.
 #[tokio::test]
-async fn locks_and_missing_roles() {
+async fn an_admin_locks_and_revokes_a_repository() {
     let ci = Ci::start().await;
-    let now = ci.clock.now();
-    let lock = caponier::access::Lock {
-        id: caponier::ids::LockId::random(&ci.site.app.random),
-        on: caponier::access::LockOn::User("github:repository/123456".into()),
-        reason: "incident".into(),
-        by: "admin".into(),
-        created: now,
-        until: None,
-    };
-    let mut tx = ci.site.app.store.begin().await.unwrap();
-    tx.insert_lock(&lock).await.unwrap();
-    let event = caponier::audit::AuditEvent::ServerStarted { version: "test".into(), interrupted: 0 };
-    tx.commit(now, event).await.unwrap();
+    let (running, _) = ci.signed_in(&[]).await;
+    let admin = ci.site.client();
+    admin.login("reviewer").await;
+    let repository = "github:repository/123456";
+    let ask = json!({ "kind": "workload", "value": repository, "reason": "incident" });
+    let (status, answer) = admin.call("POST", "/v1/revocations", &ask).await;
+    assert!(status.is_success(), "{answer}");
+    assert_eq!(running.call("POST", "/v1/certificate", &json!({})).await.0, 401);
+    for name in [repository, "service:account/backup"] {
+        let ask = json!({ "on": "user", "name": name, "reason": "incident" });
+        let (status, answer) = admin.call("POST", "/v1/locks", &ask).await;
+        assert_eq!(status, 201, "{name}: {answer}");
+    }
+    let ask = json!({ "on": "user", "name": "nobody:repository/1", "reason": "incident" });
+    assert_eq!(admin.call("POST", "/v1/locks", &ask).await.0, 404);
     let (status, answer) = ci.show(&ci.site.client(), &[]).await;
     assert_eq!((status, &answer["error"]["code"]), (403, &json!("locked")), "{answer}");
     assert_eq!(ci.refusals("workload-token").await[0].0, "locked");
