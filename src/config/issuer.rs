@@ -8,9 +8,10 @@ use url::Url;
 
 use super::document::{At, hint};
 use super::load::Surroundings;
-use super::provider::{label, list, wrong_algorithm};
+use super::notify::private;
+use super::provider::{self, label, list, wrong_algorithm};
 use super::section::Section;
-use super::{Provider, defaults, doors, files};
+use super::{Provider, defaults};
 use crate::names::ProviderName;
 use crate::platform::Platform;
 use crate::secret::Secret;
@@ -212,20 +213,15 @@ fn default_bind(platform: Platform) -> Bind {
 }
 
 fn issuer(section: &mut Section<'_>, platform: Option<Platform>) -> Option<String> {
-    let default = platform.and_then(default_issuer);
-    let Some(text) = section.text("issuer") else {
-        if default.is_none() && platform.is_some() && section.place_of("issuer").is_none() {
-            section.require("issuer", "the issuer URL, byte for byte as in its tokens");
-        }
-        return default.map(str::to_owned);
-    };
-    let url = doors::web_address(section, text.place, "issuer", text.value)?;
-    if url.query().is_some() || url.fragment().is_some() {
-        section
-            .problem(text.place, "\"issuer\": no query and no fragment (OpenID Connect Discovery section 3)");
-        return None;
+    let given = provider::issuer(section);
+    if given.is_some() || section.place_of("issuer").is_some() {
+        return given;
     }
-    Some(text.value.to_owned())
+    let default = platform.and_then(default_issuer);
+    if default.is_none() && platform.is_some() {
+        section.require("issuer", "the issuer URL, byte for byte as in its tokens");
+    }
+    default.map(str::to_owned)
 }
 
 /// What a token's `aud` is compared with. A question mark would let one audience be read as another with a key behind it.
@@ -270,19 +266,10 @@ fn webhook_secret(
     here: Surroundings<'_>,
     platform: Option<Platform>,
 ) -> Option<Secret<String>> {
-    let file = here.path(section, "webhook_secret_file");
-    let variable = here.variable(section, "webhook_secret_env");
-    section.only_one(&["webhook_secret_file", "webhook_secret_env"]);
-    let place = section.place_of("webhook_secret_file").or_else(|| section.place_of("webhook_secret_env"))?;
+    let At { value: secret, place } = private(section, here, "webhook_secret_file", "webhook_secret_env")?;
     if !matches!(platform, None | Some(Platform::GitHub | Platform::GitLab)) {
         section.problem(place, "webhooks are understood from github and gitlab only");
     }
-    let secret = match file {
-        Some(At { value: path, place }) => {
-            files::read_secret(&path).map_err(|message| section.problem(place, message)).ok()?
-        }
-        None => Secret::new(variable?.value.1),
-    };
     if secret.expose().len() < WEBHOOK_SECRET_MIN {
         section.problem(place, format!("the webhook secret is shorter than {WEBHOOK_SECRET_MIN} characters: whoever guesses it ends other people's runs"));
     }

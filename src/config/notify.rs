@@ -245,7 +245,7 @@ fn secret(
 }
 
 /// A secret from a private file or from the environment.
-fn private(
+pub(super) fn private(
     table: &mut Section<'_>,
     here: Surroundings<'_>,
     file: &'static str,

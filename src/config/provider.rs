@@ -1,13 +1,12 @@
 //! `[[provider]]`: the OpenID providers. Whether they answer is left to `identity::oidc`.
 
 use super::defaults;
-use super::document::{At, hint};
-use super::files;
+use super::document::hint;
 use super::load::Surroundings;
+use super::notify::private;
 use super::section::Section;
 use super::{Provider, doors};
 use crate::names::ProviderName;
-use crate::secret::Secret;
 
 /// `provider.refresh_token`: how a provider is got to give us what it can be asked again with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +84,7 @@ fn one(section: &mut Section<'_>, here: Surroundings<'_>) -> Option<Provider> {
     let title = label(section, "title");
     let issuer = issuer(section);
     let client_id = label(section, "client_id");
-    let client_secret = client_secret(section, here);
+    let client_secret = private(section, here, "client_secret_file", "client_secret_env").map(|at| at.value);
     let scopes = list(section, "scopes", &defaults::SCOPES, |scope| {
         // RFC 6749 section 3.3: visible ASCII without `"` and `\`.
         let known = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
@@ -148,7 +147,8 @@ pub(super) fn label(section: &mut Section<'_>, key: &'static str) -> Option<Stri
     Some(text.value.to_owned())
 }
 
-fn issuer(section: &mut Section<'_>) -> Option<String> {
+/// An issuer's address, when it is given.
+pub(super) fn issuer(section: &mut Section<'_>) -> Option<String> {
     let text = section.text("issuer")?;
     let url = doors::web_address(section, text.place, "issuer", text.value)?;
     if url.query().is_some() || url.fragment().is_some() {
@@ -157,19 +157,6 @@ fn issuer(section: &mut Section<'_>) -> Option<String> {
         return None;
     }
     Some(text.value.to_owned())
-}
-
-fn client_secret(section: &mut Section<'_>, here: Surroundings<'_>) -> Option<Secret<String>> {
-    let file = here.path(section, "client_secret_file");
-    let variable = here.variable(section, "client_secret_env");
-    section.only_one(&["client_secret_file", "client_secret_env"]);
-    if let Some(At { value: path, place }) = file {
-        match files::read_secret(&path) {
-            Ok(secret) => return Some(secret),
-            Err(message) => section.problem(place, message),
-        }
-    }
-    variable.map(|at| Secret::new(at.value.1))
 }
 
 pub(super) fn wrong_algorithm(algorithm: &str) -> Option<String> {

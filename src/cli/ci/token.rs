@@ -17,6 +17,7 @@ use super::runner::Runner;
 use crate::cli::Environment;
 use crate::cli::terminal::plain;
 use crate::identity::run::Platform;
+use crate::identity::token::{KEY_IN_AUDIENCE, hex};
 use crate::web::api::workloads::IssuerAnswer;
 
 /// The variable that a job is told to put its token into.
@@ -233,7 +234,7 @@ impl<'a> Source<'a> {
                  key cannot have: nothing was sent. The issuer needs `bind = \"signature\"` there"
                     .to_owned(),
             )),
-            "audience" => Ok(format!("{wanted}?ssh-key-sha256={}", key_hash(key))),
+            "audience" => Ok(format!("{wanted}{KEY_IN_AUDIENCE}{}", key_hash(key))),
             "signature" => Ok(wanted.to_owned()),
             other => Err(TokenError::Audience(format!(
                 "the server binds tokens to keys in a way that this caponier does not know ({:?}); update it",
@@ -245,7 +246,7 @@ impl<'a> Source<'a> {
 
 /// The SHA-256 of a public key's blob, in lower-case hexadecimal.
 fn key_hash(key: &PublicKey) -> String {
-    key.fingerprint(HashAlg::Sha256).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(key.fingerprint(HashAlg::Sha256).as_bytes())
 }
 
 fn from_file(path: &Path, audience: &str) -> Result<Token, TokenError> {

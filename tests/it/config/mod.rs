@@ -435,6 +435,20 @@ fn check_reports_both_files_at_once() {
          note: policy.toml has no role, so nobody may do anything yet\n"
     );
     assert_eq!(code, 0);
+
+    folder.write("hook", "a-webhook-secret-for-tests", 0o600);
+    let issuer = "[[issuer]]\nname = \"gh\"\ntype = \"github\"\nwebhook_secret_file = \"hook\"\n";
+    folder.write("caponier.toml", &format!("{GOOD}{issuer}"), 0o644);
+    let (_, said) = command(&folder, ConfigCommand::Check(Format { json: false }));
+    for line in [
+        "the audience of tokens from gh (github): https://bastion.example.com\n",
+        "the webhook URI to register at gh: https://bastion.example.com/webhooks/gh\n",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let (_, said) = command(&folder, ConfigCommand::Check(Format { json: true }));
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(json["webhook_uris"]["gh"], "https://bastion.example.com/webhooks/gh");
 }
 
 #[test]

@@ -92,15 +92,15 @@ pub(super) const ISSUER_ROWS: &[Row<'_>] = &[
         "[ssh]",
         "[[issuer]]\nname = \"gh\"\ntype = \"github\"\nwebhook_secret_env = \"SECRET\"\n[ssh]",
         &[
-            "caponier.toml:5:1: the webhook secret is shorter than 16 characters: whoever guesses it ends other people's runs",
+            "caponier.toml:5:22: the webhook secret is shorter than 16 characters: whoever guesses it ends other people's runs",
         ],
     ),
     (
         "[ssh]",
         "[[issuer]]\nname = \"b\"\ntype = \"buildkite\"\nwebhook_secret_file = \"secret\"\n[ssh]",
         &[
-            "caponier.toml:5:1: the webhook secret is shorter than 16 characters: whoever guesses it ends other people's runs",
-            "caponier.toml:5:1: webhooks are understood from github and gitlab only",
+            "caponier.toml:5:23: the webhook secret is shorter than 16 characters: whoever guesses it ends other people's runs",
+            "caponier.toml:5:23: webhooks are understood from github and gitlab only",
         ],
     ),
     (
