@@ -114,3 +114,82 @@ fn run(run: &Run) -> Value {
         "attempt": run.attempt, "commit": run.commit, "url": run.url, "actor": run.actor,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::run::tests::run as example;
+
+    #[test]
+    fn how_it_is_written_down() {
+        let sign_in = "sgn_00000000000000000000000000";
+        let who = Identity {
+            kind: crate::identity::Kind::Workload,
+            provider: "github".parse().unwrap(),
+            issuer: "https://ci.example".into(),
+            subject: "repository/123".into(),
+            display: "acme/shop run 987".into(),
+            groups: Default::default(),
+            run: Some(std::sync::Arc::new(example())),
+        };
+        let rules: Vec<WorkloadName> = vec!["deploy".parse().unwrap()];
+        let run = json!({
+            "platform": "github", "subject": "repository/123", "label": "acme/shop", "id": "987", "attempt": "1",
+            "commit": "ab".repeat(20), "url": "https://github.com/acme/shop/actions/runs/987", "actor": "octocat",
+        });
+        let whom = |more: Value| with(&who, more);
+        let (issuer, subject) = ("github".to_owned(), "repository/123".to_owned());
+        let (id, attempt) = ("987".to_owned(), "1".to_owned());
+        let rows = [
+            (
+                WorkloadEvent::SignedIn {
+                    sign_in: sign_in.parse().unwrap(),
+                    who: who.clone(),
+                    key: "SHA256:x".into(),
+                    rules: rules.clone(),
+                    expires: 9,
+                    from: "192.0.2.1".into(),
+                },
+                "workload_signed_in",
+                whom(
+                    json!({ "sign_in": sign_in, "run": run, "key": "SHA256:x", "rules": ["deploy"], "expires": 9, "from": "192.0.2.1" }),
+                ),
+            ),
+            (
+                WorkloadEvent::Checked { who: who.clone(), rules, refusal: None, from: "192.0.2.1".into() },
+                "workload_checked",
+                whom(json!({ "run": run, "rules": ["deploy"], "refusal": null, "from": "192.0.2.1" })),
+            ),
+            (
+                WorkloadEvent::Announced {
+                    issuer: issuer.clone(),
+                    subject: subject.clone(),
+                    run: id.clone(),
+                    attempt: attempt.clone(),
+                    delivery: "d-1".into(),
+                },
+                "run_announced",
+                json!({ "issuer": "github", "subject": "repository/123", "run": "987", "attempt": "1", "delivery": "d-1" }),
+            ),
+            (
+                WorkloadEvent::Over {
+                    issuer,
+                    subject,
+                    run: id,
+                    attempt,
+                    by: "webhook",
+                    note: "success".into(),
+                    sign_ins: vec![sign_in.parse().unwrap()],
+                },
+                "run_over",
+                json!({
+                    "issuer": "github", "subject": "repository/123", "run": "987", "attempt": "1", "by": "webhook",
+                    "note": "success", "sign_ins": [sign_in],
+                }),
+            ),
+        ];
+        for (event, kind, fields) in rows {
+            assert_eq!((event.kind(), event.fields()), (kind, fields));
+        }
+    }
+}

@@ -109,10 +109,11 @@ fn cut(mut text: String, bytes_max: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn run() -> Run {
+    /// A run of GitHub Actions.
+    pub(crate) fn run() -> Run {
         Run {
             platform: Platform::GitHub,
             subject: "repository/123".into(),

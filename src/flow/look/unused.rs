@@ -390,6 +390,42 @@ standing = true
         assert_eq!(own.roles, [bob], "others use it; that is not theirs to know");
     }
 
+    /// One that never came is listed by its roles, one that came once as idle too.
+    #[test]
+    fn service_accounts_that_nobody_uses() {
+        let text = r#"
+[[target]]
+name = "web1"
+address = "192.0.2.1:22"
+host_key = { ca = true }
+[[service]]
+name = "backup"
+keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIv2GvXxKPths0HHOfCK7LGH7tYSdIbxrzWMFg6uh27p"]
+sources = ["10.0.0.0/8"]
+[[role]]
+name = "copy"
+members = { services = ["backup"] }
+targets = { names = ["web1"] }
+logins = ["copy"]
+channels = ["exec"]
+standing = true
+"#;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.toml");
+        std::fs::write(&file, text).unwrap();
+        let policy = crate::policy::load(&file).unwrap();
+        let members = |known: &[SignIn]| -> Vec<String> {
+            let report = judged(&policy, &[], known, &BTreeMap::new(), day(10));
+            let of = |one: &IdleMember| format!("{} {} {} {}", one.role, one.kind, one.member, one.known);
+            report.members.iter().map(of).chain(report.workloads.iter().map(|one| one.who.clone())).collect()
+        };
+        assert_eq!(members(&[]), ["copy workload service:account/backup false"]);
+        let who = policy.services.values().next().unwrap().example().unwrap();
+        let once = SignIn { who, ..sign_in(1, Kind::Workload, "x", "corp:x", 2) };
+        let expect = ["copy workload service:account/backup true", "service:account/backup"];
+        assert_eq!(members(&[once]), expect);
+    }
+
     #[test]
     fn who_is_gone_at_the_provider() {
         let entry = |kind: &str, json: Value| AuditRow {
