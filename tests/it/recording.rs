@@ -16,6 +16,8 @@ use caponier::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use crate::world::until;
+
 /// Tells the scenarios below, which run in processes of their own, where to record.
 const DIR: &str = "CAPONIER_TEST_RECORDINGS";
 
@@ -154,11 +156,8 @@ async fn nothing_runs_while_nothing_happens() {
     let (recorder, _) = recorder(dir.path(), start(5, Some((80, 24)))).await;
     let metrics = tokio::runtime::Handle::current().metrics();
     let wait_idle = async |after: &str| {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while metrics.num_alive_tasks() > 0 {
-            assert!(Instant::now() < deadline, "a task still runs after {after}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let what = format!("no task that still runs after {after}");
+        until(&what, async || (metrics.num_alive_tasks() == 0).then_some(())).await;
     };
     wait_idle("the header").await;
     recorder.output(b"x").unwrap();

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use caponier::alerts::{Notice, NoticeKind};
 use caponier::app::App;
@@ -29,7 +28,7 @@ use caponier::{jobs, policy};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::world::{PATIENCE, scratch};
+use crate::world::scratch;
 
 /// When the fixed clock stands still.
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
@@ -125,17 +124,7 @@ pub(crate) async fn enqueue(store: &Store, notice: &Notice, now: Timestamp) {
     tx.commit(now, AuditEvent::ServerStarted { version: "test".into(), interrupted: 0 }).await.unwrap();
 }
 
-/// Waits until an async condition answers something; fails with `what` after the usual patience.
-pub(crate) async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = condition().await {
-            return value;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
+pub(crate) use crate::world::until;
 
 /// Waits until nothing in the outbox waits any more.
 pub(crate) async fn until_all_told(store: &Store) {

@@ -43,8 +43,8 @@ pub(crate) fn part(path: &str) -> PathBuf {
     found
 }
 
-/// Waits until `condition` answers something, asking every 10 ms; fails with `what` after `patience`. The only
-/// place in the tests that lets time pass.
+/// Waits until `condition` answers something, asking every 10 ms; fails with `what` after `patience`. This and
+/// [`until`] are the only places in the tests that let time pass.
 pub(crate) fn wait_for<T>(what: &str, patience: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + patience;
     loop {
@@ -53,6 +53,18 @@ pub(crate) fn wait_for<T>(what: &str, patience: Duration, mut condition: impl Fn
         }
         assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The same for a condition that is asynchronous.
+pub(crate) async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
