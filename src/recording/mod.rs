@@ -8,12 +8,15 @@ pub mod asciicast;
 mod budget;
 mod echo;
 mod escape;
+pub mod event;
+pub mod folder;
 mod place;
 pub mod recorder;
 pub mod recover;
 mod transcript;
 pub mod utf8;
 
+pub use folder::Folder;
 pub use place::locate;
 pub use recorder::{Recorder, RecorderError, Seal, Start};
 pub use recover::recover;

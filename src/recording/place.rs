@@ -59,25 +59,44 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 /// The path of a recording from the database's `relative`, which is not trusted: it must name an existing plain
 /// `.cast` file below `dir`, without `..` and without passing through a symbolic link (`dir` itself may be one).
 pub fn locate(dir: &Path, relative: &str) -> Result<PathBuf, RecorderError> {
+    if Path::new(relative).extension().is_none_or(|end| end != "cast") {
+        return Err(RecorderError::new(Path::new(relative), NO_RECORDING.to_owned()));
+    }
+    let found = below(dir, relative)?;
+    if !fs::symlink_metadata(&found).is_ok_and(|found| found.is_file()) {
+        return Err(RecorderError::new(Path::new(relative), "is not a file".to_owned()));
+    }
+    Ok(found)
+}
+
+/// The same for a session's folder.
+pub(super) fn locate_folder(dir: &Path, relative: &str) -> Result<PathBuf, RecorderError> {
+    let found = below(dir, relative)?;
+    if relative.is_empty() || !fs::symlink_metadata(&found).is_ok_and(|found| found.is_dir()) {
+        return Err(RecorderError::new(Path::new(relative), "is not a folder".to_owned()));
+    }
+    Ok(found)
+}
+
+const NO_RECORDING: &str = "is not the path of a recording";
+
+fn below(dir: &Path, relative: &str) -> Result<PathBuf, RecorderError> {
     let path = dir.join(relative);
     let refused = |what: &str| RecorderError::new(Path::new(relative), what.to_owned());
     let named = Path::new(relative);
     let plain = named.components().all(|part| matches!(part, Component::Normal(_)));
-    if !plain || named.extension().is_none_or(|end| end != "cast") || relative.contains('\0') {
-        return Err(refused("is not the path of a recording"));
+    if !plain || relative.contains('\0') {
+        return Err(refused(NO_RECORDING));
     }
     let missing = |error: io::Error| {
         let gone = error.kind() == io::ErrorKind::NotFound;
-        let what = "is missing: the file is not in the recordings folder".to_owned();
+        let what = "is missing: it is not in the recordings folder".to_owned();
         RecorderError::new(&path, if gone { what } else { error.to_string() })
     };
     let found = fs::canonicalize(&path).map_err(missing)?;
     let expected = fs::canonicalize(dir).map_err(missing)?.join(named);
     if found != expected {
         return Err(refused("leads through a symbolic link"));
-    }
-    if !fs::symlink_metadata(&found).map_err(missing)?.is_file() {
-        return Err(refused("is not a file"));
     }
     Ok(found)
 }

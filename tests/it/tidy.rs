@@ -75,7 +75,7 @@ const EVERYWHERE: &[&str] = &[
 const LINES_MAX: usize = 600;
 
 /// Most packages in Cargo.lock. Raising it is a decision: say in the commit what the new ones give.
-const PACKAGES_MAX: usize = 470;
+const PACKAGES_MAX: usize = 540;
 
 /// Packages of which two versions at once would be wrong: their types cross our borders, or they hold keys.
 const ONE_VERSION: &[&str] = &[
