@@ -10,6 +10,7 @@ mod echo;
 mod escape;
 pub mod event;
 pub mod folder;
+pub mod key;
 mod place;
 pub mod recorder;
 pub mod recover;
