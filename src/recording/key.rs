@@ -65,7 +65,9 @@ pub fn verify<'k>(
         return Err(SignatureError::Namespace(signature.namespace().to_owned()));
     }
     let Some(signer) = signers.iter().find(|key| key.key_data() == signature.public_key()) else {
-        return Err(SignatureError::Stranger(signature.public_key().fingerprint(HashAlg::Sha256).to_string()));
+        return Err(SignatureError::Stranger(
+            signature.public_key().fingerprint(HashAlg::Sha256).to_string(),
+        ));
     };
     signer.verify(namespace, message, &signature).map_err(|_| SignatureError::Wrong)?;
     Ok(signer)

@@ -414,7 +414,9 @@ standing = true
     let said = folder.policy(&base).ok();
     assert!(said.contains("rules: none (claims give --claim"), "{said}");
     let account = ["explain", "--policy", "jobs.toml", "service:account/backup", "web1", "id"];
-    for (from, expect) in [("10.1.2.3", "exec: id: allow"), ("192.0.2.1", "exec: id: refuse [source-network]")] {
+    for (from, expect) in
+        [("10.1.2.3", "exec: id: allow"), ("192.0.2.1", "exec: id: refuse [source-network]")]
+    {
         let asked: Vec<&str> = account.into_iter().chain(["--from", from]).collect();
         let said = folder.policy(&asked).ok();
         assert!(said.contains(expect), "{said}");

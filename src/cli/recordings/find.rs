@@ -1,12 +1,12 @@
 //! Which session is meant: by its id, or by enough of its beginning. And where its recording is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
 use super::SESSIONS_SEARCHED;
 use crate::ids::SessionId;
-use crate::recording::locate;
+use crate::recording::Folder;
 use crate::store::{SessionFilter, SessionRow, Store};
 
 /// The session called `name`: its id, or a beginning of it that no other recent session with a recording has.
@@ -41,11 +41,10 @@ fn pick(rows: Vec<SessionRow>, name: &str) -> anyhow::Result<SessionRow> {
     Ok(first)
 }
 
-/// The recording of a session below `dir`.
-pub(super) fn file_of(row: &SessionRow, dir: &Path) -> anyhow::Result<PathBuf> {
+/// The recording of a session, as its files lie below `dir`.
+pub(super) fn folder_of(row: &SessionRow, dir: &Path) -> anyhow::Result<Folder> {
     let Some(relative) = &row.recording else { bail!("session {} has no recording", row.id) };
-    let path = locate(dir, relative).with_context(|| format!("session {}", row.id))?;
-    Ok(path)
+    Folder::locate(dir, relative).with_context(|| format!("session {}", row.id))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! `caponier recordings ls|play|path`, on the server: which recordings there are, where one is, and playing it. Each
-//! has its own file; rows come from the store, and whether a path from the database may be followed is
-//! `recording::locate`'s matter.
+//! `caponier recordings ls|play|path|export`, on the server: which recordings there are, where one is, playing it, and
+//! giving it away. Each has its own file; rows come from the store, and whether a path from the database may be followed is
+//! `recording::Folder::locate`'s matter.
 
+mod export;
 mod find;
 mod ls;
 mod play;
@@ -10,7 +11,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use crate::config::Config;
+use crate::recording::Folder;
 use crate::store::Store;
 
 /// How many of the newest sessions are looked through, for a listing or for the beginning of an id.
@@ -23,14 +27,19 @@ pub enum Command {
     Ls(ls::Ls),
     /// Play a recording in this terminal, with the installed asciinema
     Play(play::Play),
-    /// Print the path of a recording
+    /// Print the paths of a recording's casts, one a line
     Path {
         /// The session's id, or enough of its beginning
         session: String,
+        /// The folder with all of its files instead
+        #[arg(long)]
+        folder: bool,
     },
+    /// Write a recording as one plain asciicast
+    Export(export::Export),
 }
 
-/// Does what `command` says; lists and paths go to `out`. The exit code is asciinema's own after `play`.
+/// Does what `command` says; lists, paths and exports go to `out`. The exit code is asciinema's own after `play`.
 ///
 /// Errors: the store, no or no single session of that name, a recording that is missing or whose path is refused.
 pub async fn run(
@@ -42,16 +51,30 @@ pub async fn run(
     let dir = &config.recording.dir;
     match command {
         Command::Ls(args) => ls::run(args, dir, store, out).await,
-        Command::Path { session } => {
-            let path = find::file_of(&find::find(store, &session).await?, dir)?;
-            writeln!(out, "{}", path.display())?;
-            Ok(ExitCode::SUCCESS)
+        Command::Path { session, folder } => {
+            let found = find::folder_of(&find::find(store, &session).await?, dir)?;
+            path(&found, folder, out)
         }
         Command::Play(args) => {
-            let path = find::file_of(&find::find(store, &args.session).await?, dir)?;
-            play::play_with(Path::new("asciinema"), &args, &path, out).await
+            let found = find::folder_of(&find::find(store, &args.session).await?, dir)?;
+            play::run(Path::new("asciinema"), &args, &found, out).await
+        }
+        Command::Export(args) => {
+            let found = find::folder_of(&find::find(store, &args.session).await?, dir)?;
+            export::run(&args, &found, out)
         }
     }
+}
+
+fn path(found: &Folder, folder: bool, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let casts = if folder { vec![found.path().to_owned()] } else { found.casts()? };
+    if casts.is_empty() {
+        bail!("this session had no screen, so it has no cast; its folder is {}", found.path().display());
+    }
+    for cast in casts {
+        writeln!(out, "{}", cast.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
@@ -96,6 +119,10 @@ mod tests {
             "x ls --json --target web1 --user corp:u1 --limit 3",
             "x play ses_1 --speed 2 --idle-time-limit 0.5",
             "x path abc",
+            "x path abc --folder",
+            "x export abc",
+            "x export abc --format v3 -o f",
+            "x export abc --folder d",
         ] {
             assert!(Line::try_parse_from(good.split(' ')).is_ok(), "{good}");
         }
@@ -105,6 +132,10 @@ mod tests {
             "x play a --speed nan",
             "x play a --idle-time-limit -1",
             "x path",
+            "x export",
+            "x export abc --format v1",
+            "x export abc --folder d -o f",
+            "x export abc --folder d --format v3",
         ] {
             assert!(Line::try_parse_from(bad.split(' ')).is_err(), "{bad}");
         }

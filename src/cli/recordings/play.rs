@@ -1,11 +1,17 @@
 //! `caponier recordings play`: a recording in this terminal, with the installed `asciinema`.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
 use anyhow::Context as _;
 use tokio::process::Command as Process;
+
+use super::export;
+use crate::random::Random;
+use crate::recording::export::Format;
+use crate::recording::{Folder, Scratch};
 
 /// Exit code when `asciinema` is not installed, as a shell gives it.
 const NOT_INSTALLED: u8 = 127;
@@ -23,8 +29,26 @@ pub struct Play {
     idle_time_limit: Option<f64>,
 }
 
+/// Plays `found` with `program` in this terminal. One of several parts is put together first, in a folder that goes away.
+pub(super) async fn run(
+    program: &Path,
+    play: &Play,
+    found: &Folder,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    if let [only] = found.casts()?.as_slice() {
+        return play_with(program, play, only, out).await;
+    }
+    let scratch = Scratch::new(&std::env::temp_dir(), &Random::System).context("cannot make a folder")?;
+    let path = scratch.path().join("whole.cast");
+    let mut file = BufWriter::new(File::create(&path).context("cannot put the parts together")?);
+    export::write(found, Format::V2, &mut file)?;
+    drop(file);
+    play_with(program, play, &path, out).await
+}
+
 /// Runs `program play ... path` in this terminal.
-pub(super) async fn play_with(
+async fn play_with(
     program: &Path,
     play: &Play,
     path: &Path,
