@@ -3,8 +3,8 @@
 //! Pure: `asciicast` (events in, lines out), `escape` (JSON), `utf8` (characters over chunk ends), `echo` (which typed bytes may be
 //! kept), `budget` (how much of a command's output is kept), `transcript` (the four together), `event` (what happens beside the
 //! screen), `chain` (checkpoints), `tally` (lengths and digests), `key` (signatures). With the disk: `place` (names and folders), `folder`
-//! (reads), `pages` (writes), `recorder` (who may write when), `live` (which recorders there are), `seal`, `verify`, `recover` (cuts and seals
-//! what a crash left).
+//! (reads), `export` (one plain cast of it), `pages` (writes), `recorder` (who may write when), `live` (which recorders there are),
+//! `seal`, `verify`, `recover` (cuts and seals what a crash left), `scratch` (what is plain only for a while).
 
 pub mod asciicast;
 mod budget;
@@ -12,6 +12,7 @@ pub mod chain;
 mod echo;
 mod escape;
 pub mod event;
+pub mod export;
 pub mod folder;
 pub mod key;
 pub mod live;
@@ -19,6 +20,7 @@ mod pages;
 mod place;
 pub mod recorder;
 pub mod recover;
+mod scratch;
 pub mod seal;
 mod tally;
 mod transcript;
@@ -30,5 +32,6 @@ pub use live::{Live, Recordings};
 pub use place::locate;
 pub use recorder::{Closing, Recorder, RecorderError, Start};
 pub use recover::recover;
+pub use scratch::Scratch;
 pub use seal::Seal;
 pub use tally::Sum;
