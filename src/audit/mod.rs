@@ -6,6 +6,7 @@ mod access;
 mod fields;
 mod looking;
 mod provider;
+mod recording;
 mod revocation;
 mod telling;
 mod workload;
@@ -14,6 +15,7 @@ pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
 pub use looking::{Looker, LookingEvent};
+pub use recording::RecordingEvent;
 
 use crate::identity::Identity;
 use crate::ids::{GrantId, SessionId, SignInId};
@@ -293,6 +295,8 @@ pub enum AuditEvent {
     Telling(TellingEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
+    /// Something about recordings beside their sessions.
+    Recording(RecordingEvent),
     /// Something about jobs and service accounts.
     Workload(WorkloadEvent),
 }
