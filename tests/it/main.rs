@@ -22,6 +22,7 @@ mod config;
 mod credentials;
 mod ending;
 mod evasions;
+mod evidence;
 mod forward;
 mod gate;
 mod granted;
