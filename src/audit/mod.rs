@@ -3,6 +3,7 @@
 //! are `store`'s.
 
 mod access;
+pub mod chain;
 mod fields;
 mod looking;
 mod provider;

@@ -44,7 +44,7 @@ use crate::time::Timestamp;
 
 pub use access::{CaseFilter, GrantFilter, GrantRow, Whose};
 pub use alerts::{AlertFilter, AlertPlace, AlertRow, MoreEvents, WatchStep, Watching};
-pub use audit::{AuditLook, AuditRow};
+pub use audit::{AuditHead, AuditLook, AuditRow};
 pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;
 pub use outbox::{Delivery, QueuedNotice};
