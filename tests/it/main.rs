@@ -11,6 +11,7 @@
 mod ansible;
 mod api;
 mod audit;
+mod archive;
 mod bent;
 mod ca;
 mod canary;
