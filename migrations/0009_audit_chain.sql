@@ -7,11 +7,14 @@ ALTER TABLE audit_head ADD COLUMN hash TEXT;
 ALTER TABLE audit_head ADD COLUMN unhashed BIGINT NOT NULL DEFAULT 0;
 UPDATE audit_head SET unhashed = seq;
 
--- Copies of the log elsewhere: up to which entry each has it, and which node writes there now.
+-- Copies of the log elsewhere: behind which entry each began, up to which entry it has the log, and which node writes there now.
 CREATE TABLE audit_sink (
     name TEXT NOT NULL PRIMARY KEY,
+    started BIGINT NOT NULL,
     seq BIGINT NOT NULL,
     acknowledged BIGINT NOT NULL,
     leased_by TEXT,
     leased_until BIGINT NOT NULL
 );
+
+CREATE INDEX audit_of_checkpoints ON audit (seq) WHERE kind = 'checkpoint';

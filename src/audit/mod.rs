@@ -4,16 +4,22 @@
 
 mod access;
 pub mod chain;
+pub mod checkpoint;
+pub mod export;
 mod fields;
+mod log;
 mod looking;
 mod provider;
 mod revocation;
+pub mod schema;
+pub mod sink;
 mod telling;
 mod workload;
 
 pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
+pub use log::LogEvent;
 pub use looking::{Looker, LookingEvent};
 
 use crate::identity::Identity;
@@ -292,6 +298,8 @@ pub enum AuditEvent {
     Looking(LookingEvent),
     /// A notice or an alert, see there.
     Telling(TellingEvent),
+    /// Something about this log itself.
+    Log(LogEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
     /// Something about jobs and service accounts.

@@ -120,6 +120,17 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// The newest checkpoints, newest first, at most `limit`.
+    pub async fn audit_checkpoints(&self, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT seq, at, kind, json, hash FROM audit WHERE kind = 'checkpoint' ORDER BY seq DESC LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Entries in which one of these ids stands as a text of its own, oldest first, at most `limit`. Reads the whole log.
     pub async fn audit_that_name(&self, ids: &[&str], limit: u32) -> Result<Vec<AuditRow>, StoreError> {
         if ids.is_empty() {

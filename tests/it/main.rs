@@ -10,8 +10,8 @@
 
 mod ansible;
 mod api;
-mod audit;
 mod archive;
+mod audit;
 mod bent;
 mod ca;
 mod canary;

@@ -143,6 +143,7 @@ async fn an_older_log_gets_its_chain_from_here_on() {
         for sql in [
             "DELETE FROM _sqlx_migrations WHERE version >= 9",
             "DROP TABLE audit_sink",
+            "DROP INDEX audit_of_checkpoints",
             "ALTER TABLE audit DROP COLUMN hash",
             "ALTER TABLE audit_head DROP COLUMN hash",
             "ALTER TABLE audit_head DROP COLUMN unhashed",

@@ -1,6 +1,9 @@
 //! The audit log as evidence: its chain, what shows it, and its copies elsewhere.
 
 mod chain;
+mod checkpoints;
+mod cli;
+mod sinks;
 
 use caponier::audit::AuditEvent;
 use caponier::flow::log::verify::{Known, Sound, Unproven, verify};
