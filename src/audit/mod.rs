@@ -10,6 +10,7 @@ mod fields;
 mod log;
 mod looking;
 mod provider;
+mod recording;
 mod revocation;
 pub mod schema;
 pub mod sink;
@@ -21,6 +22,7 @@ pub use provider::ProviderEvent;
 pub use access::AccessEvent;
 pub use log::LogEvent;
 pub use looking::{Looker, LookingEvent};
+pub use recording::RecordingEvent;
 
 use crate::identity::Identity;
 use crate::ids::{GrantId, SessionId, SignInId};
@@ -302,6 +304,8 @@ pub enum AuditEvent {
     Log(LogEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
+    /// Something about recordings beside their sessions.
+    Recording(RecordingEvent),
     /// Something about jobs and service accounts.
     Workload(WorkloadEvent),
 }

@@ -64,7 +64,8 @@ Examples:
     #[command(after_help = "\
 Checks the hash chain of the whole log and its signed checkpoints. Somebody who can write to the database and sign as a
 bastion can make a log anew; that shows against what is kept elsewhere: --head (printed by an earlier verify), --against
-(an export, or the file of a sink), --signers (the keys that may sign; without it those in the database are believed).
+(an export, or the file of a sink), --signers (the keys that may sign; without it those in the database are believed,
+with --file none).
 
 Examples:
   caponier audit verify

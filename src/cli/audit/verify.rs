@@ -13,9 +13,9 @@ use crate::audit::chain::{Broken, Head};
 use crate::audit::checkpoint::Checkpoints;
 use crate::audit::export::{Copy, CopyError};
 use crate::cli::table::printable;
-use crate::flow::log::verify::{Known, Unproven, verify};
+use crate::flow::log::verify::{Known, Unproven, verify_to};
 use crate::recording::key;
-use crate::store::Store;
+use crate::store::{AuditHead, AuditRow, RecordingKeyRow, Store};
 use crate::time::Timestamp;
 
 /// What to verify, and against what.
@@ -61,8 +61,14 @@ impl Verify {
 
     /// Verifies the log in the store.
     pub async fn run(self, store: &Store, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        let mut checkpoints = Checkpoints::new(self.signers()?);
-        let outcome = self.in_store(store, &mut checkpoints).await;
+        // First: a bastion that signs for the first time has written its key before.
+        let end = store.audit_head().await?;
+        let signers = match self.signers()? {
+            Some(signers) => signers,
+            None => stored(store).await?,
+        };
+        let mut checkpoints = Checkpoints::new(Some(signers));
+        let outcome = self.in_store(store, end, &mut checkpoints).await;
         self.tell(outcome, out)
     }
 
@@ -100,11 +106,15 @@ impl Verify {
         Ok(known)
     }
 
-    async fn in_store(&self, store: &Store, checkpoints: &mut Checkpoints) -> Result<Proven, Unproven> {
+    async fn in_store(
+        &self,
+        store: &Store,
+        end: AuditHead,
+        checkpoints: &mut Checkpoints,
+    ) -> Result<Proven, Unproven> {
         let mut known = self.known()?;
-        let sound =
-            verify(store, &mut known, &mut |row| Ok(checkpoints.look(row.link(), row.hash.as_deref())?))
-                .await?;
+        let mut look = |row: &AuditRow| Ok(checkpoints.look(row.link(), row.hash.as_deref())?);
+        let sound = verify_to(store, end, &mut known, &mut look).await?;
         Ok(Proven {
             head: sound.head,
             links: sound.links,
@@ -207,6 +217,15 @@ impl Proven {
         ));
         text
     }
+}
+
+/// The keys of the bastions that share the store.
+async fn stored(store: &Store) -> anyhow::Result<Vec<PublicKey>> {
+    let rows = store.recording_keys().await?;
+    let key = |row: &RecordingKeyRow| {
+        PublicKey::from_openssh(&row.key).with_context(|| format!("the recording key of {}", row.node))
+    };
+    rows.iter().map(key).collect()
 }
 
 fn open(path: &Path) -> anyhow::Result<BufReader<File>> {

@@ -4,7 +4,7 @@
 use std::iter::Peekable;
 
 use crate::audit::chain::{Broken, Head, Walk};
-use crate::store::{AuditRow, Store, StoreError};
+use crate::store::{AuditHead, AuditRow, Store, StoreError};
 
 /// Entries read at once.
 const PAGE: u32 = 1000;
@@ -82,6 +82,16 @@ pub async fn verify(
     look: &mut dyn FnMut(&AuditRow) -> Result<(), Unproven>,
 ) -> Result<Sound, Unproven> {
     let end = store.audit_head().await?;
+    verify_to(store, end, known, look).await
+}
+
+/// The same up to an end that was read before, for whoever must know something that is younger than it.
+pub async fn verify_to(
+    store: &Store,
+    end: AuditHead,
+    known: &mut [Known<'_>],
+    look: &mut dyn FnMut(&AuditRow) -> Result<(), Unproven>,
+) -> Result<Sound, Unproven> {
     let mut walk = Walk::new(Some(end.unhashed));
     while walk.head().seq < end.head.seq {
         let page = store.audit(walk.head().seq, PAGE).await?;

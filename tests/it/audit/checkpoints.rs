@@ -192,8 +192,15 @@ fn ssh_keygen_believes_it_and_a_log_made_anew_does_not_pass() {
     let (status, said) = judged(&[]);
     assert_eq!((status, said["first_bad"].as_u64()), (Some(1), Some(audit.len() as u64)), "{said}");
     assert!(said["why"].as_str().unwrap().contains("checkpoint"), "{said}");
-    let without = stage.bastion.admin(&["audit", "verify"]).ok();
-    assert!(without.contains("not judged (give --signers)"), "{without}");
+    // Without the file the keys in the database are believed; without a database nobody says whose they are.
+    stage.bastion.admin(&["audit", "verify"]).ended(1);
+    let copy = file("copy").display().to_string();
+    stage.bastion.admin(&["audit", "export", "-o", &copy]).ok();
+    let offline =
+        |args: &[&str]| stage.bastion.admin(&[&["audit", "verify", "--file", &copy], args].concat());
+    let said = offline(&[]).ok();
+    assert!(said.contains("not judged (give --signers)"), "{said}");
+    offline(&["--signers", &signers]).ended(1);
 }
 
 /// A text within JSON.
