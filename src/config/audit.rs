@@ -182,9 +182,9 @@ fn http(table: &mut Section<'_>, here: Surroundings<'_>) -> Option<HttpTo> {
     let new = secret(table, here, "secret_file", "secret_env");
     let old = secret(table, here, "old_secret_file", "old_secret_env");
     let url = url?;
-    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+    if url.fragment().is_some() {
         let place = table.place_of("url").unwrap_or(table.place);
-        table.problem(place, "the URL of a sink has no user, no password and no fragment");
+        table.problem(place, "the URL of a sink has no fragment");
         return None;
     }
     Some(HttpTo { url, token, secrets: new.into_iter().chain(old).collect() })

@@ -30,6 +30,18 @@ impl Store {
         (now, until): (Timestamp, Timestamp),
         from_beginning: bool,
     ) -> Result<Option<SinkPlace>, StoreError> {
+        // Nobody writes only to learn that another node is at it.
+        let leased = sqlx::query("SELECT leased_by, leased_until FROM audit_sink WHERE name = $1")
+            .bind(text(TABLE, "name", name)?)
+            .fetch_optional(&self.pool)
+            .await?;
+        if let Some(row) = &leased {
+            let columns = Columns { table: TABLE, row };
+            let is_ours = columns.text_opt("leased_by")?.as_deref() == Some(node);
+            if !is_ours && columns.time("leased_until")? > now {
+                return Ok(None);
+            }
+        }
         let (at, until) = (millis(TABLE, "now", now)?, millis(TABLE, "leased_until", until)?);
         let mut tx = self.begin().await?;
         sqlx::query(

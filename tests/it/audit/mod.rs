@@ -1,6 +1,6 @@
 //! The audit log as evidence: its chain, what shows it, and its copies elsewhere.
 
-mod chain;
+mod attacks;
 mod checkpoints;
 mod cli;
 mod sinks;

@@ -63,9 +63,14 @@ pub(super) const AUDIT_ROWS: &[Row<'_>] = &[
         "[[audit.sink]]\nname = \"a\"\ntype = \"http\"\nurl = \"http://logs.example/x\"\n[[audit.sink]]\nname = \"a\"\ntype = \"http\"\nurl = \"https://u@logs.example/x\"\nsecret_file = \"secret\"\n[ssh]",
         &[
             "caponier.toml:5:7: \"url\": http is allowed on loopback only; use https",
-            "caponier.toml:9:1: the URL of a sink has no user, no password and no fragment",
+            "caponier.toml:9:7: \"url\": no user name and no password belong into this URL",
             "caponier.toml:10:15: the secret is shorter than 16 bytes; make one: openssl rand -hex 32",
         ],
+    ),
+    (
+        "[ssh]",
+        "[[audit.sink]]\nname = \"a\"\ntype = \"http\"\nurl = \"https://logs.example/x#y\"\n[ssh]",
+        &["caponier.toml:5:1: the URL of a sink has no fragment"],
     ),
     (
         "[ssh]",
