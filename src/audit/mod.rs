@@ -3,17 +3,24 @@
 //! are `store`'s.
 
 mod access;
+pub mod chain;
+pub mod checkpoint;
+pub mod export;
 mod fields;
+mod log;
 mod looking;
 mod provider;
 mod recording;
 mod revocation;
+pub mod schema;
+pub mod sink;
 mod telling;
 mod workload;
 
 pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
+pub use log::LogEvent;
 pub use looking::{Looker, LookingEvent};
 pub use recording::RecordingEvent;
 
@@ -293,6 +300,8 @@ pub enum AuditEvent {
     Looking(LookingEvent),
     /// A notice or an alert, see there.
     Telling(TellingEvent),
+    /// Something about this log itself.
+    Log(LogEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
     /// Something about recordings beside their sessions.

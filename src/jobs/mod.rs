@@ -3,6 +3,7 @@
 mod access;
 mod alerts;
 mod evidence;
+mod log;
 mod policy;
 mod provider;
 mod telling;
@@ -26,7 +27,8 @@ pub async fn run(app: App, seen: u64, stop: CancellationToken) {
         provider::watch(app.clone(), stop.clone()),
         telling::run(&app, &stop),
         alerts::run(&app, &stop),
-        evidence::run(&app, &stop)
+        evidence::run(&app, &stop),
+        log::run(&app, &stop)
     );
 }
 

@@ -11,6 +11,7 @@
 mod ansible;
 mod api;
 mod archive;
+mod audit;
 mod bent;
 mod ca;
 mod canary;
