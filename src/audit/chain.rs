@@ -1,7 +1,7 @@
 //! The hash chain of the audit log: what an entry's hash is, and whether a row of entries is the whole of it, unaltered. Pure.
 //! Where entries come from (a database, a file) is left to the callers; writing them is `store`'s.
 //!
-//! The hash of an entry is the SHA-256, in hex, of six lines, each with its newline: the hash before it (empty for the first),
+//! The hash of an entry is the SHA-256, in hex, of five lines, each with its newline: the hash before it (empty for the first),
 //! its number, its time in milliseconds since the epoch, its kind and its fields as they are stored. None of these can hold
 //! a newline: kinds are words, and JSON writes one as `\n`. So each hash stands for all entries up to its own.
 //!
