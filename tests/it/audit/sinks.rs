@@ -154,6 +154,9 @@ async fn who_is_behind_for_too_long_is_told_of() {
     assert!(whole(&accepted) >= 3);
 }
 
+/// What is done to a file with this text.
+type Damage<'d> = &'d dyn Fn(&str);
+
 /// Turns until there is nothing left to send.
 async fn copy_all(hand: &mut Copying, one: &Outpost) {
     for _ in 0..100 {
@@ -178,7 +181,7 @@ async fn a_file_that_was_cut_or_replaced_is_noticed_and_filled_up() {
         let mut expect = 0;
         // Each while it is open, and while nobody looks.
         for restarted in [false, true] {
-            let damages: [(&str, &dyn Fn(&str)); 5] = [
+            let damages: [(&str, Damage<'_>); 5] = [
                 ("torn", &|text| cut(&path, text.len() - 7)),
                 ("cut", &|text| cut(&path, text.len() / 2)),
                 ("emptied", &|_| cut(&path, 0)),
