@@ -228,15 +228,11 @@ impl Recorder {
 
     /// What happens beside the screen. A command gets its marker, too.
     pub fn event(&self, event: Event) -> Result<(), RecorderError> {
-        let label = match &event {
-            Event::Command { command, .. } => Some(command.clone()),
-            _ => None,
-        };
+        let label = if let Event::Command { command, .. } = &event { Some(command.clone()) } else { None };
         self.shared.event(event)?;
-        match label {
-            None => Ok(()),
-            Some(label) => self.shared.append(|transcript, at, lines| transcript.marker(&label, at, lines)),
-        }
+        label.map_or(Ok(()), |label| {
+            self.shared.append(|transcript, at, lines| transcript.marker(&label, at, lines))
+        })
     }
 
     /// Why it could not be written, when that was so: the session must end for that.

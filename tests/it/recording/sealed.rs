@@ -59,6 +59,9 @@ fn judged(folder: &Path, session: &SessionId, key: &PublicKey) -> Option<Fault> 
     fault
 }
 
+/// What is done to a file.
+type Change<'a> = &'a dyn Fn(&Path);
+
 /// A copy of the folder with `edit` done to it.
 fn copy(folder: &Path, edit: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -104,7 +107,7 @@ async fn every_change_is_found_by_us_and_by_ssh_keygen() {
                 assert!(name != "0001.cast" || span <= 128 * 1024, "{name} {at}: {place}");
             }
         }
-        let rows: [(&str, &dyn Fn(&Path)); 4] = [
+        let rows: [(&str, Change<'_>); 4] = [
             ("removed", &|path| fs::remove_file(path).unwrap()),
             ("cut", &|path| edit(path, |bytes| bytes.truncate(bytes.len() / 2))),
             ("longer", &|path| edit(path, |bytes| bytes.extend(b"[9.0, \"o\", \"x\"]\n"))),
