@@ -8,6 +8,7 @@ mod looking;
 mod provider;
 mod revocation;
 mod telling;
+mod watching;
 mod workload;
 
 pub use provider::ProviderEvent;
@@ -21,6 +22,7 @@ use crate::policy::RefusalCode;
 
 pub use revocation::{RevocationEvent, RevokedItem};
 pub use telling::{Raised, TellingEvent};
+pub use watching::WatchingEvent;
 pub use workload::WorkloadEvent;
 
 /// One thing that happened. `kind()` and `fields()` are what is stored; names of both are stable.
@@ -188,7 +190,7 @@ pub enum AuditEvent {
     SessionClosed {
         /// Which.
         session: SessionId,
-        /// Why: `finished`, `client-gone`, `target-gone`, `idle`, `session-max`, `sign-in-ended`, `policy`, `recorder`, `drain`,
+        /// Why: `finished`, `client-gone`, `target-gone`, `idle`, `session-max`, `sign-in-ended`, `policy`, `killed`, `recorder`, `drain`,
         /// `overflow`, `protocol`, `target-refused`, `interrupted`.
         reason: String,
         /// Exit status, when there was one.
@@ -291,6 +293,8 @@ pub enum AuditEvent {
     Looking(LookingEvent),
     /// A notice or an alert, see there.
     Telling(TellingEvent),
+    /// Somebody watched or ended a live session.
+    Watching(WatchingEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
     /// Something about jobs and service accounts.

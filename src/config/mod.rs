@@ -99,6 +99,10 @@ pub struct Config {
     pub admins: People,
     /// `[sign_in] auditors`: who may read what others do. The admins may too.
     pub auditors: People,
+    /// `[sign_in] watchers`: who may watch live sessions. Auditors and admins may too.
+    pub watchers: People,
+    /// `[sign_in] killers`: who may end live sessions. The admins may too.
+    pub killers: People,
     /// `[sessions]`
     pub sessions: Sessions,
     /// `[recording]`
@@ -113,7 +117,7 @@ pub struct Config {
     pub log_json: bool,
 }
 
-/// `[sign_in] admins` and `auditors`. Nobody by default.
+/// `[sign_in] admins`, `auditors`, `watchers` and `killers`. Nobody by default.
 #[derive(Clone, Debug, Default)]
 pub struct People {
     /// Everybody in one of these groups.

@@ -76,6 +76,8 @@ fn sign_in(config: &Config) -> Value {
         key: value,
         "admins": people(&config.admins),
         "auditors": people(&config.auditors),
+        "watchers": people(&config.watchers),
+        "killers": people(&config.killers),
     })
 }
 

@@ -20,6 +20,7 @@ pub mod forward;
 pub mod hear;
 mod held;
 pub mod issue;
+pub mod kill;
 pub mod locks;
 pub mod look;
 mod notices;

@@ -25,6 +25,7 @@ mod forward;
 mod gate;
 mod granted;
 mod keygen;
+mod killing;
 mod krl;
 mod looking;
 mod many;

@@ -64,6 +64,8 @@ fn desk(source: impl FnOnce(&Path) -> CaSource) -> Desk {
         },
         admins: config::People::default(),
         auditors: config::People::default(),
+        watchers: config::People::default(),
+        killers: config::People::default(),
         sessions: config::Sessions { max: hour, idle: hour, env: vec![], dial: hour },
         recording: config::Recording { dir: dir.path().into(), input: false, exec_output_max: 1 },
         notify: config::Notify::default(),

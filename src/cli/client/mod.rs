@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod ensure;
 pub mod home;
 pub mod include;
+pub mod kill;
 pub mod locks;
 pub mod login;
 pub mod logout;

@@ -127,7 +127,8 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     let certificates = ca::certificates(top);
     let (providers, names) = provider::read(top, here);
     let issuers = issuer::read(top, here, &providers, web.as_ref().map(|web| &web.public_url));
-    let (sign_in_life, checks, admins, auditors) = sign_in(top, &names, here, &state_dir);
+    let (sign_in_life, checks, [admins, auditors, watchers, killers]) =
+        sign_in(top, &names, here, &state_dir);
     let sessions = sessions(top);
     let recording = recording(top, here, &state_dir);
     let notify = notify::read(top, here);
@@ -147,6 +148,8 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         checks,
         admins,
         auditors,
+        watchers,
+        killers,
         sessions,
         recording,
         notify,
@@ -161,14 +164,14 @@ fn sign_in(
     providers: &[String],
     here: Surroundings<'_>,
     state_dir: &Path,
-) -> (Duration, Checks, People, People) {
+) -> (Duration, Checks, [People; 4]) {
     let mut section = top.child("sign_in");
     let life = section.duration("life", &defaults::SIGN_IN_LIFE);
     let checks = checks::read(&mut section, here, state_dir);
-    let admins = people(section.child("admins"), providers);
-    let auditors = people(section.child("auditors"), providers);
+    let people =
+        ["admins", "auditors", "watchers", "killers"].map(|name| people(section.child(name), providers));
     section.finish();
-    (life.map_or(defaults::SIGN_IN_LIFE.default, |at| at.value), checks, admins, auditors)
+    (life.map_or(defaults::SIGN_IN_LIFE.default, |at| at.value), checks, people)
 }
 
 /// The form of a role's members, so that nobody has to guess whether a name is a person or a group.

@@ -129,7 +129,7 @@ impl Forwards {
         let watch = self.watch(limits, sign_in.ended.clone(), road.end);
         let connected = tokio::select! {
             connected = self.towards_client(&knock, asked) => connected.map_err(|_| "refused"),
-            _refusal = &mut overruled => Err("policy"),
+            refusal = &mut overruled => Err(refusal.end_word()),
             word = pump::ended(&watch) => Err(word),
         };
         let passed = match connected {

@@ -25,7 +25,7 @@ use crate::gateway::pressure::Gauge;
 use crate::gateway::relay::{Limits, changed};
 use crate::gateway::upstream::{self, Guest, Trust, Way};
 use crate::ids::{GrantId, SessionId};
-use crate::policy::{Act, Target};
+use crate::policy::{Act, RefusalCode, Target};
 
 /// The lanes of one client connection.
 #[derive(Default)]
@@ -211,7 +211,11 @@ impl Forwards {
         let reason = loop {
             tokio::select! {
                 reason = ended(&watch) => break reason,
-                _refusal = &mut lost, if !is_lost => {
+                refusal = &mut lost, if !is_lost => {
+                    // An order is about the session, with everything on it.
+                    if refusal.code == RefusalCode::Killed {
+                        break refusal.end_word();
+                    }
                     is_lost = true;
                     lane.retire();
                 }

@@ -273,7 +273,7 @@ impl Forwards {
         let watch = self.watch(limits, sign_in.ended.clone(), lane.end());
         let connected = tokio::select! {
             connected = lane.connect(&permit, origin) => connected,
-            _refusal = &mut overruled => Err(Failure::Ended("policy")),
+            refusal = &mut overruled => Err(Failure::Ended(refusal.end_word())),
             word = pump::ended(&watch) => Err(Failure::Ended(word)),
         };
         let passed = match connected {
@@ -292,7 +292,7 @@ impl Forwards {
                 Passed::nothing(failure.word())
             }
         };
-        if passed.reason == "policy" {
+        if matches!(passed.reason, "policy" | "killed") {
             // The connection goes as soon as nobody else needs it.
             lane.retire();
         }

@@ -13,6 +13,7 @@ use crate::flow::end_sign_in::EndRefused;
 use crate::flow::exchange::ExchangeRefused;
 use crate::flow::finish::FinishRefused;
 use crate::flow::issue::IssueRefused;
+use crate::flow::kill::KillRefused;
 use crate::flow::locks::LockRefused;
 use crate::flow::look::SightRefused;
 use crate::flow::present::Absent;
@@ -236,6 +237,26 @@ impl Refused for RevokeRefused {
             Self::NotFound(_) => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
             Self::Active(..) => ApiError::new(StatusCode::CONFLICT, "active-key", self),
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for KillRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (StatusCode::NOT_FOUND, "`not-found`: no such session"),
+        (
+            StatusCode::CONFLICT,
+            "`replay`: the same signed request came before; `state`: the session is closed already",
+        ),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        match self {
+            Self::NotFound(_) => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
+            Self::Over(..) => ApiError::new(StatusCode::CONFLICT, "state", self),
+            Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
+            Self::Words(_) => ApiError::bad(self),
             Self::Store(error) => ApiError::internal(app, error),
         }
     }

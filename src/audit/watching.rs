@@ -1,0 +1,73 @@
+//! Events of live sessions: somebody watches one, or ends one.
+
+use serde_json::{Value, json};
+
+use crate::ids::SessionId;
+
+/// Something about a live session of somebody else.
+#[derive(Clone, Debug)]
+pub enum WatchingEvent {
+    /// Somebody ordered a session to end. That it ended has its own entry, `session_closed`, with the reason `killed`.
+    SessionKilled {
+        /// Which.
+        session: SessionId,
+        /// Who ordered it: `provider:subject`, or `admin` for the command on the server.
+        by: String,
+        /// Why, in their words.
+        reason: String,
+        /// Whose session it is.
+        whose: String,
+        /// Its target.
+        target: String,
+        /// Its login there.
+        login: String,
+        /// The bastion process that holds it.
+        node: String,
+        /// The address that the order came from; none for the command on the server.
+        from: Option<String>,
+    },
+}
+
+impl WatchingEvent {
+    /// The stable word.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::SessionKilled { .. } => "session_killed",
+        }
+    }
+
+    /// What happened.
+    pub(super) fn fields(&self) -> Value {
+        match self {
+            Self::SessionKilled { session, by, reason, whose, target, login, node, from } => json!({
+                "session": session.as_str(), "by": by, "reason": reason, "whose": whose, "target": target,
+                "login": login, "node": node, "from": from,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_fields() {
+        let session = "ses_00000000000000000000000000";
+        let event = WatchingEvent::SessionKilled {
+            session: session.parse().unwrap(),
+            by: "corp:root".into(),
+            reason: "wrong machine".into(),
+            whose: "corp:ann".into(),
+            target: "web1".into(),
+            login: "deploy".into(),
+            node: "n1".into(),
+            from: None,
+        };
+        let fields = json!({
+            "session": session, "by": "corp:root", "reason": "wrong machine", "whose": "corp:ann",
+            "target": "web1", "login": "deploy", "node": "n1", "from": null,
+        });
+        assert_eq!((event.kind(), event.fields()), ("session_killed", fields));
+    }
+}
