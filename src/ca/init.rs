@@ -19,6 +19,8 @@ const KDF_ROUNDS: u32 = 24;
 const SALT_BYTES: usize = 16;
 /// Name of the host key in the state folder.
 const HOST_KEY: &str = "host_key";
+/// Name there of the key that seals recordings and signs checkpoints of the audit log.
+const RECORDING_KEY: &str = "recording_key";
 
 /// Why no keys were made.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +42,9 @@ pub enum InitError {
     /// A key could not be made or encoded.
     #[error("making a key: {0}")]
     Make(#[from] ssh_key::Error),
-    /// The host key is there and cannot be used; says what to do.
+    /// The host key or the recording key is there and cannot be used; says what to do.
     #[error("{0}")]
-    HostKey(String),
+    OwnKey(String),
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -116,17 +118,27 @@ pub fn made(dir: &Path) -> Result<Made, SignerError> {
 
 /// The bastion's own host key (Ed25519), from `state_dir/host_key`; made (0600, plain like sshd's) at the first start.
 pub fn host_key(state_dir: &Path, random: &Random) -> Result<PrivateKey, InitError> {
-    let path = state_dir.join(HOST_KEY);
+    own_key(state_dir, HOST_KEY, "host key", random)
+}
+
+/// The key (Ed25519) by which this bastion seals recordings and signs checkpoints of the audit log, from
+/// `state_dir/recording_key`; made like the host key at the first start.
+pub fn recording_key(state_dir: &Path, random: &Random) -> Result<PrivateKey, InitError> {
+    own_key(state_dir, RECORDING_KEY, "recording key", random)
+}
+
+fn own_key(state_dir: &Path, file: &str, what: &str, random: &Random) -> Result<PrivateKey, InitError> {
+    let path = state_dir.join(file);
     if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-        let text = new_key(random, "caponier host key")?.to_openssh(LineEnding::LF)?;
+        let text = new_key(random, &format!("caponier {what}"))?.to_openssh(LineEnding::LF)?;
         make_dir(state_dir)?;
-        match place(state_dir, &[NewFile { name: HOST_KEY.into(), mode: 0o600, text }], random) {
-            // Another process was faster: its key is the host key.
+        match place(state_dir, &[NewFile { name: file.into(), mode: 0o600, text }], random) {
+            // Another process was faster: its key is the one.
             Ok(()) | Err(InitError::Exists(_)) => {}
             Err(failed) => return Err(failed),
         }
     }
-    let unusable = |text: String| InitError::HostKey(format!("host key: {text}"));
+    let unusable = |text: String| InitError::OwnKey(format!("{what}: {text}"));
     let bytes =
         key_file::read_private(&path).map_err(|refused: SignerError| unusable(refused.to_string()))?;
     let key = PrivateKey::from_openssh(bytes.as_slice())

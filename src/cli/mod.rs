@@ -182,7 +182,7 @@ Examples:
 Examples:
   caponier recordings ls --target web1
   caponier recordings play ses_0123
-  asciinema play $(caponier recordings path ses_0123)")]
+  caponier recordings export ses_0123 -o ses_0123.cast")]
     Recordings {
         #[command(subcommand)]
         command: recordings::Command,

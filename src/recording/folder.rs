@@ -172,7 +172,8 @@ pub struct JoinedEvent {
 impl Joined {
     fn open(parts: Vec<PathBuf>) -> io::Result<Self> {
         let mut parts = parts.into_iter();
-        let first = parts.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it has no screen"))?;
+        let first =
+            parts.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it has no screen"))?;
         let mut lines = Lines::open(&first)?;
         let header = header(&mut lines)?;
         Ok(Self { header, parts, lines, shift_micros: 0, last_micros: 0 })

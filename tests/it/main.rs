@@ -10,6 +10,7 @@
 
 mod ansible;
 mod api;
+mod archive;
 mod bent;
 mod ca;
 mod canary;

@@ -413,9 +413,14 @@ standing = true
     assert_eq!(json["workload"]["near"][0]["claim"], "environment");
     let said = folder.policy(&base).ok();
     assert!(said.contains("rules: none (claims give --claim"), "{said}");
-    let said =
-        folder.policy(&["explain", "--policy", "jobs.toml", "service:account/backup", "web1", "id"]).ok();
-    assert!(said.contains("exec: id: allow"), "{said}");
+    let account = ["explain", "--policy", "jobs.toml", "service:account/backup", "web1", "id"];
+    for (from, expect) in
+        [("10.1.2.3", "exec: id: allow"), ("192.0.2.1", "exec: id: refuse [source-network]")]
+    {
+        let asked: Vec<&str> = account.into_iter().chain(["--from", from]).collect();
+        let said = folder.policy(&asked).ok();
+        assert!(said.contains(expect), "{said}");
+    }
     for (who, claim, expect) in [
         ("github:repository/123456", "reff=x", "have no claim \"reff\"; did you mean \"ref\"?"),
         ("github:repository/123456", "repository_id=7", "is given twice, and differently"),

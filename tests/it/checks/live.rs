@@ -186,8 +186,9 @@ fn a_bastion_with_other_keys_says_so_and_ends_nothing() {
     });
     let last = checked(&stage);
     stage.bastion.start();
-    wait_for("a check by the first", PATIENCE, || (checked(&stage) > last).then_some(()));
-    assert!(Clock::System.now().since(last) < Duration::from_secs(60));
+    // The second goes on trying: the first must come before it once, which it does sooner or later.
+    wait_for("a check by the first", 4 * PATIENCE, || (checked(&stage) > last).then_some(()));
+    assert!(Clock::System.now().since(last) < 5 * PATIENCE);
     assert_eq!(sign_ins(&stage.bastion).len(), 1);
 }
 

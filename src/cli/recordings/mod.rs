@@ -1,0 +1,143 @@
+//! `caponier recordings ls|play|path|export`, on the server: which recordings there are, where one is, playing it, and
+//! giving it away. Each has its own file; rows come from the store, and whether a path from the database may be followed is
+//! `recording::Folder::locate`'s matter.
+
+mod export;
+mod find;
+mod ls;
+mod play;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::config::Config;
+use crate::recording::Folder;
+use crate::store::Store;
+
+/// How many of the newest sessions are looked through, for a listing or for the beginning of an id.
+const SESSIONS_SEARCHED: u32 = 10_000;
+
+/// What to do with recordings.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List sessions that have a recording, newest first
+    Ls(ls::Ls),
+    /// Play a recording in this terminal, with the installed asciinema
+    Play(play::Play),
+    /// Print the paths of a recording's casts, one a line
+    Path {
+        /// The session's id, or enough of its beginning
+        session: String,
+        /// The folder with all of its files instead
+        #[arg(long)]
+        folder: bool,
+    },
+    /// Write a recording as one plain asciicast
+    Export(export::Export),
+}
+
+/// Does what `command` says; lists, paths and exports go to `out`. The exit code is asciinema's own after `play`.
+///
+/// Errors: the store, no or no single session of that name, a recording that is missing or whose path is refused.
+pub async fn run(
+    command: Command,
+    config: &Config,
+    store: &Store,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let dir = &config.recording.dir;
+    match command {
+        Command::Ls(args) => ls::run(args, dir, store, out).await,
+        Command::Path { session, folder } => {
+            let found = find::folder_of(&find::find(store, &session).await?, dir)?;
+            path(&found, folder, out)
+        }
+        Command::Play(args) => {
+            let found = find::folder_of(&find::find(store, &args.session).await?, dir)?;
+            play::run(Path::new("asciinema"), &args, &found, out).await
+        }
+        Command::Export(args) => {
+            let found = find::folder_of(&find::find(store, &args.session).await?, dir)?;
+            export::run(&args, &found, out)
+        }
+    }
+}
+
+fn path(found: &Folder, folder: bool, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let casts = if folder { vec![found.path().to_owned()] } else { found.casts()? };
+    if casts.is_empty() {
+        bail!("this session had no screen, so it has no cast; its folder is {}", found.path().display());
+    }
+    for cast in casts {
+        writeln!(out, "{}", cast.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SessionRow;
+    use crate::time::Timestamp;
+    use clap::Parser;
+
+    pub(super) fn row(id: &str, closed_after: Option<u64>, reason: Option<&str>, sealed: bool) -> SessionRow {
+        let opened = Timestamp::from_secs(1_700_000_000);
+        SessionRow {
+            id: format!("ses_{id:0<26}").parse().unwrap(),
+            sign_in: crate::ids::SignInId::random(&crate::random::Random::seeded(1)),
+            who: "corp:u1".to_owned(),
+            display: "Eve\x1b[2J\u{202e}".to_owned(),
+            target: "web1".to_owned(),
+            login: "root".to_owned(),
+            kind: "shell".to_owned(),
+            command: String::new(),
+            from: "192.0.2.1".to_owned(),
+            node: "n".to_owned(),
+            recording: Some(format!("2023/11/14/ses_{id:0<26}.cast")),
+            opened,
+            closed: closed_after.map(|secs| opened.plus(std::time::Duration::from_secs(secs))),
+            close_reason: reason.map(str::to_owned),
+            exit_status: Some(0),
+            bytes_in: 0,
+            bytes_out: 0,
+            recording_sha256: sealed.then(|| "ab".to_owned()),
+        }
+    }
+
+    #[test]
+    fn arguments() {
+        #[derive(Debug, Parser)]
+        struct Line {
+            #[command(subcommand)]
+            command: Command,
+        }
+        for good in [
+            "x ls --json --target web1 --user corp:u1 --limit 3",
+            "x play ses_1 --speed 2 --idle-time-limit 0.5",
+            "x path abc",
+            "x path abc --folder",
+            "x export abc",
+            "x export abc --format v3 -o f",
+            "x export abc --folder d",
+        ] {
+            assert!(Line::try_parse_from(good.split(' ')).is_ok(), "{good}");
+        }
+        for bad in [
+            "x ls --limit 0",
+            "x play a --speed 0",
+            "x play a --speed nan",
+            "x play a --idle-time-limit -1",
+            "x path",
+            "x export",
+            "x export abc --format v1",
+            "x export abc --folder d -o f",
+            "x export abc --folder d --format v3",
+        ] {
+            assert!(Line::try_parse_from(bad.split(' ')).is_err(), "{bad}");
+        }
+    }
+}

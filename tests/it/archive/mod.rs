@@ -1,0 +1,113 @@
+//! Recordings leave the bastion: exported, archived, read back, deleted. Here is what the files beside share: sealed
+//! folders made by hand, as the recorder writes them, with rows of their sessions.
+
+mod export;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use caponier::app::App;
+use caponier::audit::AuditEvent;
+use caponier::cli::recordings;
+use caponier::ids::SessionId;
+use caponier::recording::key::{RECORDING, RecordingKey};
+use caponier::store::SessionRow;
+use clap::Parser;
+use russh::keys::ssh_key::{Algorithm, PrivateKey};
+use sha2::{Digest as _, Sha256};
+
+use crate::store::rows;
+
+/// What a session showed and did.
+pub(crate) struct Shown<'a> {
+    /// Lines of events of each part of the cast.
+    pub(crate) parts: &'a [&'a str],
+    /// `events.ndjson`.
+    pub(crate) events: &'a str,
+}
+
+/// A terminal on which two parts were shown; exit status 3.
+pub(crate) const TWO_PARTS: Shown<'static> = Shown {
+    parts: &[
+        "[0.100000, \"o\", \"gr\u{fc}\u{df}e \u{20ac}\\r\\n\"]\n[0.200000, \"r\", \"100x30\"]\n",
+        "[0.050000, \"o\", \"the second part\\r\\n\"]\n",
+    ],
+    events: "{\"n\":1,\"t\":0.3,\"event\":\"closed\",\"reason\":\"finished\",\"exit_status\":3,\"bytes_in\":0,\
+             \"bytes_out\":34}\n",
+};
+
+const HEADER: &str = "{\"version\": 2, \"width\": 80, \"height\": 24, \"timestamp\": 1800000000, \
+                      \"env\": {\"TERM\": \"xterm\"}}\n";
+
+/// The files of a session that is still running, below the recordings of `app`; returns where they are.
+pub(crate) fn write_open(app: &App, session: &SessionId, shown: &Shown<'_>) -> PathBuf {
+    let path = app.config.recording.dir.join(relative(session));
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("session.json"), format!("{{\"session\":\"{session}\"}}\n")).unwrap();
+    for (number, events) in (1..).zip(shown.parts) {
+        fs::write(path.join(format!("{number:04}.cast")), format!("{HEADER}{events}")).unwrap();
+    }
+    fs::write(path.join("events.ndjson"), shown.events).unwrap();
+    path
+}
+
+/// Seals what is in `path`; returns the digest of what was signed.
+pub(crate) fn seal(app: &App, path: &Path) -> String {
+    fs::write(path.join("chain.ndjson"), "{}\n").unwrap();
+    fs::write(path.join("seal.json"), "{\"reason\":\"finished\"}\n").unwrap();
+    let mut names: Vec<String> =
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    let folder = path.file_name().unwrap().to_str().unwrap();
+    let line = |name: String| format!("{}  {folder}/{name}\n", digest(&fs::read(path.join(&name)).unwrap()));
+    let manifest: String = names.into_iter().map(line).collect();
+    let key = app.random.with(|rng| PrivateKey::random(rng, Algorithm::Ed25519)).unwrap();
+    let signature = RecordingKey::new(key).sign(RECORDING, manifest.as_bytes()).unwrap();
+    fs::write(path.join("seal.sig"), signature).unwrap();
+    digest(manifest.as_bytes())
+}
+
+/// A session that is over and sealed.
+pub(crate) async fn sealed(app: &App, shown: &Shown<'_>) -> SessionRow {
+    let sign_in = rows::sign_in(&app.random);
+    let mut row = rows::session(&app.random, &sign_in.id);
+    let path = write_open(app, &row.id, shown);
+    row.node = app.node.to_string();
+    row.recording = Some(relative(&row.id));
+    row.closed = Some(app.clock.now());
+    row.close_reason = Some("finished".to_owned());
+    row.recording_sha256 = Some(seal(app, &path));
+    let mut tx = app.store.begin().await.unwrap();
+    tx.insert_sign_in(&sign_in).await.unwrap();
+    tx.insert_session(&row).await.unwrap();
+    tx.commit(app.clock.now(), AuditEvent::ServerStarted { version: "test".into(), interrupted: 0 })
+        .await
+        .unwrap();
+    row
+}
+
+fn relative(session: &SessionId) -> String {
+    format!("2027/01/15/{session}")
+}
+
+/// SHA-256 in hex.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(subcommand)]
+    command: recordings::Command,
+}
+
+/// `caponier recordings ARGS` on this bastion: what it writes, or why it fails.
+pub(crate) async fn recordings(app: &App, args: &[&str]) -> Result<String, String> {
+    let line = Line::try_parse_from([&["recordings"], args].concat()).map_err(|error| error.to_string())?;
+    let mut out = Vec::new();
+    let code = recordings::run(line.command, &app.config, &app.store, &mut out).await;
+    let code = code.map_err(|error| format!("{error:#}"))?;
+    assert_eq!(code, ExitCode::SUCCESS);
+    Ok(String::from_utf8(out).unwrap())
+}
