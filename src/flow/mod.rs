@@ -12,6 +12,7 @@ pub mod change;
 mod denials;
 mod desk;
 pub mod destination;
+mod document;
 pub mod end_sign_in;
 pub mod exchange;
 pub mod files;
