@@ -26,6 +26,21 @@ pub enum WatchingEvent {
         /// The address that the order came from; none for the command on the server.
         from: Option<String>,
     },
+    /// Somebody searched recordings for a text, or for commands.
+    RecordingsSearched {
+        /// Who: `admin` for the command on the server.
+        by: String,
+        /// The texts.
+        texts: Vec<String>,
+        /// What the command is like.
+        command: Option<String>,
+        /// Only sessions of this person, as asked for.
+        user: Option<String>,
+        /// Only sessions to this target.
+        target: Option<String>,
+        /// How many hits were shown.
+        hits: usize,
+    },
 }
 
 impl WatchingEvent {
@@ -33,6 +48,7 @@ impl WatchingEvent {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::SessionKilled { .. } => "session_killed",
+            Self::RecordingsSearched { .. } => "recordings_searched",
         }
     }
 
@@ -42,6 +58,9 @@ impl WatchingEvent {
             Self::SessionKilled { session, by, reason, whose, target, login, node, from } => json!({
                 "session": session.as_str(), "by": by, "reason": reason, "whose": whose, "target": target,
                 "login": login, "node": node, "from": from,
+            }),
+            Self::RecordingsSearched { by, texts, command, user, target, hits } => json!({
+                "by": by, "texts": texts, "command": command, "user": user, "target": target, "hits": hits,
             }),
         }
     }
@@ -69,5 +88,17 @@ mod tests {
             "target": "web1", "login": "deploy", "node": "n1", "from": null,
         });
         assert_eq!((event.kind(), event.fields()), ("session_killed", fields));
+        let event = WatchingEvent::RecordingsSearched {
+            by: "admin".into(),
+            texts: vec!["drop table".into()],
+            command: None,
+            user: Some("corp:ann".into()),
+            target: None,
+            hits: 3,
+        };
+        let fields = json!({
+            "by": "admin", "texts": ["drop table"], "command": null, "user": "corp:ann", "target": null, "hits": 3,
+        });
+        assert_eq!((event.kind(), event.fields()), ("recordings_searched", fields));
     }
 }

@@ -250,10 +250,37 @@ pub struct Recording {
     pub input: bool,
     /// Output of a command without terminal that is kept in the recording, in bytes; the rest is counted and hashed.
     pub exec_output_max: u64,
+    /// What of recordings can be searched.
+    pub index: RecordingIndex,
     /// Bytes after which the cast goes on in another file.
     pub part_max: u64,
     /// Bytes that must be free where recordings lie: with fewer no session begins, and those that are open end.
     pub free_min: u64,
+}
+
+/// `recording.index`: what is read of recordings, into the database, to be searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordingIndex {
+    /// Commands, files, forwards, and what stood on screens.
+    Screen,
+    /// All but screens.
+    Commands,
+    /// Nothing.
+    Nothing,
+}
+
+impl RecordingIndex {
+    /// The words of the configuration.
+    pub(crate) const WORDS: [&'static str; 3] = ["screen", "commands", "none"];
+
+    /// Its word in the configuration.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Screen => "screen",
+            Self::Commands => "commands",
+            Self::Nothing => "none",
+        }
+    }
 }
 
 /// The policy file named by the configuration at `path`, even when other things in that file are wrong; `None` when it

@@ -16,6 +16,7 @@ mod document;
 pub mod end_sign_in;
 pub mod exchange;
 pub mod files;
+pub mod find;
 pub mod finish;
 pub mod forward;
 pub mod hear;

@@ -4,7 +4,8 @@
 //! kept), `budget` (how much of a command's output is kept), `transcript` (the four together), `event` (what happens beside the
 //! screen), `chain` (checkpoints), `tally` (lengths and digests), `key` (signatures). With the disk: `place` (names and folders), `folder`
 //! (reads), `pages` (writes), `recorder` (who may write when), `live` (which recorders there are), `seal`, `verify`, `recover` (cuts and seals
-//! what a crash left), `export` (one plain cast of it).
+//! what a crash left), `export` (one plain cast of it), `later` (from some moment on). For finding: `screen` (lines that stood there), `words`, `text` (reads a
+//! recording as blocks of lines), all but the last pure.
 
 pub mod asciicast;
 mod budget;
@@ -15,17 +16,21 @@ pub mod event;
 pub mod export;
 pub mod folder;
 pub mod key;
+pub mod later;
 pub mod live;
 mod pages;
 mod place;
 pub mod recorder;
 pub mod recover;
 mod scratch;
+pub mod screen;
 pub mod seal;
 mod tally;
+pub mod text;
 mod transcript;
 pub mod utf8;
 pub mod verify;
+pub mod words;
 
 pub use folder::Folder;
 pub use live::{Live, Recordings};

@@ -26,6 +26,7 @@ mod role_use;
 mod sessions;
 mod shared;
 mod sign_ins;
+mod transcripts;
 mod workloads;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub use revocations::{CertificateOf, RevocationRow, RevocationVersion};
 pub use role_use::RoleUse;
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
+pub use transcripts::{BlockSearch, DueTranscript, FoundBlock, Unread};
 pub use workloads::{RunName, RunWindow};
 
 /// Longest wait for a turn to write, for a connection, and for another process's lock.

@@ -22,6 +22,7 @@ mod config;
 mod credentials;
 mod ending;
 mod evasions;
+mod finding;
 mod forward;
 mod gate;
 mod granted;

@@ -71,6 +71,7 @@ fn desk(source: impl FnOnce(&Path) -> CaSource) -> Desk {
             dir: dir.path().into(),
             input: false,
             exec_output_max: 1,
+            index: config::RecordingIndex::Nothing,
             part_max: 1 << 20,
             free_min: 0,
         },

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::document::{self, At, Document, Place, hint};
 use super::section::Section;
-use super::{Checks, Config, People, Problem, Recording, Sessions, checks, defaults};
+use super::{Checks, Config, People, Problem, Recording, RecordingIndex, Sessions, checks, defaults};
 use super::{alerts, ca, doors, issuer, notify, provider, store_url};
 use crate::names::{GroupName, SubjectName};
 
@@ -262,11 +262,26 @@ fn recording(top: &mut Section<'_>, here: Surroundings<'_>, state_dir: &Path) ->
     let exec_output_max = section.size("exec_output_max", &defaults::RECORDING_EXEC_OUTPUT_MAX);
     let part_max = section.size("part_max", &defaults::RECORDING_PART_MAX);
     let free_min = section.size("free_min", &defaults::RECORDING_FREE_MIN);
+    let index = section.text("index").and_then(|text| match text.value {
+        "screen" => Some(RecordingIndex::Screen),
+        "commands" => Some(RecordingIndex::Commands),
+        "none" => Some(RecordingIndex::Nothing),
+        other => {
+            let known = RecordingIndex::WORDS;
+            let message = format!(
+                "\"index\" must be \"screen\", \"commands\" or \"none\", not {other:?}{}",
+                hint(other, &known)
+            );
+            section.problem(text.place, message);
+            None
+        }
+    });
     section.finish();
     Recording {
         dir: dir.map_or_else(|| state_dir.join(defaults::RECORDING_DIR), |at| at.value),
         input: input.map_or(defaults::RECORDING_INPUT, |at| at.value),
         exec_output_max: exec_output_max.map_or(defaults::RECORDING_EXEC_OUTPUT_MAX.default, |at| at.value),
+        index: index.unwrap_or(defaults::RECORDING_INDEX),
         part_max: part_max.map_or(defaults::RECORDING_PART_MAX.default, |at| at.value),
         free_min: free_min.map_or(defaults::RECORDING_FREE_MIN.default, |at| at.value),
     }
