@@ -26,6 +26,32 @@ pub enum WatchingEvent {
         /// The address that the order came from; none for the command on the server.
         from: Option<String>,
     },
+    /// Somebody begins to watch a live session; nothing was shown yet.
+    SessionWatched {
+        /// Which.
+        session: SessionId,
+        /// Who watches: `provider:subject`.
+        by: String,
+        /// Whose session it is.
+        whose: String,
+        /// Its target.
+        target: String,
+        /// Its login there.
+        login: String,
+        /// The watcher's address.
+        from: String,
+    },
+    /// They do not any more.
+    SessionWatchEnded {
+        /// Which.
+        session: SessionId,
+        /// Who watched.
+        by: String,
+        /// Why: `session-over`, `left` (they did not ask for more), `stopped` (the bastion did).
+        reason: &'static str,
+        /// How long they watched, in milliseconds.
+        lasted_ms: u64,
+    },
     /// Somebody searched recordings for a text, or for commands.
     RecordingsSearched {
         /// Who: `admin` for the command on the server.
@@ -48,6 +74,8 @@ impl WatchingEvent {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::SessionKilled { .. } => "session_killed",
+            Self::SessionWatched { .. } => "session_watched",
+            Self::SessionWatchEnded { .. } => "session_watch_ended",
             Self::RecordingsSearched { .. } => "recordings_searched",
         }
     }
@@ -58,6 +86,13 @@ impl WatchingEvent {
             Self::SessionKilled { session, by, reason, whose, target, login, node, from } => json!({
                 "session": session.as_str(), "by": by, "reason": reason, "whose": whose, "target": target,
                 "login": login, "node": node, "from": from,
+            }),
+            Self::SessionWatched { session, by, whose, target, login, from } => json!({
+                "session": session.as_str(), "by": by, "whose": whose, "target": target, "login": login,
+                "from": from,
+            }),
+            Self::SessionWatchEnded { session, by, reason, lasted_ms } => json!({
+                "session": session.as_str(), "by": by, "reason": reason, "lasted_ms": lasted_ms,
             }),
             Self::RecordingsSearched { by, texts, command, user, target, hits } => json!({
                 "by": by, "texts": texts, "command": command, "user": user, "target": target, "hits": hits,
@@ -88,6 +123,27 @@ mod tests {
             "target": "web1", "login": "deploy", "node": "n1", "from": null,
         });
         assert_eq!((event.kind(), event.fields()), ("session_killed", fields));
+        let event = WatchingEvent::SessionWatched {
+            session: session.parse().unwrap(),
+            by: "corp:ash".into(),
+            whose: "corp:ann".into(),
+            target: "web1".into(),
+            login: "deploy".into(),
+            from: "192.0.2.1".into(),
+        };
+        let fields = json!({
+            "session": session, "by": "corp:ash", "whose": "corp:ann", "target": "web1", "login": "deploy",
+            "from": "192.0.2.1",
+        });
+        assert_eq!((event.kind(), event.fields()), ("session_watched", fields));
+        let event = WatchingEvent::SessionWatchEnded {
+            session: session.parse().unwrap(),
+            by: "corp:ash".into(),
+            reason: "left",
+            lasted_ms: 1500,
+        };
+        let fields = json!({ "session": session, "by": "corp:ash", "reason": "left", "lasted_ms": 1500 });
+        assert_eq!((event.kind(), event.fields()), ("session_watch_ended", fields));
         let event = WatchingEvent::RecordingsSearched {
             by: "admin".into(),
             texts: vec!["drop table".into()],

@@ -15,6 +15,7 @@ use super::denials::Denials;
 use super::kill::Kills;
 use super::refusals::Refusals;
 use super::revoke::Known;
+use super::watch::Watches;
 use crate::identity::oidc::{Issuers, Oidc};
 use crate::ids::{CaseId, SignInId};
 use crate::names::ProviderName;
@@ -52,6 +53,8 @@ pub struct Desk {
     pub(super) file_denials: Mutex<Denials>,
     /// What is revoked, as far as this process knows; `revoke::refresh` asks the store.
     pub(super) revoked: Mutex<Arc<Known>>,
+    /// Who watches which live session.
+    pub(super) watches: Mutex<Watches>,
     /// The sessions that were ended by order.
     pub(super) kills: Mutex<Kills>,
     /// When the list for targets was last compared with the store.
@@ -78,6 +81,7 @@ impl Default for Desk {
             denials: Mutex::default(),
             file_denials: Mutex::default(),
             revoked: Mutex::default(),
+            watches: Mutex::default(),
             kills: Mutex::default(),
             list_asked: Mutex::default(),
         }

@@ -40,6 +40,7 @@ pub mod sign_in;
 pub mod sweep;
 pub mod tell;
 pub mod waiting;
+pub mod watch;
 
 pub use caller::Caller;
 pub use desk::Desk;

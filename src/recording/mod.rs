@@ -4,7 +4,7 @@
 //! kept), `budget` (how much of a command's output is kept), `transcript` (the four together), `event` (what happens beside the
 //! screen), `chain` (checkpoints), `tally` (lengths and digests), `key` (signatures). With the disk: `place` (names and folders), `folder`
 //! (reads), `pages` (writes), `recorder` (who may write when), `live` (which recorders there are), `seal`, `verify`, `recover` (cuts and seals
-//! what a crash left), `export` (one plain cast of it), `later` (from some moment on). For finding: `screen` (lines that stood there), `words`, `text` (reads a
+//! what a crash left), `export` (one plain cast of it), `later` (from some moment on), `tail` (while it is written). For finding: `screen` (lines that stood there), `words`, `text` (reads a
 //! recording as blocks of lines), all but the last pure.
 
 pub mod asciicast;
@@ -25,6 +25,7 @@ pub mod recover;
 mod scratch;
 pub mod screen;
 pub mod seal;
+pub mod tail;
 mod tally;
 pub mod text;
 mod transcript;

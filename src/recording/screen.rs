@@ -219,38 +219,37 @@ impl Observer for &mut Reader {
     fn end(&mut self, _: &mut Observation<'_>) {}
 }
 
-/// Whether the cursor stays in its line, and the lines where they are.
-#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is may move the cursor or the lines")]
+/// Whether the cursor stays in its line, and the lines where they are: whatever is not named here may move them.
 fn stays_in_line(function: &Function) -> bool {
-    match function {
+    matches!(
+        function,
         Function::Bs
-        | Function::Cbt(_)
-        | Function::Cha(_)
-        | Function::Cht(_)
-        | Function::Cr
-        | Function::Ctc(_)
-        | Function::Cub(_)
-        | Function::Cuf(_)
-        | Function::Dch(_)
-        | Function::Decsc
-        | Function::Ech(_)
-        | Function::El(_)
-        | Function::G1d4(_)
-        | Function::Gzd4(_)
-        | Function::Ht
-        | Function::Hts
-        | Function::Ich(_)
-        | Function::Osc(_)
-        | Function::Rm(_)
-        | Function::Scosc
-        | Function::Sgr(_)
-        | Function::Si
-        | Function::Sm(_)
-        | Function::So
-        | Function::Tbc(_)
-        | Function::Xtwinops(_) => true,
-        _ => false,
-    }
+            | Function::Cbt(_)
+            | Function::Cha(_)
+            | Function::Cht(_)
+            | Function::Cr
+            | Function::Ctc(_)
+            | Function::Cub(_)
+            | Function::Cuf(_)
+            | Function::Dch(_)
+            | Function::Decsc
+            | Function::Ech(_)
+            | Function::El(_)
+            | Function::G1d4(_)
+            | Function::Gzd4(_)
+            | Function::Ht
+            | Function::Hts
+            | Function::Ich(_)
+            | Function::Osc(_)
+            | Function::Rm(_)
+            | Function::Scosc
+            | Function::Sgr(_)
+            | Function::Si
+            | Function::Sm(_)
+            | Function::So
+            | Function::Tbc(_)
+            | Function::Xtwinops(_)
+    )
 }
 
 #[cfg(test)]

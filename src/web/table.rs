@@ -17,7 +17,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::{MethodFilter, MethodRouter, any};
 
-use super::endpoint::{ADMIN, AUDITOR, Endpoint, KILLER, PUBLIC, SIGNED_IN, SIGNED_KEY};
+use super::endpoint::{ADMIN, AUDITOR, Endpoint, KILLER, PUBLIC, SIGNED_IN, SIGNED_KEY, WATCHER};
 use super::error::ApiError;
 use super::v1::{
     alerts, certificate, description, locks, looking, requests, revocations, sessions, sign_in, workloads,
@@ -83,6 +83,10 @@ fn rows() -> Vec<Endpoint> {
         Endpoint::get("/v1/reports/unused", SIGNED_IN, "reportUnused", "What nobody used: roles, memberships, access, sign-ins.", looking::unused)
             .details("Auditors see everybody, which is in the audit log; others see themselves."),
 
+        Endpoint::post("/v1/sessions/{id}/watch", WATCHER, "watchSession", "Begin to watch a live session: its screen as it stands.", sessions::watch)
+            .details("It is in the audit log by then. The session must be at the bastion that is asked."),
+        Endpoint::get("/v1/sessions/{id}/watch", WATCHER, "watchMore", "What has come since; waits a few seconds for something.", sessions::watch_more)
+            .details("Ask again with what the answer has, until it says `over`. Whoever does not ask for 20 seconds has left."),
         Endpoint::post("/v1/sessions/{id}/kill", KILLER, "killSession", "End a live session; its user is told who and why.", sessions::kill)
             .details("It is closed within a second at whichever bastion of the same database holds it. Nothing is revoked and \
                 nobody is locked out."),

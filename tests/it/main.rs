@@ -50,6 +50,7 @@ mod telling;
 mod tidy;
 mod transfers;
 mod vscode;
+mod watching;
 mod whole;
 mod workload;
 mod world;

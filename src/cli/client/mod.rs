@@ -21,6 +21,7 @@ pub mod signed;
 pub mod ssh_config;
 pub mod state;
 pub mod status;
+pub mod watch;
 pub mod write_config;
 
 use std::path::PathBuf;

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn what_was_found_is_marked() {
-        let rows: [(&str, &[(usize, usize)], &str); 5] = [
+        type Row<'t> = (&'t str, &'t [(usize, usize)], &'t str);
+        let rows: [Row<'_>; 5] = [
             ("cat /etc/shadow", &[(4, 15)], "cat «/etc/shadow»"),
             ("drop table x", &[(0, 4), (5, 10)], "«drop» «table» x"),
             ("abcdef", &[(0, 3), (2, 5)], "«abcde»f"),

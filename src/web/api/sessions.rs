@@ -43,3 +43,30 @@ impl From<&SessionRow> for KilledSession {
         }
     }
 }
+
+/// Some of a watch of a live session.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct WatchAnswer {
+    /// The watch, for the next question.
+    pub watch: String,
+    /// Lines of an asciicast v2, each with its newline: in the first answer its header and the screen as it stands, in
+    /// others what came since, perhaps nothing. Text from a target.
+    pub cast: String,
+    /// Where that ends, for the next question.
+    pub place: String,
+    /// The session is over, and the watch with it.
+    pub over: bool,
+}
+
+/// The query of `GET /v1/sessions/{id}/watch`: both as the answer before had them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct WatchQuery {
+    /// The watch.
+    #[schemars(length(max = 128))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<String>,
+    /// The place.
+    #[schemars(length(max = 128))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+}

@@ -19,6 +19,7 @@ use crate::flow::look::SightRefused;
 use crate::flow::present::Absent;
 use crate::flow::revoke::RevokeRefused;
 use crate::flow::sign_in::SignInRefused;
+use crate::flow::watch::WatchRefused;
 use crate::policy::request::PlanRefused;
 use crate::web::error::{ApiError, Refused, of_permission, of_request};
 
@@ -259,6 +260,33 @@ impl Refused for KillRefused {
             Self::Words(_) => ApiError::bad(self),
             Self::Store(error) => ApiError::internal(app, error),
         }
+    }
+}
+
+impl Refused for WatchRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (StatusCode::NOT_FOUND, "`not-found`: no such session, or no such watch of yours"),
+        (
+            StatusCode::CONFLICT,
+            "`replay`: the same signed request came before; `state`: the session is closed; `elsewhere`: another bastion \
+             holds it; `no-screen`: it has none that is being recorded",
+        ),
+        (StatusCode::TOO_MANY_REQUESTS, "`limit`: too many sessions are being watched"),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        let (status, code) = match self {
+            Self::NotFound(_) | Self::NoWatch => (StatusCode::NOT_FOUND, "not-found"),
+            Self::Over(_) => (StatusCode::CONFLICT, "state"),
+            Self::Elsewhere(..) => (StatusCode::CONFLICT, "elsewhere"),
+            Self::NoScreen(_) => (StatusCode::CONFLICT, "no-screen"),
+            Self::Replay => (StatusCode::CONFLICT, "replay"),
+            Self::Limit => (StatusCode::TOO_MANY_REQUESTS, "limit"),
+            Self::Place(_) => return ApiError::bad(self),
+            Self::Files(error) => return ApiError::internal(app, error),
+            Self::Store(error) => return ApiError::internal(app, error),
+        };
+        ApiError::new(status, code, self)
     }
 }
 

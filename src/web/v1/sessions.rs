@@ -1,12 +1,15 @@
-//! Live sessions over the API: ending them. What that means is `flow::kill`'s.
+//! Live sessions over the API: ending and watching them. What these mean is `flow::kill`'s and `flow::watch`'s. A watch is
+//! asked for again and again, not one long answer: so it lives with the limits of this door, and who watches is judged anew
+//! every few seconds.
 
 use crate::app::App;
 use crate::flow::kill::{self, KillRefused};
-use crate::flow::permission::Killer;
+use crate::flow::permission::{Killer, Watcher};
+use crate::flow::watch::{self, WatchRefused, Watched};
 use crate::ids::SessionId;
-use crate::web::api::sessions::{KillRequest, KilledSession};
+use crate::web::api::sessions::{KillRequest, KilledSession, WatchAnswer, WatchQuery};
 use crate::web::error::Failed;
-use crate::web::shape::{Id, Json};
+use crate::web::shape::{Id, Json, Query};
 
 pub(in crate::web) async fn kill(
     app: App,
@@ -15,4 +18,28 @@ pub(in crate::web) async fn kill(
 ) -> Result<Json<KilledSession>, Failed<KillRefused>> {
     let row = kill::kill(&app, &by, &id, &asked.reason).await?;
     Ok(Json(KilledSession::from(&row)))
+}
+
+pub(in crate::web) async fn watch(
+    app: App,
+    by: Watcher,
+    Id(id): Id<SessionId>,
+) -> Result<Json<WatchAnswer>, Failed<WatchRefused>> {
+    Ok(Json(answer(watch::begin(&app, &by, &id).await?)))
+}
+
+pub(in crate::web) async fn watch_more(
+    app: App,
+    by: Watcher,
+    (Id(id), Query(asked)): (Id<SessionId>, Query<WatchQuery>),
+) -> Result<Json<WatchAnswer>, Failed<WatchRefused>> {
+    let (Some(watch), Some(place)) = (asked.watch, asked.place) else {
+        return Err(Failed::bad("say which watch and place, as the answer before had them"));
+    };
+    Ok(Json(answer(watch::more(&app, &by, &id, (&watch, &place)).await?)))
+}
+
+fn answer(watched: Watched) -> WatchAnswer {
+    let Watched { watch, cast, place, is_over } = watched;
+    WatchAnswer { watch, cast, place, over: is_over }
 }
