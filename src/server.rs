@@ -107,6 +107,7 @@ impl Server {
     /// Serves until `stop`; returns when both doors are closed and every session is sealed.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { app, ssh, web, host_key } = self;
+        flow::evidence::register_key(&app).await.context("recording key")?;
         let interrupted =
             flow::session::seal_interrupted(&app).await.context("sealing interrupted sessions")?;
         let started = AuditEvent::ServerStarted { version: env!("CARGO_PKG_VERSION").into(), interrupted };

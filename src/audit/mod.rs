@@ -6,6 +6,7 @@ mod access;
 mod fields;
 mod looking;
 mod provider;
+mod recording;
 mod revocation;
 mod telling;
 mod watching;
@@ -15,6 +16,7 @@ pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
 pub use looking::{Looker, LookingEvent};
+pub use recording::RecordingEvent;
 
 use crate::identity::Identity;
 use crate::ids::{GrantId, SessionId, SignInId};
@@ -297,6 +299,8 @@ pub enum AuditEvent {
     Watching(WatchingEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
+    /// Something about recordings beside their sessions.
+    Recording(RecordingEvent),
     /// Something about jobs and service accounts.
     Workload(WorkloadEvent),
 }

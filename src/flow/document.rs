@@ -7,7 +7,7 @@ use super::authorize::{Permit, describe};
 use super::session::Terminal;
 use crate::app::App;
 use crate::ids::SessionId;
-use crate::policy::{Act, Recording};
+use crate::policy::{Act, Recording, WhenDiskFull};
 use crate::recording::Start;
 use crate::recording::recorder::Look;
 use crate::store::StoreError;
@@ -36,7 +36,7 @@ pub(super) async fn start(
         at: begun.at,
         document: document(app, permit, begun).await?,
         screen: look(permit, begun.terminal),
-        lossy: false,
+        lossy: permit.terms().when_disk_full == WhenDiskFull::Continue,
     }))
 }
 

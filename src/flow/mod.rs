@@ -14,6 +14,7 @@ mod desk;
 pub mod destination;
 mod document;
 pub mod end_sign_in;
+pub mod evidence;
 pub mod exchange;
 pub mod files;
 pub mod find;

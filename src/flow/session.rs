@@ -14,7 +14,7 @@ use crate::audit::{AuditEvent, TellingEvent};
 use crate::ca::{Draft, DraftError, Permissions, SignerError};
 use crate::flow::answer;
 use crate::flow::authorize::{Permit, describe};
-use crate::flow::document;
+use crate::flow::{document, evidence};
 use crate::ids::SessionId;
 use crate::policy::Act;
 use crate::recording;
@@ -50,6 +50,16 @@ pub enum SessionError {
         "what you were granted is over, or was for one use and has been used; ask again: caponier request"
     )]
     GrantOver,
+    /// There is no room for its recording. Its text is for the user.
+    #[error("the bastion has no room to record sessions, so none can begin; tell your administrator")]
+    DiskFull,
+}
+
+impl SessionError {
+    /// Whether its text is for the user.
+    pub fn is_for_user(&self) -> bool {
+        matches!(self, Self::GrantOver | Self::DiskFull)
+    }
 }
 
 /// A terminal, as the client asked for it.
@@ -130,6 +140,9 @@ pub async fn open(
     let begun =
         document::Begun { id: &id, at: app.clock.now(), terminal, beside, target_serial: draft.serial() };
     let recorder = match document::start(app, &permit, &begun).await? {
+        Some(start) if !start.lossy && room_missing(app, &permit).await? => {
+            return Err(SessionError::DiskFull);
+        }
         Some(start) => match app.recordings.begin(start, recorder_failed).await {
             Ok(recorder) => Some(recorder),
             Err(error) => {
@@ -179,14 +192,23 @@ pub async fn open(
     }
 }
 
+/// Whether there is no room for another recording; in the audit log then.
+async fn room_missing(app: &App, permit: &Permit) -> Result<bool, StoreError> {
+    let recording = app.config.recording.clone();
+    let looked = tokio::task::spawn_blocking(move || evidence::no_room(&recording)).await;
+    let Some(why) = looked.unwrap_or_else(|error| Some(error.to_string())) else { return Ok(false) };
+    app.store.note(app.clock.now(), not_recorded(app, permit, &why)).await?;
+    Ok(true)
+}
+
 /// What is written down of a session that was permitted and cannot begin.
-fn not_recorded(app: &App, permit: &Permit, error: &RecorderError) -> AuditEvent {
+fn not_recorded(app: &App, permit: &Permit, why: &dyn std::fmt::Display) -> AuditEvent {
     AuditEvent::Telling(TellingEvent::RecorderFailed {
         who: permit.caller().identity().reference(),
         target: permit.ask().target.to_string(),
         login: permit.ask().login.to_string(),
         node: app.node.to_string(),
-        why: error.to_string(),
+        why: why.to_string(),
     })
 }
 

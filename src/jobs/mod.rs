@@ -2,6 +2,7 @@
 
 mod access;
 mod alerts;
+mod evidence;
 mod finding;
 mod policy;
 mod provider;
@@ -26,6 +27,7 @@ pub async fn run(app: App, seen: u64, stop: CancellationToken) {
         provider::watch(app.clone(), stop.clone()),
         telling::run(&app, &stop),
         alerts::run(&app, &stop),
+        evidence::run(&app, &stop),
         finding::run(&app, &stop)
     );
 }
@@ -44,5 +46,13 @@ async fn sweeping(app: &App, stop: &CancellationToken) {
     }
     if let Err(error) = sweep::last(app).await {
         tracing::error!(%error, "the last sweep failed");
+    }
+}
+
+/// False when it is time to stop.
+async fn pause(stop: &CancellationToken, pause: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(pause) => true,
     }
 }

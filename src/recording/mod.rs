@@ -3,9 +3,10 @@
 //! Pure: `asciicast` (events in, lines out), `escape` (JSON), `utf8` (characters over chunk ends), `echo` (which typed bytes may be
 //! kept), `budget` (how much of a command's output is kept), `transcript` (the four together), `event` (what happens beside the
 //! screen), `chain` (checkpoints), `tally` (lengths and digests), `key` (signatures). With the disk: `place` (names and folders), `folder`
-//! (reads), `pages` (writes), `recorder` (who may write when), `live` (which recorders there are), `seal`, `verify`, `recover` (cuts and seals
-//! what a crash left), `export` (one plain cast of it), `later` (from some moment on), `tail` (while it is written). For finding: `screen` (lines that stood there), `words`, `text` (reads a
-//! recording as blocks of lines), all but the last pure.
+//! (reads), `export` (one plain cast of it), `pages` (writes), `recorder` (who may write when), `live` (which recorders there are),
+//! `seal`, `verify`, `recover` (cuts and seals what a crash left), `scratch` (what is plain only for a while),
+//! `later` (plays from some moment on), `tail` (reads along). For finding: `screen` (lines that stood there), `words`, both pure, and
+//! `text` (reads a recording as blocks of lines).
 
 pub mod asciicast;
 mod budget;

@@ -9,7 +9,7 @@ use std::path::Path;
 use russh::keys::ssh_key::PublicKey;
 
 use super::chain::{Head, Reading};
-use super::folder::{self, CHAIN, EVENTS, Folder, Lines, SEAL, SESSION, SIGNATURE, is_cast};
+use super::folder::{self, CHAIN, EVENTS, Folder, Lines, SEAL, SESSION, SIGNATURE};
 use super::key::{self, SignatureError};
 use super::seal::{SealFile, manifest};
 use super::tally::{Sum, Tally, digest};
@@ -262,7 +262,17 @@ pub(super) fn examine(
     Ok(place)
 }
 
-/// Whether a recording has a screen.
-pub fn has_screen(folder: &Folder) -> bool {
-    folder.is_alone() || folder.names().is_ok_and(|names| names.iter().any(|name| is_cast(name)))
+/// SHA-256 of a file in hex.
+pub fn digest_of(path: &Path) -> io::Result<String> {
+    let mut tally = Tally::default();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(tally.sum("").sha256),
+            Ok(read) => tally.add(buffer.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod find;
 mod ls;
 mod play;
 mod search;
+mod verify;
 
 use std::io::Write;
 use std::path::Path;
@@ -40,6 +41,10 @@ pub enum Command {
     Search(search::Search),
     /// Write a recording as one plain asciicast
     Export(export::Export),
+    /// Check recordings against their seals, the database and the audit log (exit code 1: something is not as sealed)
+    Verify(verify::Verify),
+    /// Print the keys that sealed recordings, as an allowed-signers file for ssh-keygen -Y verify
+    Signers,
 }
 
 /// Does what `command` says; lists, paths and exports go to `out`. The exit code is asciinema's own after `play`.
@@ -63,6 +68,8 @@ pub async fn run(
             play::run(Path::new("asciinema"), &args, &found, out).await
         }
         Command::Search(args) => search::run(args, config, store, out).await,
+        Command::Verify(args) => verify::run(&args, dir, store, out).await,
+        Command::Signers => verify::signers(store, out).await,
         Command::Export(args) => {
             let found = find::folder_of(&find::find(store, &args.session).await?, dir)?;
             export::run(&args, &found, out)
