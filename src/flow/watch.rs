@@ -151,7 +151,6 @@ pub async fn more(
     session: &SessionId,
     (watch, place): (&str, &str),
 ) -> Result<Watched, WatchRefused> {
-    let mut place: Place = place.parse()?;
     let mine = |watching: &&mut Watching| {
         watching.session == *session && watching.sign_in == by.person().sign_in().id
     };
@@ -162,6 +161,7 @@ pub async fn more(
             watching.clone()
         }
     };
+    let mut place: Place = place.parse()?;
     let watched = |cast, place: Place, is_over| {
         Ok(Watched { watch: watch.to_owned(), cast, place: place.to_string(), is_over })
     };

@@ -126,7 +126,8 @@ fn a_killed_session_takes_its_forwards_and_no_other_session_with_it() {
     // The end, or a reset: both are one.
     drop(stream.read_to_end(&mut rest));
     assert!(before.elapsed() < SOON, "{:?}", before.elapsed());
-    stage.wait_for_audit("forward_closed", "\"killed\"");
+    let closed = stage.wait_for_audit("forward_closed", &session);
+    assert!(closed.contains("\"killed\""), "{closed}");
     let closed = stage.wait_for_audit("session_closed", &session);
     assert!(closed.contains("\"killed\""), "{closed}");
     drop(ssh);

@@ -33,8 +33,9 @@ pub(in crate::web) async fn watch_more(
     by: Watcher,
     (Id(id), Query(asked)): (Id<SessionId>, Query<WatchQuery>),
 ) -> Result<Json<WatchAnswer>, Failed<WatchRefused>> {
+    // Without them it is no watch that there could be.
     let (Some(watch), Some(place)) = (asked.watch, asked.place) else {
-        return Err(Failed::bad("say which watch and place, as the answer before had them"));
+        return Err(WatchRefused::NoWatch.into());
     };
     Ok(Json(answer(watch::more(&app, &by, &id, (&watch, &place)).await?)))
 }
