@@ -206,8 +206,7 @@ impl Forwards {
         let (renewed, limits) = self.limits(&permit);
         // Each forward is judged by itself; of this permit the limits are of interest, and that the connection does not
         // outlast what it was opened for.
-        let lost = lost(&self.shared.app, &permit, changes, renewed);
-        tokio::pin!(lost);
+        let mut lost = Box::pin(lost(&self.shared.app, &permit, changes, renewed));
         let watch =
             self.watch(limits.clone(), sign_in.ended.clone(), (lane.over.clone(), Arc::clone(&lane.why)));
         let mut is_lost = false;
@@ -236,6 +235,8 @@ impl Forwards {
                 }
             }
         };
+        // What it reads holds a connection to the store, and the end is written by another.
+        drop(lost);
         if lane.why.set(reason).is_err() {
             tracing::debug!("a connection for forwards ended twice");
         }
