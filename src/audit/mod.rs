@@ -3,11 +3,17 @@
 //! are `store`'s.
 
 mod access;
+pub mod chain;
+pub mod checkpoint;
+pub mod export;
 mod fields;
+mod log;
 mod looking;
 mod provider;
 mod recording;
 mod revocation;
+pub mod schema;
+pub mod sink;
 mod telling;
 mod watching;
 mod workload;
@@ -15,6 +21,7 @@ mod workload;
 pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
+pub use log::LogEvent;
 pub use looking::{Looker, LookingEvent};
 pub use recording::RecordingEvent;
 
@@ -297,6 +304,8 @@ pub enum AuditEvent {
     Telling(TellingEvent),
     /// Somebody watched or ended a live session.
     Watching(WatchingEvent),
+    /// Something about this log itself.
+    Log(LogEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
     /// Something about recordings beside their sessions.

@@ -5,6 +5,7 @@
 //! defaults and ranges, `load` and the files beside it read one table of the file each, `view` shows what holds.
 
 mod alerts;
+mod audit;
 mod ca;
 mod checks;
 mod defaults;
@@ -32,6 +33,7 @@ use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
 pub use alerts::{AlertRule, Alerts, OfficeHours, RuleSetting};
+pub use audit::{Audit, AuditSink, HttpTo, SinkTo, SyslogTo};
 pub use checks::{Checks, KeySource, Outage};
 pub(crate) use defaults::{
     CERTIFICATE_LIFE, REQUEST_MAX, REQUEST_PENDING, REQUEST_REASON_MIN, REQUEST_SPAN, RUN, SESSION_ENV,
@@ -107,6 +109,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// `[recording]`
     pub recording: Recording,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[notify]`
     pub notify: Notify,
     /// `[alerts]`

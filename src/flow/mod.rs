@@ -25,6 +25,7 @@ mod held;
 pub mod issue;
 pub mod kill;
 pub mod locks;
+pub mod log;
 pub mod look;
 mod notices;
 mod over;

@@ -27,6 +27,7 @@ mod role_use;
 mod sessions;
 mod shared;
 mod sign_ins;
+mod sinks;
 mod transcripts;
 mod workloads;
 
@@ -46,7 +47,7 @@ use crate::time::Timestamp;
 
 pub use access::{CaseFilter, GrantFilter, GrantRow, Whose};
 pub use alerts::{AlertFilter, AlertPlace, AlertRow, MoreEvents, WatchStep, Watching};
-pub use audit::{AuditLook, AuditRow};
+pub use audit::{AuditHead, AuditLook, AuditRow};
 pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;
 pub use outbox::{Delivery, QueuedNotice};
@@ -56,6 +57,7 @@ pub use revocations::{CertificateOf, RevocationRow, RevocationVersion};
 pub use role_use::RoleUse;
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
+pub use sinks::SinkPlace;
 pub use transcripts::{BlockSearch, DueTranscript, FoundBlock, Unread};
 pub use workloads::{RunName, RunWindow};
 

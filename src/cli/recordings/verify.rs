@@ -23,7 +23,7 @@ const AT_ONCE: u32 = u32::MAX;
 
 /// What to verify.
 #[derive(Debug, clap::Args)]
-#[group(id = "what", required = true, multiple = false, args = ["session", "all", "folder"])]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["session", "all", "folder"])))]
 pub struct Verify {
     /// The session's id, or enough of its beginning
     session: Option<String>,
