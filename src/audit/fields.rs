@@ -34,6 +34,7 @@ impl AuditEvent {
             Self::HostCertificateIssued { .. } => "host_certificate_issued",
             Self::Looking(event) => event.kind(),
             Self::Telling(event) => event.kind(),
+            Self::Watching(event) => event.kind(),
             Self::Log(event) => event.kind(),
             Self::Revocation(event) => event.kind(),
             Self::Recording(event) => event.kind(),
@@ -163,6 +164,7 @@ impl AuditEvent {
             }
             Self::Looking(event) => event.fields(),
             Self::Telling(event) => event.fields(),
+            Self::Watching(event) => event.fields(),
             Self::Log(event) => event.fields(),
             Self::Revocation(event) => event.fields(),
             Self::Recording(event) => event.fields(),

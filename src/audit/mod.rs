@@ -15,6 +15,7 @@ mod revocation;
 pub mod schema;
 pub mod sink;
 mod telling;
+mod watching;
 mod workload;
 
 pub use provider::ProviderEvent;
@@ -30,6 +31,7 @@ use crate::policy::RefusalCode;
 
 pub use revocation::{RevocationEvent, RevokedItem};
 pub use telling::{Raised, TellingEvent};
+pub use watching::WatchingEvent;
 pub use workload::WorkloadEvent;
 
 /// One thing that happened. `kind()` and `fields()` are what is stored; names of both are stable.
@@ -197,7 +199,7 @@ pub enum AuditEvent {
     SessionClosed {
         /// Which.
         session: SessionId,
-        /// Why: `finished`, `client-gone`, `target-gone`, `idle`, `session-max`, `sign-in-ended`, `policy`, `recorder`, `drain`,
+        /// Why: `finished`, `client-gone`, `target-gone`, `idle`, `session-max`, `sign-in-ended`, `policy`, `killed`, `recorder`, `drain`,
         /// `overflow`, `protocol`, `target-refused`, `interrupted`.
         reason: String,
         /// Exit status, when there was one.
@@ -300,6 +302,8 @@ pub enum AuditEvent {
     Looking(LookingEvent),
     /// A notice or an alert, see there.
     Telling(TellingEvent),
+    /// Somebody watched or ended a live session.
+    Watching(WatchingEvent),
     /// Something about this log itself.
     Log(LogEvent),
     /// Something about revocations.

@@ -98,6 +98,8 @@ enum Command {
     Unlock(client::locks::UnlockArgs),
     Locks(client::locks::LocksArgs),
     Revoke(revoke::Args),
+    Watch(client::watch::Args),
+    Kill(client::kill::Args),
     /// In a job of a CI platform, or a service: sign in for one run, and end it
     #[command(after_help = "\
 Examples:
@@ -230,6 +232,8 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Unlock(args) => client::locks::unlock(&args, &file, env),
         Command::Locks(args) => client::locks::locks(&args, &file, env),
         Command::Revoke(args) => revoke::run(args, &file, env),
+        Command::Watch(args) => client::watch::run(&args, env),
+        Command::Kill(args) => client::kill::run(&args, &file, env),
         Command::Ci { command } => ci::run(&command, env),
         Command::Serve => bastion::serve(&file, env),
         Command::Demo(args) => demo::run(args, env),

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::RecordingIndex;
 use super::checks::Outage;
 use super::provider::RefreshToken;
 use super::units::Bounds;
@@ -91,6 +92,8 @@ pub(crate) const SESSION_ENV: [&str; 2] = ["LANG", "LC_*"];
 pub(crate) const RECORDING_DIR: &str = "recordings";
 /// `recording.input`.
 pub(crate) const RECORDING_INPUT: bool = false;
+/// `recording.index`.
+pub(crate) const RECORDING_INDEX: RecordingIndex = RecordingIndex::Screen;
 /// `recording.exec_output_max`, in bytes.
 pub(crate) const RECORDING_EXEC_OUTPUT_MAX: Bounds<u64> = Bounds { default: 1 << 20, min: 0, max: 1 << 30 };
 /// `recording.part_max`, in bytes.

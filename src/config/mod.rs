@@ -101,6 +101,10 @@ pub struct Config {
     pub admins: People,
     /// `[sign_in] auditors`: who may read what others do. The admins may too.
     pub auditors: People,
+    /// `[sign_in] watchers`: who may watch live sessions. Auditors and admins may too.
+    pub watchers: People,
+    /// `[sign_in] killers`: who may end live sessions. The admins may too.
+    pub killers: People,
     /// `[sessions]`
     pub sessions: Sessions,
     /// `[recording]`
@@ -117,7 +121,7 @@ pub struct Config {
     pub log_json: bool,
 }
 
-/// `[sign_in] admins` and `auditors`. Nobody by default.
+/// `[sign_in] admins`, `auditors`, `watchers` and `killers`. Nobody by default.
 #[derive(Clone, Debug, Default)]
 pub struct People {
     /// Everybody in one of these groups.
@@ -250,10 +254,37 @@ pub struct Recording {
     pub input: bool,
     /// Output of a command without terminal that is kept in the recording, in bytes; the rest is counted and hashed.
     pub exec_output_max: u64,
+    /// What of recordings can be searched.
+    pub index: RecordingIndex,
     /// Bytes after which the cast goes on in another file.
     pub part_max: u64,
     /// Bytes that must be free where recordings lie: with fewer no session begins, and those that are open end.
     pub free_min: u64,
+}
+
+/// `recording.index`: what is read of recordings, into the database, to be searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordingIndex {
+    /// Commands, files, forwards, and what stood on screens.
+    Screen,
+    /// All but screens.
+    Commands,
+    /// Nothing.
+    Nothing,
+}
+
+impl RecordingIndex {
+    /// The words of the configuration.
+    pub(crate) const WORDS: [&'static str; 3] = ["screen", "commands", "none"];
+
+    /// Its word in the configuration.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Screen => "screen",
+            Self::Commands => "commands",
+            Self::Nothing => "none",
+        }
+    }
 }
 
 /// The policy file named by the configuration at `path`, even when other things in that file are wrong; `None` when it

@@ -54,6 +54,7 @@ pub(super) fn view(config: &Config) -> Value {
             "dir": config.recording.dir,
             "input": config.recording.input,
             "exec_output_max": show_size(config.recording.exec_output_max),
+            "index": config.recording.index.as_str(),
             "part_max": show_size(config.recording.part_max),
             "free_min": show_size(config.recording.free_min),
         },
@@ -82,6 +83,8 @@ fn sign_in(config: &Config) -> Value {
         key: value,
         "admins": people(&config.admins),
         "auditors": people(&config.auditors),
+        "watchers": people(&config.watchers),
+        "killers": people(&config.killers),
     })
 }
 

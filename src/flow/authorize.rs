@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::flow::change::Changes;
 use crate::flow::denials::{self, Refused};
 use crate::flow::desk::lock;
+use crate::flow::kill::Kill;
 use crate::flow::over::{Over, explained};
 use crate::flow::revoke::{self, Credential};
 use crate::flow::{Caller, destination, held, recheck};
@@ -92,6 +93,11 @@ impl Permit {
     /// For sftp: the path rules of each role that allows it.
     pub fn files(&self) -> &[FileRules] {
         &self.allowed.files
+    }
+
+    /// The session that it is part of, once there is one.
+    pub(super) fn session(&self) -> Option<&SessionId> {
+        self.session.as_ref()
     }
 
     /// Whether this role is among those that allow it.
@@ -249,6 +255,9 @@ pub async fn again(app: &App, permit: &Permit) -> Result<Answer, StoreError> {
 }
 
 async fn again_before(app: &App, permit: &Permit, over: Option<Over>) -> Result<Answer, StoreError> {
+    if let Some(kill) = killed_session(app, permit) {
+        return Ok(Err(kill.refusal()));
+    }
     revoke::refresh(app).await?;
     let held = held::by(app, permit.caller.identity(), permit.session.as_ref()).await?;
     let caller = match app.store.sign_in(permit.caller.sign_in()).await? {
@@ -319,13 +328,18 @@ fn revoked_session<'p>(app: &App, permit: &'p Permit) -> Option<&'p SessionId> {
     permit.session.as_ref().filter(|id| lock(&app.desk.revoked).has_session(id))
 }
 
+/// The order to end the session of the permit, if there is one.
+fn killed_session(app: &App, permit: &Permit) -> Option<Arc<Kill>> {
+    permit.session.as_ref().and_then(|id| lock(&app.desk.kills).of(id))
+}
+
 /// As [`overruled`], for what is only a means to something that is judged by itself: nothing is written down.
 pub async fn lost(app: &App, permit: &Permit, mut changes: Changes, renewed: impl Fn(&Permit)) -> Refusal {
     let mut held: Permit = permit.clone();
     let mut over = Over::of(app, permit);
     let mut unseen: Option<Timestamp> = None;
-    // A permit may come to a session that was revoked before `changes` listened: another forward of the same connection.
-    let mut is_late = revoked_session(app, permit).is_some();
+    // A permit may come to a session that was revoked or ended before `changes` listened: another forward of the same connection.
+    let mut is_late = revoked_session(app, permit).is_some() || killed_session(app, permit).is_some();
     loop {
         let closing = async {
             if unseen.is_some() {

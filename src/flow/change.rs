@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
 use super::authorize::Permit;
+use super::kill::Kill;
 use crate::app::App;
 use crate::ids::CaseId;
 use crate::names::{RoleName, TargetName};
@@ -34,6 +35,8 @@ pub enum Change {
     Target(TargetName),
     /// A role was locked.
     Role(RoleName),
+    /// Somebody ordered a session to end.
+    Session(Kill),
     /// A user certificate was revoked.
     Certificate(u64),
     /// Something else, that could concern anybody.
@@ -61,6 +64,10 @@ impl Change {
                 "role" => name.parse().ok().map(Self::Role),
                 _ => None,
             }),
+            "session_killed" => text("session").and_then(|id| id.parse().ok()).map(|session| {
+                let text = |key| text(key).unwrap_or_default().to_owned();
+                Self::Session(Kill { session, by: text("by"), reason: text("reason") })
+            }),
             _ => None,
         };
         Some(change.unwrap_or(Self::Everything))
@@ -75,6 +82,7 @@ impl Change {
             Self::User(reference) => caller.identity().reference() == *reference,
             Self::Target(target) => permit.ask().target == *target,
             Self::Role(role) => permit.has_role(role),
+            Self::Session(kill) => permit.session() == Some(&kill.session),
             Self::Certificate(serial) => caller.certificate_serial() == Some(*serial),
             Self::Everything => true,
         }
@@ -83,13 +91,14 @@ impl Change {
 
 /// Kinds of audit entries that take something away, or move its end. What ends a sign-in is not among them: whoever holds
 /// sessions asks for those.
-const KINDS: &[&str] = &["grant_opened", "grant_ended", "locked", "groups_changed", "revoked"];
+const KINDS: &[&str] =
+    &["grant_opened", "grant_ended", "locked", "groups_changed", "revoked", "session_killed"];
 
 /// Kinds of audit entries that decide a case, for whoever waits for one.
 const DECIDED: &[&str] = &["grant_opened", "case_closed"];
 /// Both.
 const FOLLOWED: &[&str] =
-    &["grant_opened", "grant_ended", "locked", "groups_changed", "revoked", "case_closed"];
+    &["grant_opened", "grant_ended", "locked", "groups_changed", "revoked", "session_killed", "case_closed"];
 
 /// The case that an entry decides.
 fn decided(entry: &AuditRow) -> Option<CaseId> {

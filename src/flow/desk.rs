@@ -12,8 +12,10 @@ use tokio::time::Instant;
 
 use super::change::{self, Change};
 use super::denials::Denials;
+use super::kill::Kills;
 use super::refusals::Refusals;
 use super::revoke::Known;
+use super::watch::Watches;
 use crate::identity::oidc::{Issuers, Oidc};
 use crate::ids::{CaseId, SignInId};
 use crate::names::ProviderName;
@@ -51,6 +53,10 @@ pub struct Desk {
     pub(super) file_denials: Mutex<Denials>,
     /// What is revoked, as far as this process knows; `revoke::refresh` asks the store.
     pub(super) revoked: Mutex<Arc<Known>>,
+    /// Who watches which live session.
+    pub(super) watches: Mutex<Watches>,
+    /// The sessions that were ended by order.
+    pub(super) kills: Mutex<Kills>,
     /// When the list for targets was last compared with the store.
     pub(super) list_asked: Mutex<Option<Instant>>,
 }
@@ -75,6 +81,8 @@ impl Default for Desk {
             denials: Mutex::default(),
             file_denials: Mutex::default(),
             revoked: Mutex::default(),
+            watches: Mutex::default(),
+            kills: Mutex::default(),
             list_asked: Mutex::default(),
         }
     }
@@ -101,6 +109,10 @@ impl Desk {
 
     /// Tells whoever holds access that some may be gone. To be called after the commit.
     pub(super) fn tell(&self, change: Change) {
+        // Before it is told: whoever hears of it looks here.
+        if let Change::Session(kill) = &change {
+            lock(&self.kills).add(kill.clone());
+        }
         if self.changes.send(change).is_err() {
             tracing::trace!("nobody holds access");
         }

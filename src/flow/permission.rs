@@ -1,4 +1,4 @@
-//! Who may call which part of the API: the five permissions, and their proofs. Decides from the signature, the sign-in and
+//! Who may call which part of the API: the seven permissions, and their proofs. Decides from the signature, the sign-in and
 //! the configuration; every endpoint is judged here, and nowhere else. What somebody may do beyond that (whose sign-in, which request)
 //! is judged by the flow that does it.
 
@@ -16,7 +16,7 @@ use crate::policy::RefusalCode;
 use crate::store::{SignIn, StoreError, Tx};
 use crate::time::Timestamp;
 
-/// What somebody must be to call an endpoint. Each but the first two includes those before it.
+/// What somebody must be to call an endpoint. Whoever has one of the first five or the last has what stands before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
     /// Everybody, without a signature: said in so many words, never the default.
@@ -25,8 +25,12 @@ pub enum Permission {
     SignedKey,
     /// Whoever signed it with a key that has a live sign-in.
     SignedIn,
+    /// Whoever may watch live sessions: `sign_in.watchers`, the auditors and the admins.
+    Watcher,
     /// Whoever may read what others do: `sign_in.auditors`, and the admins.
     Auditor,
+    /// Whoever may end live sessions: `sign_in.killers`, and the admins.
+    Killer,
     /// `sign_in.admins`.
     Admin,
 }
@@ -38,7 +42,9 @@ impl Permission {
             Self::Public => "public",
             Self::SignedKey => "signed-key",
             Self::SignedIn => "signed-in",
+            Self::Watcher => "watcher",
             Self::Auditor => "auditor",
+            Self::Killer => "killer",
             Self::Admin => "admin",
         }
     }
@@ -119,6 +125,28 @@ impl Auditor {
     }
 }
 
+/// Somebody signed in who may watch live sessions.
+#[derive(Clone, Debug)]
+pub struct Watcher(SignedIn);
+
+impl Watcher {
+    /// Who.
+    pub fn person(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+/// Somebody signed in who may end live sessions.
+#[derive(Clone, Debug)]
+pub struct Killer(SignedIn);
+
+impl Killer {
+    /// Who.
+    pub fn person(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
 /// Somebody signed in who is an admin.
 #[derive(Clone, Debug)]
 pub struct Admin(SignedIn);
@@ -169,6 +197,32 @@ impl Proof for Auditor {
     }
 }
 
+impl sealed::Sealed for Watcher {}
+impl Proof for Watcher {
+    const PERMISSION: Permission = Permission::Watcher;
+    async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
+        let person = SignedIn::of(app, request).await?;
+        if is_watcher(app, person.caller()).await? {
+            return Ok(Self(person));
+        }
+        Err(refused(app, &person, &act_of(request), Self::PERMISSION).await?)
+    }
+}
+
+impl sealed::Sealed for Killer {}
+impl Proof for Killer {
+    const PERMISSION: Permission = Permission::Killer;
+    async fn of(app: &App, request: Request<'_>) -> Result<Self, PermissionRefused> {
+        let person = SignedIn::of(app, request).await?;
+        let caller = person.caller();
+        let named = is_named(&app.config.killers, caller.identity()) || named_admin(app, caller);
+        if named && !is_locked(app, caller).await? {
+            return Ok(Self(person));
+        }
+        Err(refused(app, &person, &act_of(request), Self::PERMISSION).await?)
+    }
+}
+
 impl sealed::Sealed for Admin {}
 impl Proof for Admin {
     const PERMISSION: Permission = Permission::Admin;
@@ -213,6 +267,16 @@ pub(super) async fn is_admin(app: &App, caller: &Caller) -> Result<bool, StoreEr
 /// Whether they may read what others do: the configuration names them as auditor, or as admin, and no lock is on them.
 pub(super) async fn is_auditor(app: &App, caller: &Caller) -> Result<bool, StoreError> {
     let named = is_named(&app.config.auditors, caller.identity()) || named_admin(app, caller);
+    Ok(named && !is_locked(app, caller).await?)
+}
+
+/// Whether they may watch live sessions: the configuration names them for that, as auditor or as admin, and no lock is on
+/// them.
+pub(super) async fn is_watcher(app: &App, caller: &Caller) -> Result<bool, StoreError> {
+    let who = caller.identity();
+    let named = is_named(&app.config.watchers, who)
+        || is_named(&app.config.auditors, who)
+        || named_admin(app, caller);
     Ok(named && !is_locked(app, caller).await?)
 }
 

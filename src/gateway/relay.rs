@@ -47,6 +47,7 @@ pub(super) enum Ending {
     SessionMax,
     SignInEnded,
     Policy,
+    Killed,
     Recorder,
     Drain,
     Overflow,
@@ -63,6 +64,7 @@ impl Ending {
             Self::SessionMax => "session-max",
             Self::SignInEnded => "sign-in-ended",
             Self::Policy => "policy",
+            Self::Killed => "killed",
             Self::Recorder => "recorder",
             Self::Drain => "drain",
             Self::Overflow => "overflow",
@@ -77,7 +79,7 @@ impl Ending {
             Self::Idle => Some("session closed: nothing was sent for too long"),
             Self::SessionMax => Some("session closed: its longest time is over"),
             Self::SignInEnded => Some("session closed: your sign-in has ended; run: caponier login"),
-            Self::Policy => Some("session closed: the policy does not allow it any more"),
+            Self::Policy | Self::Killed => Some("session closed: the policy does not allow it any more"),
             Self::Recorder => Some("session closed: it can no longer be recorded; tell your administrator"),
             Self::Drain => Some("session closed: the bastion is stopping; connect again"),
             Self::Overflow => Some("session closed: one side sends and the other does not read"),
@@ -104,9 +106,9 @@ pub(super) struct Watch {
     /// As the policy has them now.
     pub(super) limits: watch::Receiver<Limits>,
     pub(super) sign_in_ended: CancellationToken,
-    /// Cancelled when the policy does not allow it any more; `objection` then says why.
+    /// Cancelled when the policy, or somebody, ends it; `objection` then says which and why.
     pub(super) overruled: CancellationToken,
-    pub(super) objection: Arc<OnceLock<String>>,
+    pub(super) objection: Arc<OnceLock<(Ending, String)>>,
     pub(super) recorder_failed: CancellationToken,
     pub(super) drain: CancellationToken,
 }
@@ -118,7 +120,7 @@ impl Watch {
         tokio::select! {
             biased;
             () = self.sign_in_ended.cancelled() => Ending::SignInEnded,
-            () = self.overruled.cancelled() => Ending::Policy,
+            () = self.overruled.cancelled() => self.objection.get().map_or(Ending::Policy, |(why, _)| *why),
             () = self.recorder_failed.cancelled() => Ending::Recorder,
             () = self.drain.cancelled() => Ending::Drain,
             () = client.overflowed.cancelled() => Ending::Overflow,
@@ -140,8 +142,8 @@ impl Watch {
 
     /// What the user is told of `ending`.
     pub(super) fn text(&self, ending: Ending) -> Option<&str> {
-        let objection = self.objection.get().filter(|_| ending == Ending::Policy);
-        objection.map(String::as_str).or_else(|| ending.text())
+        let objection = self.objection.get().filter(|(why, _)| *why == ending);
+        objection.map(|(_, text)| text.as_str()).or_else(|| ending.text())
     }
 }
 

@@ -156,7 +156,8 @@ async fn judged(
     };
     let cut = |refusal: &Refusal| {
         let text = format!("session closed: {} [{}]", refusal.text, refusal.code.as_str());
-        if objection.set(text).is_ok() {
+        let ending = if refusal.code == RefusalCode::Killed { Ending::Killed } else { Ending::Policy };
+        if objection.set((ending, text)).is_ok() {
             overrule.cancel();
         }
     };

@@ -3,6 +3,7 @@
 mod access;
 mod alerts;
 mod evidence;
+mod finding;
 mod log;
 mod policy;
 mod provider;
@@ -28,6 +29,7 @@ pub async fn run(app: App, seen: u64, stop: CancellationToken) {
         telling::run(&app, &stop),
         alerts::run(&app, &stop),
         evidence::run(&app, &stop),
+        finding::run(&app, &stop),
         log::run(&app, &stop)
     );
 }

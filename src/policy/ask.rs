@@ -232,7 +232,8 @@ impl Refusal {
             | RefusalCode::ByRequest
             | RefusalCode::Locked
             | RefusalCode::Unchecked
-            | RefusalCode::Revoked => 255,
+            | RefusalCode::Revoked
+            | RefusalCode::Killed => 255,
         }
     }
 }
@@ -282,11 +283,20 @@ pub enum RefusalCode {
     Unchecked,
     /// The certificate, its key or the session was revoked.
     Revoked,
+    /// Somebody ordered this session to end.
+    Killed,
+}
+
+impl Refusal {
+    /// The word for the end of what it takes away: `killed` by order, else `policy`.
+    pub fn end_word(&self) -> &'static str {
+        if self.code == RefusalCode::Killed { "killed" } else { "policy" }
+    }
 }
 
 impl RefusalCode {
     /// Every code.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NoAccess,
         Self::ChannelKind,
         Self::Principal,
@@ -308,6 +318,7 @@ impl RefusalCode {
         Self::Locked,
         Self::Unchecked,
         Self::Revoked,
+        Self::Killed,
     ];
 
     /// The code as users see it.
@@ -334,6 +345,7 @@ impl RefusalCode {
             Self::Locked => "locked",
             Self::Unchecked => "unchecked",
             Self::Revoked => "revoked",
+            Self::Killed => "killed",
         }
     }
 }

@@ -4,7 +4,9 @@
 //! kept), `budget` (how much of a command's output is kept), `transcript` (the four together), `event` (what happens beside the
 //! screen), `chain` (checkpoints), `tally` (lengths and digests), `key` (signatures). With the disk: `place` (names and folders), `folder`
 //! (reads), `export` (one plain cast of it), `pages` (writes), `recorder` (who may write when), `live` (which recorders there are),
-//! `seal`, `verify`, `recover` (cuts and seals what a crash left), `scratch` (what is plain only for a while).
+//! `seal`, `verify`, `recover` (cuts and seals what a crash left), `scratch` (what is plain only for a while),
+//! `later` (plays from some moment on), `tail` (reads along). For finding: `screen` (lines that stood there), `words`, both pure, and
+//! `text` (reads a recording as blocks of lines).
 
 pub mod asciicast;
 mod budget;
@@ -15,17 +17,22 @@ pub mod event;
 pub mod export;
 pub mod folder;
 pub mod key;
+pub mod later;
 pub mod live;
 mod pages;
 mod place;
 pub mod recorder;
 pub mod recover;
 mod scratch;
+pub mod screen;
 pub mod seal;
+pub mod tail;
 mod tally;
+pub mod text;
 mod transcript;
 pub mod utf8;
 pub mod verify;
+pub mod words;
 
 pub use folder::Folder;
 pub use live::{Live, Recordings};

@@ -28,6 +28,7 @@ mod sessions;
 mod shared;
 mod sign_ins;
 mod sinks;
+mod transcripts;
 mod workloads;
 
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub use role_use::RoleUse;
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
 pub use sinks::SinkPlace;
+pub use transcripts::{BlockSearch, DueTranscript, FoundBlock, Unread};
 pub use workloads::{RunName, RunWindow};
 
 /// Longest wait for a turn to write, for a connection, and for another process's lock.

@@ -21,8 +21,8 @@ const CONNECTIONS_MAX: u32 = 10;
 /// Connections beside those, for whoever watches what must end: they never wait for those who write.
 const WATCHERS_MAX: u32 = 2;
 
-/// Every file of `migrations/`: version, name, text. A file that went out is never edited: its checksum is in the
-/// databases. One that cannot be the same for both databases will need a column here that says which it is for.
+/// Every file of `migrations/` that is the same for both databases: version, name, text. A file that went out is never
+/// edited: its checksum is in the databases.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "start", include_str!("../../migrations/0001_start.sql")),
     (2, "pending_area", include_str!("../../migrations/0002_pending_area.sql")),
@@ -35,6 +35,14 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "audit_chain", include_str!("../../migrations/0009_audit_chain.sql")),
     (10, "recording", include_str!("../../migrations/0010_recording.sql")),
 ];
+
+/// Those that cannot be the same: version, name, text for SQLite, text for PostgreSQL.
+const MIGRATIONS_APART: &[(i64, &str, &str, &str)] = &[(
+    12,
+    "transcript",
+    include_str!("../../migrations/0012_transcript.sqlite.sql"),
+    include_str!("../../migrations/0012_transcript.postgres.sql"),
+)];
 
 /// A crash must not lose a committed row, so `FULL`: the log is synced at each commit.
 const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
@@ -158,7 +166,7 @@ fn place(path: &Path) -> Result<PathBuf, StoreError> {
 async fn migrate(engine: Engine, options: &AnyConnectOptions) -> Result<(), StoreError> {
     let mut connection = connect(engine, options).await?;
     // `run` is not general enough to await in a spawned task; this is what it calls.
-    let migrator = migrator();
+    let migrator = migrator(engine);
     let done = match engine {
         // The driver has no lock for migrations on SQLite; the write lock, taken first, is one.
         Engine::Sqlite => {
@@ -242,11 +250,17 @@ fn unreachable(engine: Engine, options: &AnyConnectOptions, error: &sqlx::Error)
     })
 }
 
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS
-        .iter()
+fn migrator(engine: Engine) -> Migrator {
+    let apart = MIGRATIONS_APART.iter().map(|(version, name, sqlite, postgres)| match engine {
+        Engine::Sqlite => (*version, *name, *sqlite),
+        Engine::Postgres => (*version, *name, *postgres),
+    });
+    let mut all: Vec<(i64, &'static str, &'static str)> = MIGRATIONS.iter().copied().chain(apart).collect();
+    all.sort_unstable_by_key(|(version, ..)| *version);
+    let migrations = all
+        .into_iter()
         .map(|(version, name, sql)| {
-            Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
         })
         .collect();
     Migrator::with_migrations(migrations)
@@ -264,18 +278,29 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         on_disk.sort();
-        let embedded: Vec<String> =
-            MIGRATIONS.iter().map(|(version, name, _)| format!("{version:04}_{name}.sql")).collect();
+        let same = MIGRATIONS.iter().map(|(version, name, _)| format!("{version:04}_{name}.sql"));
+        let apart = MIGRATIONS_APART.iter().flat_map(|(version, name, ..)| {
+            ["postgres", "sqlite"].map(|engine| format!("{version:04}_{name}.{engine}.sql"))
+        });
+        let mut embedded: Vec<String> = same.chain(apart).collect();
+        embedded.sort();
         assert_eq!(on_disk, embedded);
     }
 
     #[test]
     fn columns_are_text_or_bigint() {
-        for (version, _, sql) in MIGRATIONS {
+        let same = MIGRATIONS.iter().map(|(version, _, sql)| (version, *sql, ["TEXT", "BIGINT", "KEY"]));
+        // An index's own columns, and SQLite's name for a number of rows.
+        let apart = MIGRATIONS_APART.iter().flat_map(|(version, _, sqlite, postgres)| {
+            [
+                (version, *sqlite, ["TEXT", "BIGINT", "INTEGER"]),
+                (version, *postgres, ["TEXT", "BIGINT", "TSVECTOR"]),
+            ]
+        });
+        for (version, sql, known) in same.chain(apart) {
             for line in sql.lines().filter(|line| line.starts_with("    ")) {
                 let kind = line.split_whitespace().nth(1).unwrap();
-                let known = ["TEXT", "BIGINT", "KEY"].contains(&kind.trim_end_matches(','));
-                assert!(known, "migration {version}: {line}");
+                assert!(known.contains(&kind.trim_end_matches(',')), "migration {version}: {line}");
             }
         }
     }

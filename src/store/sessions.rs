@@ -223,7 +223,11 @@ impl Tx {
         .bind(text_opt(TABLE, "recording_sha256", row.recording_sha256.as_deref())?)
         .execute(self.connection())
         .await?;
-        Ok(changed.rows_affected() == 1)
+        if changed.rows_affected() != 1 {
+            return Ok(false);
+        }
+        self.insert_transcript(&row.id, closed).await?;
+        Ok(true)
     }
 }
 

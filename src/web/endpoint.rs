@@ -56,7 +56,7 @@ use super::address::From;
 use super::error::{ApiError, Failed, Refused, of_permission};
 use super::shape::{Gives, Incoming, Input, Output, Takes};
 use crate::app::App;
-use crate::flow::permission::{Admin, Anybody, Auditor, Permission, Proof, SignedIn};
+use crate::flow::permission::{Admin, Anybody, Auditor, Killer, Permission, Proof, SignedIn, Watcher};
 use crate::flow::recognise::{Request, SignedBy};
 use crate::identity::proof::{HEADER_KEY, HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIME, Shown};
 
@@ -71,6 +71,10 @@ pub const SIGNED_KEY: Needs<SignedBy> = Needs(PhantomData);
 pub const SIGNED_IN: Needs<SignedIn> = Needs(PhantomData);
 /// `sign_in.auditors`, and admins.
 pub const AUDITOR: Needs<Auditor> = Needs(PhantomData);
+/// `sign_in.watchers`, auditors and admins.
+pub const WATCHER: Needs<Watcher> = Needs(PhantomData);
+/// `sign_in.killers`, and admins.
+pub const KILLER: Needs<Killer> = Needs(PhantomData);
 /// `sign_in.admins`.
 pub const ADMIN: Needs<Admin> = Needs(PhantomData);
 
@@ -251,7 +255,7 @@ impl Endpoint {
             Permission::Public => {}
             Permission::SignedKey => errors.extend(UNSIGNED),
             Permission::SignedIn => errors.extend(NOT_SIGNED_IN),
-            Permission::Auditor | Permission::Admin => {
+            Permission::Watcher | Permission::Auditor | Permission::Killer | Permission::Admin => {
                 errors.extend(NOT_SIGNED_IN);
                 errors.push((StatusCode::FORBIDDEN, "`no-access`: you may not do this"));
             }

@@ -74,7 +74,8 @@ fn document(endpoints: &[Endpoint]) -> Value {
 
 const ABOUT: &str = "Requests are signed with an SSH key (see the security schemes); there are no tokens. \
     `x-caponier-permission` says who may call an operation: `public`, `signed-key` (any acceptable SSH key), `signed-in` \
-    (the key has a live sign-in), `auditor` (the setting `sign_in.auditors`, and admins), `admin` (`sign_in.admins`). \
+    (the key has a live sign-in), `watcher` (the setting `sign_in.watchers`, auditors and admins), `auditor` (`sign_in.auditors`, and admins), \
+    `killer` (`sign_in.killers`, and admins), `admin` (`sign_in.admins`). \
     Each signed request that changes something works once; sending its bytes again is answered with 409 (`beginSignIn` begins \
     another sign-in, which is nobody else's). Nothing is served \
     beside what is described here: another path answers 404, another method 405, another query parameter or field 400, \
@@ -182,7 +183,12 @@ const SCHEMES: [(&str, &str); 4] = [
 fn security(permission: Permission) -> Value {
     match permission {
         Permission::Public => json!([]),
-        Permission::SignedKey | Permission::SignedIn | Permission::Auditor | Permission::Admin => {
+        Permission::SignedKey
+        | Permission::SignedIn
+        | Permission::Watcher
+        | Permission::Auditor
+        | Permission::Killer
+        | Permission::Admin => {
             let all: Map<String, Value> =
                 SCHEMES.iter().map(|(scheme, _)| ((*scheme).to_owned(), json!([]))).collect();
             json!([all])

@@ -6,7 +6,7 @@
 //!    example for the whole);
 //! 2. how the flow's refusals are answered into `v1::refused`: an `impl Refused`, all statuses listed;
 //! 3. the handler into `v1`: `async fn(App, PROOF, INPUT) -> Result<OUTPUT, Failed<REFUSAL>>`. PROOF is the type of the
-//!    permission (`Anybody`, `SignedBy`, `SignedIn`, `Auditor`, `Admin`); INPUT and OUTPUT are made of what `shape` has,
+//!    permission (`Anybody`, `SignedBy`, `SignedIn`, `Watcher`, `Auditor`, `Killer`, `Admin`); INPUT and OUTPUT are made of what `shape` has,
 //!    `()` for none; lists take `Paging` and give `Json<Page<T>>`;
 //! 4. a row below; then `CAPONIER_WRITE_SNAPSHOT=1 contrib/test api::` writes the table of permissions anew: read it.
 
@@ -17,10 +17,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::{MethodFilter, MethodRouter, any};
 
-use super::endpoint::{ADMIN, AUDITOR, Endpoint, PUBLIC, SIGNED_IN, SIGNED_KEY};
+use super::endpoint::{ADMIN, AUDITOR, Endpoint, KILLER, PUBLIC, SIGNED_IN, SIGNED_KEY, WATCHER};
 use super::error::ApiError;
 use super::v1::{
-    alerts, certificate, description, locks, looking, requests, revocations, sign_in, workloads,
+    alerts, certificate, description, locks, looking, requests, revocations, sessions, sign_in, workloads,
 };
 use crate::app::App;
 
@@ -82,6 +82,14 @@ fn rows() -> Vec<Endpoint> {
             .details("Newest first. Auditors see everybody, which is in the audit log; others see themselves."),
         Endpoint::get("/v1/reports/unused", SIGNED_IN, "reportUnused", "What nobody used: roles, memberships, access, sign-ins.", looking::unused)
             .details("Auditors see everybody, which is in the audit log; others see themselves."),
+
+        Endpoint::post("/v1/sessions/{id}/watch", WATCHER, "watchSession", "Begin to watch a live session: its screen as it stands.", sessions::watch)
+            .details("It is in the audit log by then. The session must be at the bastion that is asked."),
+        Endpoint::get("/v1/sessions/{id}/watch", WATCHER, "watchMore", "What has come since; waits a few seconds for something.", sessions::watch_more)
+            .details("Ask again with what the answer has, until it says `over`. Whoever does not ask for 20 seconds has left."),
+        Endpoint::post("/v1/sessions/{id}/kill", KILLER, "killSession", "End a live session; its user is told who and why.", sessions::kill)
+            .details("It is closed within a second at whichever bastion of the same database holds it. Nothing is revoked and \
+                nobody is locked out."),
 
         Endpoint::post("/v1/revocations", SIGNED_IN, "revoke", "Revoke something: one's own key, certificate or session; anything as an admin.", revocations::revoke)
             .details("In one transaction, and again without effect. What is open under it is closed within two seconds at every \

@@ -43,6 +43,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["src/main.rs", "src/cli/", "src/server.rs", "src/demo/"]),
     ("pty_process", &["src/demo/"]),
     ("lettre", &["src/alerts/"]),
+    ("avt", &["src/recording/screen"]),
     ("aes_gcm", &["src/secret", "src/store/"]),
     ("schemars", &["src/web/"]),
     // Changes are made by recipes only; a door or a job that wants one calls a flow.

@@ -103,6 +103,22 @@ pub(super) const KINDS: &[Kind] = &[
     kind("unlocked", "A lock was lifted.", "lock kind name by"),
     kind("revoked", "Certificates were revoked.", "what value by reason revoked sign_ins version"),
     kind(
+        "session_killed",
+        "Somebody ordered a live session to end.",
+        "session by reason whose target login node from?",
+    ),
+    kind(
+        "session_watched",
+        "Somebody begins to watch a live session; nothing was shown yet.",
+        "session by whose target login from",
+    ),
+    kind("session_watch_ended", "Nobody watches by that any more.", "session by reason lasted_ms"),
+    kind(
+        "recordings_searched",
+        "Somebody searched recordings for texts, or for commands.",
+        "by texts command? user? target? hits",
+    ),
+    kind(
         "access_seen",
         "Somebody looked at who has access, had it, or does not use it.",
         "who who_kind! issuer! subject! display! sign_in? what user? target? from?",
@@ -203,6 +219,7 @@ pub(super) const FIELDS: &[(&str, Form, &str)] = &[
     ("close", Form::Text, "how it ended"),
     ("closed", Form::Whole, "sessions that were closed for it"),
     ("code", Form::Text, "stable word for why it was refused"),
+    ("command", Form::Text, "what the commands that are searched for are like"),
     ("commands", Form::Texts, "the only commands that it reaches; empty for all that the role opens"),
     ("complete", Form::Flag, "whether the digest is that of the whole content"),
     ("count", Form::Whole, "how many"),
@@ -224,6 +241,7 @@ pub(super) const FIELDS: &[(&str, Form, &str)] = &[
     ("has", Form::Whole, "the last entry that it still has"),
     ("hash", Form::Text, "hash of the entry `seq`"),
     ("how", Form::Text, "by which way"),
+    ("hits", Form::Whole, "hits that were shown"),
     ("interrupted", Form::Whole, "recordings that were found open and sealed as interrupted"),
     ("issuer", Form::Text, "who vouches for the subject; with it the key of a person or workload"),
     ("keeps", Form::Text, "SHA-256 of the policy that stays"),
@@ -286,6 +304,7 @@ pub(super) const FIELDS: &[(&str, Form, &str)] = &[
     ("target", Form::Text, "name of a target"),
     ("target_serial", Form::Text, "serial number, decimal, of the certificate for the target"),
     ("targets", Form::Texts, "names of targets"),
+    ("texts", Form::Texts, "the texts that are searched for"),
     ("ticket", Form::Text, "a ticket, as the person named it"),
     ("transfer", Form::Text, "the files that an old copying program moves"),
     ("unrecorded", Form::Whole, "sessions that went on unrecorded, because their role says so"),
@@ -297,5 +316,6 @@ pub(super) const FIELDS: &[(&str, Form, &str)] = &[
     ("what", Form::Text, "what it is about"),
     ("who", Form::Text, "whose act or access it is: `provider:subject`, or a word such as `admin`"),
     ("who_kind", Form::Text, "`person` or `workload`"),
+    ("whose", Form::Text, "whose session it is: `provider:subject`"),
     ("why", Form::Text, "what went wrong"),
 ];

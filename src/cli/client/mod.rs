@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod ensure;
 pub mod home;
 pub mod include;
+pub mod kill;
 pub mod locks;
 pub mod login;
 pub mod logout;
@@ -20,6 +21,7 @@ pub mod signed;
 pub mod ssh_config;
 pub mod state;
 pub mod status;
+pub mod watch;
 pub mod write_config;
 
 use std::path::PathBuf;

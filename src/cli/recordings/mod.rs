@@ -1,4 +1,4 @@
-//! `caponier recordings ls|play|path|export`, on the server: which recordings there are, where one is, playing it, and
+//! `caponier recordings ls|play|path|search|export`, on the server: which recordings there are, where one is, playing it, and
 //! giving it away. Each has its own file; rows come from the store, and whether a path from the database may be followed is
 //! `recording::Folder::locate`'s matter.
 
@@ -6,6 +6,7 @@ mod export;
 mod find;
 mod ls;
 mod play;
+mod search;
 mod verify;
 
 use std::io::Write;
@@ -36,6 +37,8 @@ pub enum Command {
         #[arg(long)]
         folder: bool,
     },
+    /// Search what was typed, shown and done
+    Search(search::Search),
     /// Write a recording as one plain asciicast
     Export(export::Export),
     /// Check recordings against their seals, the database and the audit log (exit code 1: something is not as sealed)
@@ -64,6 +67,7 @@ pub async fn run(
             let found = find::folder_of(&find::find(store, &args.session).await?, dir)?;
             play::run(Path::new("asciinema"), &args, &found, out).await
         }
+        Command::Search(args) => search::run(args, config, store, out).await,
         Command::Verify(args) => verify::run(&args, dir, store, out).await,
         Command::Signers => verify::signers(store, out).await,
         Command::Export(args) => {
@@ -125,6 +129,8 @@ mod tests {
         for good in [
             "x ls --json --target web1 --user corp:u1 --limit 3",
             "x play ses_1 --speed 2 --idle-time-limit 0.5",
+            "x play ses_1 --at 0:12:07",
+            "x search text more --command a* --user corp:u1 --target web1 --since 7d --until 1d --limit 3 --json",
             "x path abc",
             "x path abc --folder",
             "x export abc",
@@ -136,6 +142,8 @@ mod tests {
         for bad in [
             "x ls --limit 0",
             "x play a --speed 0",
+            "x play a --at noon",
+            "x search a --limit 0",
             "x play a --speed nan",
             "x play a --idle-time-limit -1",
             "x path",

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::process::Command as Process;
@@ -11,7 +12,7 @@ use tokio::process::Command as Process;
 use super::export;
 use crate::random::Random;
 use crate::recording::export::Format;
-use crate::recording::{Folder, Scratch};
+use crate::recording::{Folder, Scratch, later};
 
 /// Exit code when `asciinema` is not installed, as a shell gives it.
 const NOT_INSTALLED: u8 = 127;
@@ -27,6 +28,9 @@ pub struct Play {
     /// Pauses last at most so many seconds
     #[arg(long, value_name = "SECS", value_parser = above_zero)]
     idle_time_limit: Option<f64>,
+    /// Begin there: seconds, or H:MM:SS as `recordings search` shows it
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    at: Option<Duration>,
 }
 
 /// Plays `found` with `program` in this terminal. One of several parts is put together first, in a folder that goes away.
@@ -36,13 +40,18 @@ pub(super) async fn run(
     found: &Folder,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
-    if let [only] = found.casts()?.as_slice() {
+    if let [only] = found.casts()?.as_slice()
+        && play.at.is_none()
+    {
         return play_with(program, play, only, out).await;
     }
     let scratch = Scratch::new(&std::env::temp_dir(), &Random::System).context("cannot make a folder")?;
     let path = scratch.path().join("whole.cast");
     let mut file = BufWriter::new(File::create(&path).context("cannot put the parts together")?);
-    export::write(found, Format::V2, &mut file)?;
+    match play.at {
+        None => export::write(found, Format::V2, &mut file)?,
+        Some(at) => later::write(found, at, &mut file).context("cannot play from there")?,
+    }
     drop(file);
     play_with(program, play, &path, out).await
 }
@@ -77,6 +86,25 @@ async fn play_with(
     }
 }
 
+/// `90`, `90.5`, `1:30`, `0:01:30`.
+fn moment(text: &str) -> Result<Duration, String> {
+    let wrong = || "give seconds, or H:MM:SS".to_owned();
+    let mut all = 0_f64;
+    let parts: Vec<&str> = text.split(':').collect();
+    for (n, part) in parts.iter().enumerate() {
+        let is_number = part.bytes().all(|b| b.is_ascii_digit() || (b == b'.' && n + 1 == parts.len()));
+        let number: f64 = part.parse().ok().filter(|_| is_number).ok_or_else(wrong)?;
+        if n > 0 && number >= 60.0 {
+            return Err(wrong());
+        }
+        all = all * 60.0 + number;
+    }
+    if parts.len() > 3 {
+        return Err(wrong());
+    }
+    Duration::try_from_secs_f64(all).map_err(|_| wrong())
+}
+
 /// The exit code as a shell reports it: 128 and the signal for a process that was killed.
 fn code_of(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt as _;
@@ -98,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn plays_with_the_installed_player() {
         let dir = tempfile::tempdir().unwrap();
-        let play = Play { session: String::new(), speed: Some(2.5), idle_time_limit: None };
+        let play = Play { session: String::new(), speed: Some(2.5), idle_time_limit: None, at: None };
         for (program, code) in [("/bin/true", 0), ("/bin/false", 1)] {
             let got =
                 play_with(Path::new(program), &play, Path::new("/x.cast"), &mut Vec::new()).await.unwrap();
@@ -110,6 +138,28 @@ mod tests {
         assert_eq!(got, ExitCode::from(127));
         let said = String::from_utf8(out).unwrap();
         assert!(said.contains("apt install asciinema") && said.contains("/x.cast"), "{said}");
+    }
+
+    #[test]
+    fn moments() {
+        let rows = [
+            ("90", Some(90.0)),
+            ("90.5", Some(90.5)),
+            ("1:30", Some(90.0)),
+            ("0:01:30.25", Some(90.25)),
+            ("26:00:00", Some(93_600.0)),
+            ("1:60", None),
+            ("1:2:3:4", None),
+            ("-1", None),
+            ("1e3", None),
+            ("nan", None),
+            ("", None),
+            ("1:", None),
+            ("1.5:00", None),
+        ];
+        for (text, expect) in rows {
+            assert_eq!(moment(text).ok(), expect.map(Duration::from_secs_f64), "{text:?}");
+        }
     }
 
     #[test]

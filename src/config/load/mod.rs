@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::document::{self, At, Document, Place, hint};
 use super::section::Section;
-use super::{Checks, Config, People, Problem, Recording, Sessions, checks, defaults};
+use super::{Checks, Config, People, Problem, Recording, RecordingIndex, Sessions, checks, defaults};
 use super::{alerts, audit, ca, doors, issuer, notify, provider, store_url};
 use crate::names::{GroupName, SubjectName};
 
@@ -127,7 +127,8 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     let certificates = ca::certificates(top);
     let (providers, names) = provider::read(top, here);
     let issuers = issuer::read(top, here, &providers, web.as_ref().map(|web| &web.public_url));
-    let (sign_in_life, checks, admins, auditors) = sign_in(top, &names, here, &state_dir);
+    let (sign_in_life, checks, [admins, auditors, watchers, killers]) =
+        sign_in(top, &names, here, &state_dir);
     let sessions = sessions(top);
     let recording = recording(top, here, &state_dir);
     let audit = audit::read(top, here);
@@ -148,6 +149,8 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         checks,
         admins,
         auditors,
+        watchers,
+        killers,
         sessions,
         recording,
         audit,
@@ -163,14 +166,14 @@ fn sign_in(
     providers: &[String],
     here: Surroundings<'_>,
     state_dir: &Path,
-) -> (Duration, Checks, People, People) {
+) -> (Duration, Checks, [People; 4]) {
     let mut section = top.child("sign_in");
     let life = section.duration("life", &defaults::SIGN_IN_LIFE);
     let checks = checks::read(&mut section, here, state_dir);
-    let admins = people(section.child("admins"), providers);
-    let auditors = people(section.child("auditors"), providers);
+    let people =
+        ["admins", "auditors", "watchers", "killers"].map(|name| people(section.child(name), providers));
     section.finish();
-    (life.map_or(defaults::SIGN_IN_LIFE.default, |at| at.value), checks, admins, auditors)
+    (life.map_or(defaults::SIGN_IN_LIFE.default, |at| at.value), checks, people)
 }
 
 /// The form of a role's members, so that nobody has to guess whether a name is a person or a group.
@@ -261,11 +264,26 @@ fn recording(top: &mut Section<'_>, here: Surroundings<'_>, state_dir: &Path) ->
     let exec_output_max = section.size("exec_output_max", &defaults::RECORDING_EXEC_OUTPUT_MAX);
     let part_max = section.size("part_max", &defaults::RECORDING_PART_MAX);
     let free_min = section.size("free_min", &defaults::RECORDING_FREE_MIN);
+    let index = section.text("index").and_then(|text| match text.value {
+        "screen" => Some(RecordingIndex::Screen),
+        "commands" => Some(RecordingIndex::Commands),
+        "none" => Some(RecordingIndex::Nothing),
+        other => {
+            let known = RecordingIndex::WORDS;
+            let message = format!(
+                "\"index\" must be \"screen\", \"commands\" or \"none\", not {other:?}{}",
+                hint(other, &known)
+            );
+            section.problem(text.place, message);
+            None
+        }
+    });
     section.finish();
     Recording {
         dir: dir.map_or_else(|| state_dir.join(defaults::RECORDING_DIR), |at| at.value),
         input: input.map_or(defaults::RECORDING_INPUT, |at| at.value),
         exec_output_max: exec_output_max.map_or(defaults::RECORDING_EXEC_OUTPUT_MAX.default, |at| at.value),
+        index: index.unwrap_or(defaults::RECORDING_INDEX),
         part_max: part_max.map_or(defaults::RECORDING_PART_MAX.default, |at| at.value),
         free_min: free_min.map_or(defaults::RECORDING_FREE_MIN.default, |at| at.value),
     }

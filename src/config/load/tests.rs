@@ -72,7 +72,16 @@ fn the_sample_names_every_known_key_and_no_other() {
     let tables = ["ssh", "web", "store", "ca", "certificates", "sign_in", "provider", "issuer", "sessions"];
     let tables: BTreeSet<String> = tables
         .into_iter()
-        .chain(["sign_in.admins", "sign_in.auditors", "recording", "notify", "notify.webhook", "notify.mail"])
+        .chain([
+            "sign_in.admins",
+            "sign_in.auditors",
+            "sign_in.watchers",
+            "sign_in.killers",
+            "recording",
+            "notify",
+            "notify.webhook",
+            "notify.mail",
+        ])
         .chain(["alerts", "audit", "audit.sink", "policy", "log"])
         .map(str::to_owned)
         .chain(AlertRule::ALL.map(|rule| format!("alerts.{}", rule.word())))

@@ -25,7 +25,7 @@ use crate::gateway::pressure::Gauge;
 use crate::gateway::relay::{Limits, changed};
 use crate::gateway::upstream::{self, Guest, Trust, Way};
 use crate::ids::{GrantId, SessionId};
-use crate::policy::{Act, Target};
+use crate::policy::{Act, RefusalCode, Target};
 
 /// The lanes of one client connection.
 #[derive(Default)]
@@ -206,8 +206,7 @@ impl Forwards {
         let (renewed, limits) = self.limits(&permit);
         // Each forward is judged by itself; of this permit the limits are of interest, and that the connection does not
         // outlast what it was opened for.
-        let lost = lost(&self.shared.app, &permit, changes, renewed);
-        tokio::pin!(lost);
+        let mut lost = Box::pin(lost(&self.shared.app, &permit, changes, renewed));
         let watch =
             self.watch(limits.clone(), sign_in.ended.clone(), (lane.over.clone(), Arc::clone(&lane.why)));
         let mut is_lost = false;
@@ -215,7 +214,11 @@ impl Forwards {
             tokio::select! {
                 reason = ended(&watch) => break reason,
                 () = recorder_failed.cancelled() => break "recorder",
-                _refusal = &mut lost, if !is_lost => {
+                refusal = &mut lost, if !is_lost => {
+                    // An order is about the session, with everything on it.
+                    if refusal.code == RefusalCode::Killed {
+                        break refusal.end_word();
+                    }
                     is_lost = true;
                     lane.retire();
                 }
@@ -232,6 +235,8 @@ impl Forwards {
                 }
             }
         };
+        // What it reads holds a connection to the store, and the end is written by another.
+        drop(lost);
         if lane.why.set(reason).is_err() {
             tracing::debug!("a connection for forwards ended twice");
         }

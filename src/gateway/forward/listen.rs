@@ -189,7 +189,7 @@ impl Forwards {
         let (over, why) = listener.place.end();
         let reason = tokio::select! {
             () = listener.end.cancelled() => "finished",
-            _refusal = overruled(app, &listener.permit, changes, |_| {}, |_| {}) => "policy",
+            refusal = overruled(app, &listener.permit, changes, |_| {}, |_| {}) => refusal.end_word(),
             () = over.cancelled() => why.get().copied().unwrap_or("target-gone"),
             () = self.over.cancelled() => "client-gone",
         };

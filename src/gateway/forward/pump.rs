@@ -233,7 +233,7 @@ async fn at(moment: Option<Instant>) {
 async fn outside(watch: &Watch, overruled: impl Future<Output = Refusal>, silence: &Silence) -> &'static str {
     tokio::select! {
         reason = ended(watch) => reason,
-        _refusal = overruled => "policy",
+        refusal = overruled => refusal.end_word(),
         () = silence.lasts(watch.limits.clone()) => "idle",
     }
 }

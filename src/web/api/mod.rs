@@ -1,13 +1,14 @@
 //! Wire shapes of `/v1`, spoken by our server and our client. Requests marked *signed* carry the headers of
 //! `identity::proof`. Every error is `{"error": {"code": "...", "message": "..."}}` with a fitting status.
 //!
-//! `requests`, `locks`, `alerts`, `looking`, `revocations` and `workloads` have those of theirs.
+//! `requests`, `locks`, `alerts`, `looking`, `revocations`, `sessions` and `workloads` have those of theirs.
 
 pub mod alerts;
 pub mod locks;
 pub mod looking;
 pub mod requests;
 pub mod revocations;
+pub mod sessions;
 pub mod workloads;
 
 use schemars::JsonSchema;

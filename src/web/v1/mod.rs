@@ -2,7 +2,7 @@
 //! its permission and what it declared, nothing else; flows decide.
 //!
 //! `sign_in` · `certificate` · `requests`, with `shown` for how a request is shown · `locks` · `looking` · `alerts` ·
-//! `revocations`, with the list for targets · `workloads` · `description` is the API about itself ·
+//! `revocations`, with the list for targets · `sessions` · `workloads` · `description` is the API about itself ·
 //! `refused` says which refusal has which status.
 
 pub(super) mod alerts;
@@ -13,6 +13,7 @@ pub mod looking;
 mod refused;
 pub(super) mod requests;
 pub(super) mod revocations;
+pub(super) mod sessions;
 mod shown;
 pub(super) mod sign_in;
 pub(super) mod workloads;

@@ -13,11 +13,13 @@ use crate::flow::end_sign_in::EndRefused;
 use crate::flow::exchange::ExchangeRefused;
 use crate::flow::finish::FinishRefused;
 use crate::flow::issue::IssueRefused;
+use crate::flow::kill::KillRefused;
 use crate::flow::locks::LockRefused;
 use crate::flow::look::SightRefused;
 use crate::flow::present::Absent;
 use crate::flow::revoke::RevokeRefused;
 use crate::flow::sign_in::SignInRefused;
+use crate::flow::watch::WatchRefused;
 use crate::policy::request::PlanRefused;
 use crate::web::error::{ApiError, Refused, of_permission, of_request};
 
@@ -238,6 +240,53 @@ impl Refused for RevokeRefused {
             Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
             Self::Store(error) => ApiError::internal(app, error),
         }
+    }
+}
+
+impl Refused for KillRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (StatusCode::NOT_FOUND, "`not-found`: no such session"),
+        (
+            StatusCode::CONFLICT,
+            "`replay`: the same signed request came before; `state`: the session is closed already",
+        ),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        match self {
+            Self::NotFound(_) => ApiError::new(StatusCode::NOT_FOUND, "not-found", self),
+            Self::Over(..) => ApiError::new(StatusCode::CONFLICT, "state", self),
+            Self::Replay => ApiError::new(StatusCode::CONFLICT, "replay", self),
+            Self::Words(_) => ApiError::bad(self),
+            Self::Store(error) => ApiError::internal(app, error),
+        }
+    }
+}
+
+impl Refused for WatchRefused {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[
+        (StatusCode::NOT_FOUND, "`not-found`: no such session, or no such watch of yours"),
+        (
+            StatusCode::CONFLICT,
+            "`replay`: the same signed request came before; `state`: the session is closed; `elsewhere`: another bastion \
+             holds it; `no-screen`: it has none that is being recorded",
+        ),
+        (StatusCode::TOO_MANY_REQUESTS, "`limit`: too many sessions are being watched"),
+    ];
+
+    fn answer(&self, app: &App) -> ApiError {
+        let (status, code) = match self {
+            Self::NotFound(_) | Self::NoWatch => (StatusCode::NOT_FOUND, "not-found"),
+            Self::Over(_) => (StatusCode::CONFLICT, "state"),
+            Self::Elsewhere(..) => (StatusCode::CONFLICT, "elsewhere"),
+            Self::NoScreen(_) => (StatusCode::CONFLICT, "no-screen"),
+            Self::Replay => (StatusCode::CONFLICT, "replay"),
+            Self::Limit => (StatusCode::TOO_MANY_REQUESTS, "limit"),
+            Self::Place(_) => return ApiError::bad(self),
+            Self::Files(error) => return ApiError::internal(app, error),
+            Self::Store(error) => return ApiError::internal(app, error),
+        };
+        ApiError::new(status, code, self)
     }
 }
 

@@ -291,6 +291,7 @@ fn people_times_targets_times_acts() {
         RefusalCode::File,
         RefusalCode::Unchecked,
         RefusalCode::Revoked,
+        RefusalCode::Killed,
     ];
     let missing: Vec<&RefusalCode> =
         RefusalCode::ALL.iter().filter(|code| !codes.contains(code) && !elsewhere.contains(code)).collect();

@@ -36,7 +36,14 @@ struct Room {
 
 fn settings(dir: &Path) -> config::Recording {
     let (exec_output_max, part_max) = (1 << 20, 256 << 20);
-    config::Recording { dir: dir.to_owned(), input: false, exec_output_max, part_max, free_min: 0 }
+    config::Recording {
+        dir: dir.to_owned(),
+        input: false,
+        exec_output_max,
+        index: config::RecordingIndex::Nothing,
+        part_max,
+        free_min: 0,
+    }
 }
 
 /// The same key each time: of processes that stand for one bastion.
