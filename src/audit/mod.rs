@@ -3,6 +3,7 @@
 //! are `store`'s.
 
 mod access;
+mod archive;
 mod fields;
 mod looking;
 mod provider;
@@ -13,6 +14,7 @@ mod workload;
 pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
+pub use archive::ArchiveEvent;
 pub use looking::{Looker, LookingEvent};
 
 use crate::identity::Identity;
@@ -291,6 +293,8 @@ pub enum AuditEvent {
     Looking(LookingEvent),
     /// A notice or an alert, see there.
     Telling(TellingEvent),
+    /// What becomes of recordings.
+    Archive(ArchiveEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
     /// Something about jobs and service accounts.

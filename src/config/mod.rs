@@ -5,6 +5,7 @@
 //! defaults and ranges, `load` and the files beside it read one table of the file each, `view` shows what holds.
 
 mod alerts;
+mod archive;
 mod ca;
 mod checks;
 mod defaults;
@@ -32,6 +33,7 @@ use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
 pub use alerts::{AlertRule, Alerts, OfficeHours, RuleSetting};
+pub use archive::{Archive, ArchivePlace, Bucket, Retention};
 pub use checks::{Checks, KeySource, Outage};
 pub(crate) use defaults::{
     CERTIFICATE_LIFE, REQUEST_MAX, REQUEST_PENDING, REQUEST_REASON_MIN, REQUEST_SPAN, RUN, SESSION_ENV,
@@ -103,6 +105,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// `[recording]`
     pub recording: Recording,
+    /// `[archive]`, when the file has it.
+    pub archive: Option<Archive>,
     /// `[notify]`
     pub notify: Notify,
     /// `[alerts]`

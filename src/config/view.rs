@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::alerts::{DAYS, show_minute};
 use super::{
-    AlertRule, Alerts, Ca, CaSource, Config, Issuer, KeySource, Keys, Mail, Notify, Passphrase, People,
-    Provider, Webhook, show_duration, show_size, store_url,
+    AlertRule, Alerts, Archive, ArchivePlace, Ca, CaSource, Config, Issuer, KeySource, Keys, Mail, Notify,
+    Passphrase, People, Provider, Retention, Webhook, show_duration, show_size, store_url,
 };
 
 /// What stands where a secret is.
@@ -17,7 +17,7 @@ const HIDDEN: &str = "(secret)";
 pub(super) fn view(config: &Config) -> Value {
     let ssh = &config.ssh;
     let web = &config.web;
-    json!({
+    without_nulls(json!({
         "state_dir": config.state_dir,
         "ssh": {
             "listen": ssh.listen.to_string(),
@@ -55,11 +55,12 @@ pub(super) fn view(config: &Config) -> Value {
             "input": config.recording.input,
             "exec_output_max": show_size(config.recording.exec_output_max),
         },
+        "archive": config.archive.as_ref().map(archive),
         "notify": notify(&config.notify),
         "alerts": alerts(&config.alerts),
         "policy": { "file": config.policy_file },
         "log": { "format": if config.log_json { "json" } else { "text" } },
-    })
+    }))
 }
 
 fn sign_in(config: &Config) -> Value {
@@ -134,6 +135,38 @@ fn issuer(issuer: &Issuer) -> Value {
         "run_claim": generic.and_then(|generic| generic.run_claim.as_ref()),
         "claims": generic.map(|generic| &generic.claims),
     }))
+}
+
+fn archive(archive: &Archive) -> Value {
+    let mut shown = match &archive.place {
+        ArchivePlace::Nowhere => json!({ "kind": "none" }),
+        ArchivePlace::Folder(path) => json!({ "kind": "folder", "path": path }),
+        ArchivePlace::Bucket(bucket) => without_nulls(json!({
+            "kind": "s3",
+            "bucket": bucket.name,
+            "prefix": bucket.prefix,
+            "region": bucket.region,
+            "endpoint": bucket.endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/')),
+            "access_key": HIDDEN,
+            "secret_key": HIDDEN,
+            "path_style": bucket.path_style,
+        })),
+    };
+    let rule = |rule: &Retention| {
+        let label = rule.label.as_ref().map(|(key, value)| format!("{key}={value}"));
+        without_nulls(json!({ "role": rule.role, "label": label, "days": rule.days }))
+    };
+    let more = without_nulls(json!({
+        "encrypt_to": archive.encrypt_to,
+        "zstd_level": archive.zstd_level,
+        "keep_local": show_duration(archive.keep_local),
+        "retention_days": archive.retention_days,
+        "retention": archive.retention.iter().map(rule).collect::<Vec<_>>(),
+    }));
+    if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+        shown.extend(more);
+    }
+    shown
 }
 
 fn notify(notify: &Notify) -> Value {

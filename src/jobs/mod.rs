@@ -2,6 +2,7 @@
 
 mod access;
 mod alerts;
+mod archive;
 mod policy;
 mod provider;
 mod telling;
@@ -24,7 +25,8 @@ pub async fn run(app: App, seen: u64, stop: CancellationToken) {
         access::watch(app.clone(), seen, stop.clone()),
         provider::watch(app.clone(), stop.clone()),
         telling::run(&app, &stop),
-        alerts::run(&app, &stop)
+        alerts::run(&app, &stop),
+        archive::run(&app, &stop)
     );
 }
 

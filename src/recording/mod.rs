@@ -5,6 +5,7 @@
 //! `place` (names and folders), `recorder` (writes), `recover` (cuts and seals what a crash left), `folder` (reads), `export`
 //! (one plain cast of it).
 
+pub mod archive;
 pub mod asciicast;
 mod budget;
 mod echo;

@@ -66,6 +66,7 @@ fn desk(source: impl FnOnce(&Path) -> CaSource) -> Desk {
         auditors: config::People::default(),
         sessions: config::Sessions { max: hour, idle: hour, env: vec![], dial: hour },
         recording: config::Recording { dir: dir.path().into(), input: false, exec_output_max: 1 },
+        archive: None,
         notify: config::Notify::default(),
         alerts: config::Alerts::default(),
         policy_file: dir.path().join("policy.toml"),

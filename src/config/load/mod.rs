@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::document::{self, At, Document, Place, hint};
 use super::section::Section;
 use super::{Checks, Config, People, Problem, Recording, Sessions, checks, defaults};
-use super::{alerts, ca, doors, issuer, notify, provider, store_url};
+use super::{alerts, archive, ca, doors, issuer, notify, provider, store_url};
 use crate::names::{GroupName, SubjectName};
 
 /// The surroundings that a configuration refers to.
@@ -130,6 +130,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
     let (sign_in_life, checks, admins, auditors) = sign_in(top, &names, here, &state_dir);
     let sessions = sessions(top);
     let recording = recording(top, here, &state_dir);
+    let archive = archive::read(top, here);
     let notify = notify::read(top, here);
     let alerts = alerts::read(top);
     let policy_file = policy_file(top, here);
@@ -149,6 +150,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         auditors,
         sessions,
         recording,
+        archive,
         notify,
         alerts: alerts?,
         policy_file,

@@ -1,7 +1,11 @@
 //! Recordings leave the bastion: exported, archived, read back, deleted. Here is what the files beside share: sealed
 //! folders made by hand, as the recorder writes them, with rows of their sessions.
 
+mod early;
 mod export;
+mod folder;
+mod holds;
+mod s3;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +16,7 @@ use caponier::audit::AuditEvent;
 use caponier::cli::recordings;
 use caponier::ids::SessionId;
 use caponier::recording::key::{RECORDING, RecordingKey};
-use caponier::store::SessionRow;
+use caponier::store::{SessionRow, SignIn};
 use clap::Parser;
 use russh::keys::ssh_key::{Algorithm, PrivateKey};
 use sha2::{Digest as _, Sha256};
@@ -70,21 +74,49 @@ pub(crate) fn seal(app: &App, path: &Path) -> String {
 
 /// A session that is over and sealed.
 pub(crate) async fn sealed(app: &App, shown: &Shown<'_>) -> SessionRow {
+    let mut row = new_row(app);
+    let path = write_open(app, &row.id, shown);
+    row.recording_sha256 = Some(seal(app, &path));
+    over(app, row).await
+}
+
+/// The same of before there were folders: one cast.
+pub(crate) async fn sealed_alone(app: &App, text: &str) -> SessionRow {
+    let mut row = new_row(app);
+    let relative = format!("{}.cast", relative(&row.id));
+    let path = app.config.recording.dir.join(&relative);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, text).unwrap();
+    row.recording = Some(relative);
+    row.recording_sha256 = Some(digest(text.as_bytes()));
+    over(app, row).await
+}
+
+/// A session that is running, without its row in the store yet.
+pub(crate) fn new_row(app: &App) -> SessionRow {
     let sign_in = rows::sign_in(&app.random);
     let mut row = rows::session(&app.random, &sign_in.id);
-    let path = write_open(app, &row.id, shown);
     row.node = app.node.to_string();
     row.recording = Some(relative(&row.id));
+    row
+}
+
+async fn over(app: &App, mut row: SessionRow) -> SessionRow {
     row.closed = Some(app.clock.now());
     row.close_reason = Some("finished".to_owned());
-    row.recording_sha256 = Some(seal(app, &path));
+    insert(app, &row).await;
+    row
+}
+
+/// Writes the row, and a sign-in for it.
+pub(crate) async fn insert(app: &App, row: &SessionRow) {
+    let sign_in = SignIn { id: row.sign_in.clone(), ..rows::sign_in(&app.random) };
     let mut tx = app.store.begin().await.unwrap();
     tx.insert_sign_in(&sign_in).await.unwrap();
-    tx.insert_session(&row).await.unwrap();
+    tx.insert_session(row).await.unwrap();
     tx.commit(app.clock.now(), AuditEvent::ServerStarted { version: "test".into(), interrupted: 0 })
         .await
         .unwrap();
-    row
 }
 
 fn relative(session: &SessionId) -> String {
