@@ -28,6 +28,8 @@ pub struct App {
     pub random: Random,
     /// What signing in remembers between requests: known providers, guess limits, who listens for ended sign-ins.
     pub desk: Arc<crate::flow::Desk>,
+    /// What is recorded here.
+    pub recordings: Arc<crate::recording::Recordings>,
     /// Name of this process among several that share a store.
     pub node: Arc<str>,
 }

@@ -16,6 +16,8 @@ use crate::audit::AuditEvent;
 use crate::ca::{self, Signer};
 use crate::config::{Config, Problem};
 use crate::random::Random;
+use crate::recording::Recordings;
+use crate::recording::key::RecordingKey;
 use crate::store::Store;
 use crate::time::Clock;
 use crate::{flow, gateway, jobs, policy, web};
@@ -57,8 +59,11 @@ pub async fn assemble(
 ) -> anyhow::Result<App> {
     let signer = Signer::open(&config.ca).await.context("certificate authorities")?;
     let store = Store::open(config.store_url.expose()).await.context("store")?;
-    let node = node_name(config.ssh.listen.port());
+    let node: Arc<str> = node_name(config.ssh.listen.port()).into();
+    let key = RecordingKey::new(ca::init::recording_key(&config.state_dir, &random)?);
+    let recordings = Recordings::new(config.recording.clone(), key, Arc::clone(&node));
     let app = App {
+        recordings: Arc::new(recordings),
         config: Arc::new(config),
         policy: Arc::new(watch::Sender::new(Arc::new(policy))),
         store,
@@ -66,7 +71,7 @@ pub async fn assemble(
         clock,
         random,
         desk: Arc::new(flow::Desk::default()),
-        node: node.into(),
+        node,
     };
     flow::recheck::prepare(&app)?;
     Ok(app)
@@ -102,6 +107,7 @@ impl Server {
     /// Serves until `stop`; returns when both doors are closed and every session is sealed.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { app, ssh, web, host_key } = self;
+        flow::evidence::register_key(&app).await.context("recording key")?;
         let interrupted =
             flow::session::seal_interrupted(&app).await.context("sealing interrupted sessions")?;
         let started = AuditEvent::ServerStarted { version: env!("CARGO_PKG_VERSION").into(), interrupted };

@@ -36,6 +36,7 @@ impl AuditEvent {
             Self::Looking(event) => event.kind(),
             Self::Telling(event) => event.kind(),
             Self::Revocation(event) => event.kind(),
+            Self::Recording(event) => event.kind(),
             Self::Workload(event) => event.kind(),
         }
     }
@@ -164,6 +165,7 @@ impl AuditEvent {
             Self::Looking(event) => event.fields(),
             Self::Telling(event) => event.fields(),
             Self::Revocation(event) => event.fields(),
+            Self::Recording(event) => event.fields(),
             Self::Workload(event) => event.fields(),
         }
     }

@@ -7,6 +7,7 @@ mod archive;
 mod fields;
 mod looking;
 mod provider;
+mod recording;
 mod revocation;
 mod telling;
 mod workload;
@@ -16,6 +17,7 @@ pub use provider::ProviderEvent;
 pub use access::AccessEvent;
 pub use archive::ArchiveEvent;
 pub use looking::{Looker, LookingEvent};
+pub use recording::RecordingEvent;
 
 use crate::identity::Identity;
 use crate::ids::{GrantId, SessionId, SignInId};
@@ -297,6 +299,8 @@ pub enum AuditEvent {
     Archive(ArchiveEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
+    /// Something about recordings beside their sessions.
+    Recording(RecordingEvent),
     /// Something about jobs and service accounts.
     Workload(WorkloadEvent),
 }

@@ -93,6 +93,11 @@ pub(crate) const RECORDING_DIR: &str = "recordings";
 pub(crate) const RECORDING_INPUT: bool = false;
 /// `recording.exec_output_max`, in bytes.
 pub(crate) const RECORDING_EXEC_OUTPUT_MAX: Bounds<u64> = Bounds { default: 1 << 20, min: 0, max: 1 << 30 };
+/// `recording.part_max`, in bytes.
+pub(crate) const RECORDING_PART_MAX: Bounds<u64> =
+    Bounds { default: 256 << 20, min: 64 << 10, max: 16 << 30 };
+/// `recording.free_min`, in bytes.
+pub(crate) const RECORDING_FREE_MIN: Bounds<u64> = Bounds { default: 256 << 20, min: 0, max: 1 << 40 };
 
 /// `archive.region`.
 pub(crate) const ARCHIVE_REGION: &str = "us-east-1";

@@ -250,6 +250,10 @@ pub struct Recording {
     pub input: bool,
     /// Output of a command without terminal that is kept in the recording, in bytes; the rest is counted and hashed.
     pub exec_output_max: u64,
+    /// Bytes after which the cast goes on in another file.
+    pub part_max: u64,
+    /// Bytes that must be free where recordings lie: with fewer no session begins, and those that are open end.
+    pub free_min: u64,
 }
 
 /// The policy file named by the configuration at `path`, even when other things in that file are wrong; `None` when it

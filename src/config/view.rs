@@ -54,6 +54,8 @@ pub(super) fn view(config: &Config) -> Value {
             "dir": config.recording.dir,
             "input": config.recording.input,
             "exec_output_max": show_size(config.recording.exec_output_max),
+            "part_max": show_size(config.recording.part_max),
+            "free_min": show_size(config.recording.free_min),
         },
         "archive": config.archive.as_ref().map(archive),
         "notify": notify(&config.notify),

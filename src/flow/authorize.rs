@@ -437,6 +437,7 @@ fn permit(app: &App, caller: &Caller, ask: Ask, allowed: Allowance, digest: &str
         session_max: Some(config.sessions.max.min(caller.sign_in_expires().since(now))),
         idle_max: Some(config.sessions.idle),
         recording: if config.recording.input { Recording::Input } else { Recording::Nothing },
+        ..Terms::default()
     };
     Permit {
         caller: caller.clone(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use crate::identity::Identity;
 use crate::ids::SignInId;
@@ -19,6 +20,8 @@ pub struct Caller {
     certificate_key_id: Option<Box<str>>,
     key_fingerprint: Option<Box<str>>,
     from: IpAddr,
+    /// Shared by all clones: it is known after them.
+    client: Arc<OnceLock<Box<str>>>,
 }
 
 impl Caller {
@@ -39,7 +42,20 @@ impl Caller {
             certificate_key_id: None,
             key_fingerprint: sign_in.key_fingerprint.as_deref().map(Into::into),
             from,
+            client: Arc::default(),
         }
+    }
+
+    /// What the client's program says it is (RFC 4253 section 4.2): anybody's text, and nothing is decided by it.
+    pub fn says_it_is(&self, client: &[u8]) {
+        let text: String =
+            String::from_utf8_lossy(client).chars().filter(|c| !c.is_control()).take(255).collect();
+        self.client.get_or_init(|| text.into());
+    }
+
+    /// What the client's program said it is, where it is known.
+    pub fn client(&self) -> Option<&str> {
+        self.client.get().map(|text| &**text)
     }
 
     /// The same caller as their sign-in has them now: groups may have changed since they were recognised.

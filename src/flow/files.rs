@@ -2,19 +2,20 @@
 //! refusals: of a flood a few, and how many more there were.
 
 use super::desk::lock;
+use super::session::SessionError;
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::ids::{SessionId, SignInId};
 use crate::inspect::sftp::Note;
-use crate::store::StoreError;
+use crate::recording::event::Event;
 
-/// All of `notes` in their order, in one transaction; nothing for none.
+/// All of `notes` in their order, in one transaction, and then in the session's recording; nothing for none.
 pub async fn write_down(
     app: &App,
     session: &SessionId,
     sign_in: &SignInId,
     notes: Vec<Note>,
-) -> Result<(), StoreError> {
+) -> Result<(), SessionError> {
     let now = app.clock.now();
     let kept = notes.into_iter().filter_map(|note| match note {
         Note::Operation { allowed: false, op, path, second, rule } => {
@@ -24,11 +25,26 @@ pub async fn write_down(
         }
         note @ (Note::Operation { .. } | Note::Transferred { .. }) => Some(note),
     });
-    let events: Vec<AuditEvent> = kept.map(|note| event(session, note)).collect();
+    let (events, lines): (Vec<AuditEvent>, Vec<Event>) =
+        kept.map(|note| (event(session, note.clone()), line(note))).unzip();
     if events.is_empty() {
         return Ok(());
     }
-    app.store.note_all(now, events).await
+    app.store.note_all(now, events).await?;
+    lines.into_iter().try_for_each(|line| app.recordings.event(session, line))?;
+    Ok(())
+}
+
+/// What stands in the recording.
+fn line(note: Note) -> Event {
+    match note {
+        Note::Operation { op, path, second, allowed, rule } => {
+            Event::File { op: op.to_owned(), path, second, allowed, rule }
+        }
+        Note::Transferred { path, way, bytes, sha256 } => {
+            Event::Transfer { path, direction: way.as_str().to_owned(), bytes, sha256 }
+        }
+    }
 }
 
 fn event(session: &SessionId, note: Note) -> AuditEvent {

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::app::App;
 use crate::audit::AuditEvent;
 use crate::flow::authorize::Permit;
+use crate::flow::session::SessionError;
 use crate::ids::SessionId;
 use crate::policy::Act;
-use crate::store::StoreError;
+use crate::recording::event::Event;
 use crate::time::Timestamp;
 
 /// Which way a forward goes.
@@ -55,12 +56,24 @@ pub async fn opened(
     permit: &Permit,
     direction: Direction,
     addresses: Vec<String>,
-) -> Result<OpenForward, StoreError> {
+) -> Result<OpenForward, SessionError> {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let caller = permit.caller();
     let (kind, what) = kind_of(&permit.ask().act);
     let at = app.clock.now();
+    let direction = match direction {
+        Direction::Local => "local",
+        Direction::Listen => "listen",
+        Direction::Remote => "remote",
+    };
+    let line = Event::ForwardOpened {
+        number,
+        direction: direction.to_owned(),
+        kind: kind.to_owned(),
+        what: what.clone(),
+        addresses: addresses.clone(),
+    };
     let event = AuditEvent::ForwardOpened {
         number,
         session: session.clone(),
@@ -68,11 +81,7 @@ pub async fn opened(
         sign_in: caller.sign_in().clone(),
         target: permit.ask().target.to_string(),
         login: permit.ask().login.to_string(),
-        direction: match direction {
-            Direction::Local => "local",
-            Direction::Listen => "listen",
-            Direction::Remote => "remote",
-        },
+        direction,
         kind,
         what,
         addresses,
@@ -81,20 +90,21 @@ pub async fn opened(
         from: caller.from().to_string(),
     };
     app.store.note(at, event).await?;
+    app.recordings.event(session, line)?;
     Ok(OpenForward { number, session: session.clone(), at })
 }
 
 /// Writes that it is over. What cannot be written is in the log: there is nothing left to stop.
 pub async fn closed(app: &App, forward: OpenForward, passed: Passed) {
     let now = app.clock.now();
-    let event = AuditEvent::ForwardClosed {
-        number: forward.number,
-        session: forward.session,
-        reason: passed.reason,
-        bytes_in: passed.bytes_in,
-        bytes_out: passed.bytes_out,
-        lasted_ms: u64::try_from(now.since(forward.at).as_millis()).unwrap_or(u64::MAX),
-    };
+    let OpenForward { number, session, at } = forward;
+    let Passed { reason, bytes_in, bytes_out } = passed;
+    let lasted_ms = u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
+    let line = Event::ForwardClosed { number, reason: reason.to_owned(), bytes_in, bytes_out, lasted_ms };
+    if let Err(error) = app.recordings.event(&session, line) {
+        tracing::error!(%error, "the end of a forward could not be recorded");
+    }
+    let event = AuditEvent::ForwardClosed { number, session, reason, bytes_in, bytes_out, lasted_ms };
     if let Err(error) = app.store.note(now, event).await {
         tracing::error!(%error, "the end of a forward could not be audited");
     }

@@ -1,9 +1,11 @@
 //! A session's beginning and end. Write ahead: recording header, session row, certificate row and audit entry are
 //! there before the certificate is signed, and so before the target hears of anything.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::ssh_key::{Algorithm, Certificate, PrivateKey};
+use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -12,9 +14,12 @@ use crate::audit::{AuditEvent, TellingEvent};
 use crate::ca::{Draft, DraftError, Permissions, SignerError};
 use crate::flow::answer;
 use crate::flow::authorize::{Permit, describe};
+use crate::flow::{document, evidence};
 use crate::ids::SessionId;
-use crate::policy::{Act, Recording};
-use crate::recording::{Recorder, RecorderError, Start};
+use crate::policy::Act;
+use crate::recording;
+use crate::recording::event::Event;
+use crate::recording::{Closing, Recorder, RecorderError};
 use crate::store::{CertificateRow, SessionRow, StoreError, Tx};
 use crate::time::Timestamp;
 
@@ -45,6 +50,16 @@ pub enum SessionError {
         "what you were granted is over, or was for one use and has been used; ask again: caponier request"
     )]
     GrantOver,
+    /// There is no room for its recording. Its text is for the user.
+    #[error("the bastion has no room to record sessions, so none can begin; tell your administrator")]
+    DiskFull,
+}
+
+impl SessionError {
+    /// Whether its text is for the user.
+    pub fn is_for_user(&self) -> bool {
+        matches!(self, Self::GrantOver | Self::DiskFull)
+    }
 }
 
 /// A terminal, as the client asked for it.
@@ -122,8 +137,13 @@ pub async fn open(
     let taken = |beside: &&Permit| beside.once().all(|one| permit.once().any(|taken| taken == one));
     let beside: &[Permit] = &beside.iter().filter(taken).cloned().collect::<Vec<_>>();
     let draft = draft(app, &permit, &id, &key, permissions(&permit, beside))?;
-    let recorder = match start_of(app, &permit, &id, terminal) {
-        Some(start) => match Recorder::create(&app.config.recording, start, recorder_failed).await {
+    let begun =
+        document::Begun { id: &id, at: app.clock.now(), terminal, beside, target_serial: draft.serial() };
+    let recorder = match document::start(app, &permit, &begun).await? {
+        Some(start) if !start.lossy && room_missing(app, &permit).await? => {
+            return Err(SessionError::DiskFull);
+        }
+        Some(start) => match app.recordings.begin(start, recorder_failed).await {
             Ok(recorder) => Some(recorder),
             Err(error) => {
                 app.store.note(app.clock.now(), not_recorded(app, &permit, &error)).await?;
@@ -131,6 +151,16 @@ pub async fn open(
             }
         },
         None => None,
+    };
+    let recorder = match (recorder, command_of(&permit)) {
+        (Some(recorder), Some(command)) => match recorder.event(command) {
+            Ok(()) => Some(recorder),
+            Err(error) => {
+                recorder.discard()?;
+                return Err(error.into());
+            }
+        },
+        (recorder, _) => recorder,
     };
     let row = row_of(app, &permit, &id, recorder.as_ref());
     let fingerprint = key.fingerprint(russh::keys::HashAlg::Sha256).to_string();
@@ -162,14 +192,23 @@ pub async fn open(
     }
 }
 
+/// Whether there is no room for another recording; in the audit log then.
+async fn room_missing(app: &App, permit: &Permit) -> Result<bool, StoreError> {
+    let recording = app.config.recording.clone();
+    let looked = tokio::task::spawn_blocking(move || evidence::no_room(&recording)).await;
+    let Some(why) = looked.unwrap_or_else(|error| Some(error.to_string())) else { return Ok(false) };
+    app.store.note(app.clock.now(), not_recorded(app, permit, &why)).await?;
+    Ok(true)
+}
+
 /// What is written down of a session that was permitted and cannot begin.
-fn not_recorded(app: &App, permit: &Permit, error: &RecorderError) -> AuditEvent {
+fn not_recorded(app: &App, permit: &Permit, why: &dyn std::fmt::Display) -> AuditEvent {
     AuditEvent::Telling(TellingEvent::RecorderFailed {
         who: permit.caller().identity().reference(),
         target: permit.ask().target.to_string(),
         login: permit.ask().login.to_string(),
         node: app.node.to_string(),
-        why: error.to_string(),
+        why: why.to_string(),
     })
 }
 
@@ -225,7 +264,18 @@ async fn end(
     let mut reason = outcome.reason;
     let mut failed = None;
     if let Some(recorder) = recorder {
-        match recorder.seal().await {
+        failed = recorder.failure();
+        if failed.is_some() {
+            reason = "recorder";
+        }
+        let closing = Closing {
+            at: app.clock.now(),
+            reason: reason.into(),
+            exit_status: outcome.exit_status,
+            bytes_in: outcome.bytes_in,
+            bytes_out: outcome.bytes_out,
+        };
+        match app.recordings.seal(recorder, closing).await {
             Ok(seal) => row.recording_sha256 = Some(seal.sha256),
             Err(error) => {
                 reason = "recorder";
@@ -313,43 +363,6 @@ fn draft(
     }
 }
 
-fn start_of(app: &App, permit: &Permit, id: &SessionId, terminal: Option<&Terminal>) -> Option<Start> {
-    let command = match &permit.ask().act {
-        Act::Shell { .. } => None,
-        Act::Exec { command, .. } => Some(String::from_utf8_lossy(command).into_owned()),
-        Act::Subsystem { .. }
-        | Act::Env { .. }
-        | Act::LocalForward { .. }
-        | Act::LocalSocket { .. }
-        | Act::RemoteForward { .. }
-        | Act::RemoteSocket { .. }
-        | Act::Agent
-        | Act::X11
-        | Act::Tun
-        | Act::Unknown { .. } => return None,
-    };
-    if permit.terms().recording == Recording::Nothing {
-        return None;
-    }
-    let who = permit.caller().identity();
-    Some(Start {
-        session: id.clone(),
-        at: app.clock.now(),
-        pty: terminal.map(|t| (t.columns, t.rows)),
-        term: terminal.map(|t| t.term.clone()).unwrap_or_default(),
-        command,
-        title: format!(
-            "{}@{} by {} ({}){}",
-            permit.ask().login,
-            permit.ask().target,
-            who.reference(),
-            who.display,
-            who.run.as_ref().map(|run| format!(", {}", run.line())).unwrap_or_default()
-        ),
-        input: permit.terms().recording == Recording::Input,
-    })
-}
-
 fn row_of(app: &App, permit: &Permit, id: &SessionId, recorder: Option<&Recorder>) -> SessionRow {
     let caller = permit.caller();
     let (kind, command) = match &permit.ask().act {
@@ -417,21 +430,41 @@ fn opened(permit: &Permit, beside: &[Permit], row: &SessionRow, target_serial: u
     }
 }
 
+/// What is written down of a command beside the screen.
+fn command_of(permit: &Permit) -> Option<Event> {
+    let Act::Exec { command, .. } = &permit.ask().act else { return None };
+    let pass = permit.command();
+    let sent = pass.map_or(command, |pass| &pass.send);
+    let rule = pass.and_then(|pass| pass.rule.as_ref());
+    Some(Event::Command {
+        command: String::from_utf8_lossy(command).into_owned(),
+        sent: (sent != command).then(|| String::from_utf8_lossy(sent).into_owned()),
+        sha256: Sha256::digest(sent).iter().map(|byte| format!("{byte:02x}")).collect(),
+        verdict: "allow".to_owned(),
+        rule: rule.map(|(rule, _)| rule.clone()),
+        assurance: rule.map(|(_, assurance)| assurance.as_str().to_owned()),
+        transfer: pass.and_then(|pass| pass.transfer.as_ref()).map(ToString::to_string),
+    })
+}
+
 /// Seals what a crash of this node left open: recordings are cut to their last whole line and marked, rows closed as
 /// `interrupted`. Returns how many. To be called before the node accepts anything.
 pub async fn seal_interrupted(app: &App) -> Result<usize, SessionError> {
     let open = app.store.open_sessions_of(&app.node).await?;
     let mut sealed = 0;
     for mut row in open {
-        row.recording_sha256 = match row.recording.clone() {
-            None => None,
-            Some(relative) => seal_one(app, relative).await,
-        };
+        let mut reason = "interrupted".to_owned();
+        if let Some(relative) = row.recording.clone()
+            && let Some((sha256, ended)) = seal_one(app, &row.id, relative).await
+        {
+            row.recording_sha256 = Some(sha256);
+            reason = ended.unwrap_or(reason);
+        }
         row.closed = Some(app.clock.now());
-        row.close_reason = Some("interrupted".into());
+        row.close_reason = Some(reason.clone());
         let event = AuditEvent::SessionClosed {
             session: row.id.clone(),
-            reason: "interrupted".into(),
+            reason,
             exit_status: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -449,12 +482,19 @@ pub async fn seal_interrupted(app: &App) -> Result<usize, SessionError> {
     Ok(sealed)
 }
 
-/// A recording that cannot be recovered does not stop the server: its row says that there is no digest, the log why.
-async fn seal_one(app: &App, relative: String) -> Option<String> {
-    let dir = app.config.recording.dir.clone();
-    let path = relative.clone();
-    match tokio::task::spawn_blocking(move || crate::recording::recover::recover(&dir, &path)).await {
-        Ok(Ok(seal)) => Some(seal.sha256),
+/// What was sealed, and why the session ended when that is known. A recording that cannot be recovered does not stop the
+/// server: its row says that there is no digest, the log why.
+async fn seal_one(app: &App, id: &SessionId, relative: String) -> Option<(String, Option<String>)> {
+    let (recordings, id, path) = (Arc::clone(&app.recordings), id.clone(), relative.clone());
+    let now = app.clock.now().to_string();
+    let sealing = move || {
+        if path.ends_with(".cast") {
+            return recording::recover(recordings.dir(), &path).map(|seal| (seal.sha256, None));
+        }
+        recordings.recover(&id, &path, now).map(|recovered| (recovered.seal.sha256, recovered.reason))
+    };
+    match tokio::task::spawn_blocking(sealing).await {
+        Ok(Ok(sealed)) => Some(sealed),
         Ok(Err(error)) => {
             tracing::error!(%error, recording = relative, "an interrupted recording could not be sealed");
             None

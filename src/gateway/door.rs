@@ -102,7 +102,7 @@ impl Handler for Door {
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
         match self {
-            Self::Outer(outer) => outer.authenticated(session.handle()),
+            Self::Outer(outer) => outer.authenticated(session.handle(), session.remote_sshid()),
             Self::Inner(inner) => inner.authenticated(session.handle()),
         }
         Ok(())

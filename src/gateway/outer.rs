@@ -108,7 +108,11 @@ impl Outer {
         self.desk.is_none()
     }
 
-    pub(super) fn authenticated(&self, handle: server::Handle) {
+    /// `client` is the client's identification string.
+    pub(super) fn authenticated(&self, handle: server::Handle, client: &[u8]) {
+        if let Some(caller) = &self.caller {
+            caller.says_it_is(client);
+        }
         self.authenticated.cancel();
         if let Some(desk) = &self.desk {
             desk.forwards().ready(handle, Arc::clone(&self.overheard));

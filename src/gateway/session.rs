@@ -104,7 +104,7 @@ async fn begin(
                 client.gate.open.store(false, Ordering::Relaxed);
                 continue;
             }
-            Err(over @ flow::SessionError::GrantOver) => client.farewell(&over.to_string(), 255).await,
+            Err(error) if error.is_for_user() => client.farewell(&error.to_string(), 255).await,
             Err(error) => broken(client, shared, &error).await,
         }
         return None;

@@ -36,7 +36,7 @@ async fn follow(app: &App, mut seen: u64, stop: &CancellationToken) {
                 }
             }
         }
-        if !pause(stop).await {
+        if !super::pause(stop, LOOK).await {
             return;
         }
     }
@@ -50,17 +50,9 @@ async fn elapse(app: &App, stop: &CancellationToken) {
         if let Err(error) = finish::settle(app).await {
             tracing::error!(%error, "what runs that are over had open cannot be closed");
         }
-        if !pause(stop).await {
+        if !super::pause(stop, LOOK).await {
             return;
         }
-    }
-}
-
-/// False when it is time to stop.
-async fn pause(stop: &CancellationToken) -> bool {
-    tokio::select! {
-        () = stop.cancelled() => false,
-        () = tokio::time::sleep(LOOK) => true,
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod alerts;
 mod archive;
+mod evidence;
 mod policy;
 mod provider;
 mod telling;
@@ -26,7 +27,8 @@ pub async fn run(app: App, seen: u64, stop: CancellationToken) {
         provider::watch(app.clone(), stop.clone()),
         telling::run(&app, &stop),
         alerts::run(&app, &stop),
-        archive::run(&app, &stop)
+        archive::run(&app, &stop),
+        evidence::run(&app, &stop)
     );
 }
 
@@ -44,5 +46,13 @@ async fn sweeping(app: &App, stop: &CancellationToken) {
     }
     if let Err(error) = sweep::last(app).await {
         tracing::error!(%error, "the last sweep failed");
+    }
+}
+
+/// False when it is time to stop.
+async fn pause(stop: &CancellationToken, pause: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(pause) => true,
     }
 }

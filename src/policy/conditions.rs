@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::hours::{DAYS, Hours, Window, parse_days, parse_minute};
 use super::role::Limits;
-use super::terms::Recording;
+use super::terms::{Recording, WhenDiskFull};
 use crate::config::{At, CERTIFICATE_LIFE, SESSION_IDLE, SESSION_MAX, Section, hint};
 use crate::net::Cidr;
 
@@ -157,5 +157,13 @@ pub(super) fn limits(section: &mut Section<'_>) -> Limits {
         }
         Some(At { value: found?, place: text.place })
     });
-    Limits { certificate_max, session_max, idle_max, recording }
+    let when_disk_full = section.text("when_disk_full").and_then(|text| {
+        let found = WhenDiskFull::ALL.into_iter().find(|when| when.as_str() == text.value);
+        if found.is_none() {
+            let message = format!("{:?} is neither \"close\" nor \"continue\"", text.value);
+            section.problem(text.place, message);
+        }
+        Some(At { value: found?, place: text.place })
+    });
+    Limits { certificate_max, session_max, idle_max, recording, when_disk_full }
 }

@@ -9,7 +9,7 @@ use super::role::{Draft, Limits, NEEDED};
 use super::target::Targets;
 use super::{
     Access, ChannelKind, CommandSet, FileRules, ForwardRules, Hours, Members, Recording, RequestRules, Role,
-    Selector, Terms, request,
+    Selector, Terms, WhenDiskFull, request,
 };
 use crate::config::{At, hint, show_duration};
 use crate::names::{LoginName, RoleName};
@@ -36,6 +36,7 @@ struct Joined {
     usable: bool,
     terms: Terms,
     recording: Option<Recording>,
+    when_disk_full: Option<WhenDiskFull>,
     access: Option<Access>,
 }
 
@@ -204,7 +205,7 @@ fn access(joined: &mut Joined, draft: &Draft<'_>, base: Option<&RoleName>) {
 }
 
 fn limits(joined: &mut Joined, draft: &Draft<'_>, base: Option<&RoleName>) {
-    let Limits { certificate_max, session_max, idle_max, recording } = &draft.limits;
+    let Limits { certificate_max, session_max, idle_max, recording, when_disk_full } = &draft.limits;
     let terms = joined.terms.clone();
     for (key, given, wide) in [
         ("certificate_max", certificate_max, terms.certificate_max),
@@ -230,12 +231,22 @@ fn limits(joined: &mut Joined, draft: &Draft<'_>, base: Option<&RoleName>) {
         );
         draft.section.problem(given.place, message);
     }
+    if let (Some(given), Some(WhenDiskFull::Close), Some(base)) =
+        (when_disk_full, joined.when_disk_full, base)
+        && given.value == WhenDiskFull::Continue
+    {
+        let message = format!(
+            "\"{base}\", which this role extends, has when_disk_full = \"close\": a role can only be stricter"
+        );
+        draft.section.problem(given.place, message);
+    }
     joined.terms = terms.narrow(&Terms {
         certificate_max: certificate_max.as_ref().map(|at| at.value),
         session_max: session_max.as_ref().map(|at| at.value),
         idle_max: idle_max.as_ref().map(|at| at.value),
-        recording: Recording::Nothing,
+        ..Terms::default()
     });
+    joined.when_disk_full = when_disk_full.as_ref().map(|at| at.value).max(joined.when_disk_full);
     joined.recording = recording.as_ref().map(|at| at.value).max(joined.recording);
 }
 
@@ -356,7 +367,11 @@ fn finished(draft: &Draft<'_>, joined: Joined, targets: &Targets) -> Role {
         sources: joined.sources,
         hours: joined.hours,
         forwards: joined.forwards.unwrap_or_default(),
-        terms: Terms { recording: joined.recording.unwrap_or(Recording::Output), ..joined.terms },
+        terms: Terms {
+            recording: joined.recording.unwrap_or(Recording::Output),
+            when_disk_full: joined.when_disk_full.unwrap_or(WhenDiskFull::Close),
+            ..joined.terms
+        },
         // A role that does not say does not load; until that is said, nobody has it.
         access: joined.access.unwrap_or_else(|| Access::ByRequest(Arc::new(RequestRules::closed()))),
     }

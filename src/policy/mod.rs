@@ -46,7 +46,7 @@ pub use hours::Hours;
 pub use outcome::{Answer, Outcome, Question};
 pub use outline::Outline;
 pub use request::{Access, RequestRules, StageRule};
-pub use terms::{Recording, Terms};
+pub use terms::{Recording, Terms, WhenDiskFull};
 pub use workload::{Service, WorkloadRule};
 
 /// A checked policy: what the files said, every name parsed, every reference resolved.

@@ -12,7 +12,7 @@ use super::target::{self, Targets};
 use super::workload::Rules;
 use super::{
     ChannelKind, CommandSet, FileRules, ForwardRules, Hours, Members, Recording, RequestRules, Selector,
-    conditions, files, forwards, request,
+    WhenDiskFull, conditions, files, forwards, request,
 };
 use crate::config::{At, Section, hint};
 use crate::names::{GroupName, LoginName, ProviderName, RoleName, TargetName};
@@ -59,6 +59,7 @@ pub(super) struct Limits {
     pub(super) session_max: Option<At<Duration>>,
     pub(super) idle_max: Option<At<Duration>>,
     pub(super) recording: Option<At<Recording>>,
+    pub(super) when_disk_full: Option<At<WhenDiskFull>>,
 }
 
 /// What a role must say, itself or through what it extends, and how.

@@ -13,6 +13,31 @@ pub struct Terms {
     pub idle_max: Option<Duration>,
     /// What must be recorded at least. An obligation: the most that any of the terms asks for.
     pub recording: Recording,
+    /// What becomes of sessions when there is no room to record them. The strictest of the terms.
+    pub when_disk_full: WhenDiskFull,
+}
+
+/// What becomes of a session when the disk of the recordings is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum WhenDiskFull {
+    /// It goes on, unrecorded from there, and an alarm is raised.
+    #[default]
+    Continue,
+    /// It is closed.
+    Close,
+}
+
+impl WhenDiskFull {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Continue, Self::Close];
+
+    /// The word of the policy file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::Close => "close",
+        }
+    }
 }
 
 /// How much of a session is recorded; each includes those before it.
@@ -49,6 +74,7 @@ impl Terms {
             session_max: min(self.session_max, other.session_max),
             idle_max: min(self.idle_max, other.idle_max),
             recording: self.recording.max(other.recording),
+            when_disk_full: self.when_disk_full.max(other.when_disk_full),
         }
     }
 }

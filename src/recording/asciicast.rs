@@ -91,6 +91,8 @@ pub enum Source {
 /// Makes event lines. Times never run backwards.
 #[derive(Debug)]
 pub struct Encoder {
+    /// Where the part at hand begins: the times of its events count from there.
+    base_micros: u64,
     last_micros: u64,
     newlines: Newlines,
     output: Utf8Carry,
@@ -103,6 +105,7 @@ impl Encoder {
     /// staircase otherwise).
     pub fn new(terminal: bool) -> Self {
         Self {
+            base_micros: 0,
             last_micros: 0,
             newlines: if terminal { Newlines::AsTheyAre } else { Newlines::Expand { after_cr: false } },
             output: Utf8Carry::default(),
@@ -174,8 +177,14 @@ impl Encoder {
         (carry, &mut self.newlines)
     }
 
+    /// What follows is for another file, whose beginning is `at_micros`.
+    pub fn next_part(&mut self, at_micros: u64) {
+        self.base_micros = at_micros;
+        self.last_micros = 0;
+    }
+
     fn begin(&mut self, letter: char, at_micros: u64, lines: &mut String) {
-        self.last_micros = self.last_micros.max(at_micros);
+        self.last_micros = self.last_micros.max(at_micros.saturating_sub(self.base_micros));
         lines.push('[');
         push_seconds(self.last_micros, lines);
         lines.push_str(", \"");

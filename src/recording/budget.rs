@@ -35,6 +35,7 @@ pub(super) struct Budget {
 #[derive(Debug)]
 struct Stream {
     bytes: u64,
+    kept: u64,
     hash: Sha256,
     look: usize,
     carry: Utf8Carry,
@@ -73,8 +74,10 @@ impl Budget {
         let room = usize::try_from(self.left).unwrap_or(usize::MAX);
         if bytes.len() <= room {
             self.left -= bytes.len() as u64;
+            stream.kept += bytes.len() as u64;
             return (bytes, None);
         }
+        stream.kept += self.left;
         self.left = 0;
         self.output.keep = false;
         self.errors.keep = false;
@@ -91,6 +94,15 @@ impl Budget {
                 format!("{} not kept from here: not text", self.name)
             }
         }
+    }
+
+    /// What passed in all: the name of each stream, its bytes, their SHA-256 in hex, and whether all of it was kept.
+    pub(super) fn totals(&self) -> impl Iterator<Item = (&'static str, u64, String, bool)> {
+        let errors = (self.errors.bytes > 0).then_some(("errors", &self.errors));
+        [Some((self.name, &self.output)), errors]
+            .into_iter()
+            .flatten()
+            .map(|(name, stream)| (name, stream.bytes, hex(stream.hash.clone()), stream.kept == stream.bytes))
     }
 
     /// The label of the last marker, when not everything was kept.
@@ -113,7 +125,14 @@ impl Budget {
 
 impl Stream {
     fn new() -> Self {
-        Self { bytes: 0, hash: Sha256::new(), look: LOOK_AT, carry: Utf8Carry::default(), keep: true }
+        Self {
+            bytes: 0,
+            kept: 0,
+            hash: Sha256::new(),
+            look: LOOK_AT,
+            carry: Utf8Carry::default(),
+            keep: true,
+        }
     }
 
     fn looks_binary(&mut self, bytes: &[u8]) -> bool {

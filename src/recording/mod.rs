@@ -1,28 +1,38 @@
-//! What was seen: asciicast v2 files, written while it happens.
+//! What was seen: a folder for each session, written while it happens.
 //!
 //! Pure: `asciicast` (events in, lines out), `escape` (JSON), `utf8` (characters over chunk ends), `echo` (which typed bytes may be
-//! kept), `budget` (how much of a command's output is kept), `transcript` (the four together). With the disk:
-//! `place` (names and folders), `recorder` (writes), `recover` (cuts and seals what a crash left), `folder` (reads), `export`
-//! (one plain cast of it).
+//! kept), `budget` (how much of a command's output is kept), `transcript` (the four together), `event` (what happens beside the
+//! screen), `chain` (checkpoints), `tally` (lengths and digests), `key` (signatures). With the disk: `place` (names and folders), `folder`
+//! (reads), `export` (one plain cast of it), `pages` (writes), `recorder` (who may write when), `live` (which recorders there are),
+//! `seal`, `verify`, `recover` (cuts and seals what a crash left), `scratch` (what is plain only for a while).
 
 pub mod archive;
 pub mod asciicast;
 mod budget;
+pub mod chain;
 mod echo;
 mod escape;
 pub mod event;
 pub mod export;
 pub mod folder;
 pub mod key;
+pub mod live;
+mod pages;
 mod place;
 pub mod recorder;
 pub mod recover;
 mod scratch;
+pub mod seal;
+mod tally;
 mod transcript;
 pub mod utf8;
+pub mod verify;
 
 pub use folder::Folder;
+pub use live::{Live, Recordings};
 pub use place::locate;
-pub use recorder::{Recorder, RecorderError, Seal, Start};
+pub use recorder::{Closing, Recorder, RecorderError, Start};
 pub use recover::recover;
 pub use scratch::Scratch;
+pub use seal::Seal;
+pub use tally::Sum;

@@ -1,4 +1,4 @@
-//! Where a recording lies: `YYYY/MM/DD/<session>.cast` in UTC below the recordings folder. Decides names, modes and
+//! Where a recording lies: `YYYY/MM/DD/<session>/` in UTC below the recordings folder. Decides names, modes and
 //! what is refused (anything that exists, symbolic links, paths that lead outside).
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -10,15 +10,14 @@ use super::recorder::RecorderError;
 use crate::ids::SessionId;
 use crate::time::Timestamp;
 
-/// The path of a session's recording, relative to the recordings folder; none when the time has no date.
+/// The folder of a session's recording, relative to the recordings folder; none when the time has no date.
 pub(super) fn relative(session: &SessionId, at: Timestamp) -> Option<String> {
     let at = jiff::Timestamp::from_millisecond(i64::try_from(at.as_millis()).ok()?).ok()?;
-    Some(format!("{}/{session}.cast", at.strftime("%Y/%m/%d")))
+    Some(format!("{}/{session}", at.strftime("%Y/%m/%d")))
 }
 
-/// Makes the folders (0700) and the file (0600), which must not exist; the names of all of them are on disk when this
-/// returns. The file is locked until it is closed, so that nobody recovers it while it is written.
-pub(super) fn create(dir: &Path, relative: &str) -> Result<File, RecorderError> {
+/// Makes the folder (0700) and those above it; it must not exist. The names of all are on disk when this returns.
+pub(super) fn create(dir: &Path, relative: &str) -> Result<PathBuf, RecorderError> {
     let path = dir.join(relative);
     let failed = |what: &str, error: io::Error| RecorderError::new(&path, format!("{what}: {error}"));
     DirBuilder::new()
@@ -27,12 +26,13 @@ pub(super) fn create(dir: &Path, relative: &str) -> Result<File, RecorderError> 
         .create(dir)
         .map_err(|error| failed("cannot make the recordings folder", error))?;
     let mut folder = dir.to_owned();
-    for name in Path::new(relative).parent().into_iter().flat_map(Path::components) {
+    let mut names = Path::new(relative).components().peekable();
+    while let Some(name) = names.next() {
         let above = folder.clone();
         folder.push(name);
         match DirBuilder::new().mode(0o700).create(&folder) {
             Ok(()) => sync_folder(&above).map_err(|error| failed("cannot sync the folder above", error))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && names.peek().is_some() => {
                 let is_dir = fs::symlink_metadata(&folder).is_ok_and(|found| found.is_dir());
                 if !is_dir {
                     return Err(RecorderError::new(&folder, "is not a folder; move it away".to_owned()));
@@ -41,18 +41,15 @@ pub(super) fn create(dir: &Path, relative: &str) -> Result<File, RecorderError> 
             Err(error) => return Err(failed("cannot make its folder", error)),
         }
     }
-    let file = OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| failed("cannot create it", error))?;
-    file.try_lock().map_err(|error| failed("cannot lock it", error.into()))?;
-    sync_folder(&folder).map_err(|error| failed("cannot sync its folder", error))?;
-    Ok(file)
+    Ok(folder)
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+/// Makes a file (0600) that must not exist, for appending.
+pub(super) fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
+}
+
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -117,7 +114,7 @@ mod tests {
             (1_709_251_199, "2024/02/29"),
             (1_709_251_200, "2024/03/01"),
         ] {
-            let expect = format!("{day}/{SESSION}.cast");
+            let expect = format!("{day}/{SESSION}");
             assert_eq!(relative(&session, Timestamp::from_secs(secs)), Some(expect));
         }
         assert_eq!(relative(&session, Timestamp::from_millis(u64::MAX)), None);
@@ -127,29 +124,33 @@ mod tests {
     fn creates_tight_and_never_overwrites() {
         let top = tempfile::tempdir().unwrap();
         let dir = top.path().join("a/recordings");
-        let file = create(&dir, "2026/11/21/x.cast").unwrap();
+        let made = create(&dir, "2026/11/21/x").unwrap();
+        assert_eq!(made, dir.join("2026/11/21/x"));
+        drop(new_file(&made.join("0001.cast")).unwrap());
+        assert!(new_file(&made.join("0001.cast")).is_err(), "exists");
         for (name, mode) in [
             ("", 0o700),
             ("2026", 0o700),
             ("2026/11", 0o700),
             ("2026/11/21", 0o700),
-            ("2026/11/21/x.cast", 0o600),
+            ("2026/11/21/x", 0o700),
+            ("2026/11/21/x/0001.cast", 0o600),
         ] {
             let found = fs::metadata(dir.join(name)).unwrap().permissions().mode();
             assert_eq!(found & 0o777, mode, "{name}");
         }
-        assert!(create(&dir, "2026/11/21/x.cast").is_err(), "exists");
-        assert!(File::open(dir.join("2026/11/21/x.cast")).unwrap().try_lock().is_err(), "locked");
-        drop(file);
+        assert!(create(&dir, "2026/11/21/x").is_err(), "exists");
 
         let elsewhere = top.path().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
-        symlink(elsewhere.join("victim"), dir.join("2026/11/21/y.cast")).unwrap();
-        assert!(create(&dir, "2026/11/21/y.cast").is_err(), "symbolic link instead of the file");
+        symlink(&elsewhere, dir.join("2026/11/21/y")).unwrap();
+        assert!(create(&dir, "2026/11/21/y").is_err(), "symbolic link instead of the folder");
+        symlink(elsewhere.join("victim"), dir.join("2026/11/21/x/0002.cast")).unwrap();
+        assert!(new_file(&dir.join("2026/11/21/x/0002.cast")).is_err(), "symbolic link instead of the file");
         symlink(&elsewhere, dir.join("2027")).unwrap();
-        assert!(create(&dir, "2027/01/01/z.cast").is_err(), "symbolic link instead of a folder");
+        assert!(create(&dir, "2027/01/01/z").is_err(), "symbolic link instead of a folder above");
         fs::write(dir.join("2028"), "").unwrap();
-        assert!(create(&dir, "2028/01/01/z.cast").is_err(), "file instead of a folder");
+        assert!(create(&dir, "2028/01/01/z").is_err(), "file instead of a folder");
         assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
     }
 
@@ -157,7 +158,8 @@ mod tests {
     fn hostile_paths() {
         let top = tempfile::tempdir().unwrap();
         let dir = top.path().join("recordings");
-        drop(create(&dir, "2026/11/21/x.cast").unwrap());
+        let made = create(&dir, "2026/11/21/x").unwrap();
+        fs::write(made.with_extension("cast"), "").unwrap();
         fs::write(top.path().join("secret.cast"), "s").unwrap();
         fs::create_dir(dir.join("folder.cast")).unwrap();
         fs::write(dir.join("caponier.toml"), "").unwrap();
@@ -184,6 +186,10 @@ mod tests {
             "2026/11/21/x.cast\0",
         ] {
             assert!(locate(&dir, bad).is_err(), "{bad:?}");
+        }
+        assert!(locate_folder(&dir, "2026/11/21/x").is_ok());
+        for bad in ["", ".", "..", "2026/../2026", "inside", "2026/11/21/x.cast", "2026/11/21/x\0"] {
+            assert!(locate_folder(&dir, bad).is_err(), "{bad:?}");
         }
         let missing = locate(&dir, "2026/11/21/gone.cast").unwrap_err();
         assert!(missing.to_string().contains("is missing"), "{missing}");

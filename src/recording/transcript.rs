@@ -4,6 +4,7 @@
 use super::asciicast::{self, Encoder, Source};
 use super::budget::Budget;
 use super::echo::EchoGate;
+use super::event::Event;
 
 /// One channel's events, as lines.
 #[derive(Debug)]
@@ -82,6 +83,25 @@ impl Transcript {
     /// A marker.
     pub(super) fn marker(&mut self, label: &str, at_micros: u64, lines: &mut String) {
         self.encoder.marker(label, at_micros, lines);
+    }
+
+    /// What follows is for another part.
+    pub(super) fn next_part(&mut self, at_micros: u64) {
+        self.encoder.next_part(at_micros);
+    }
+
+    /// What passed in all without a terminal; nothing with one.
+    pub(super) fn streams(&self) -> Vec<Event> {
+        let budgets = [&self.budget, &self.input].into_iter().flatten();
+        budgets
+            .flat_map(Budget::totals)
+            .map(|(stream, bytes, sha256, kept)| Event::Stream {
+                stream: stream.to_owned(),
+                bytes,
+                sha256,
+                kept,
+            })
+            .collect()
     }
 
     /// The end: half characters, and what was not kept.

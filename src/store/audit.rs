@@ -100,7 +100,7 @@ impl Store {
     }
 }
 
-fn read(row: &AnyRow) -> Result<AuditRow, StoreError> {
+pub(super) fn read(row: &AnyRow) -> Result<AuditRow, StoreError> {
     let columns = Columns { table: TABLE, row };
     Ok(AuditRow {
         seq: columns.whole("seq")?,

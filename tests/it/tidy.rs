@@ -395,7 +395,9 @@ fn files(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
 /// What is not ours, or not source.
 fn skipped(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    ["target", "node_modules", ".git", "recordings"].contains(&name.as_ref()) || path.is_symlink()
+    ["target", "node_modules", ".git"].contains(&name.as_ref())
+        || path == root().join("recordings")
+        || path.is_symlink()
 }
 
 fn relative(path: &Path) -> String {

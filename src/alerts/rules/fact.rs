@@ -54,7 +54,7 @@ impl<'e> Fact<'e> {
             "file_operation" if entry.fields.get("allowed") == Some(&Value::Bool(false)) => {
                 Self::FileRefused { session: text("session")?, path: or_empty("path") }
             }
-            "recorder_failed" => Self::RecorderFailed {
+            "recorder_failed" | "recording_disk_full" => Self::RecorderFailed {
                 who: or_empty("who"),
                 target: or_empty("target"),
                 node: text("node")?,

@@ -173,6 +173,7 @@ fn limits(config: Option<&Config>, who: &Identity, login: &LoginName, read: &Rea
         session_max: Some(config.sessions.max),
         idle_max: Some(config.sessions.idle),
         recording: if config.recording.input { Recording::Input } else { Recording::Nothing },
+        ..Terms::default()
     })
 }
 

@@ -1,6 +1,6 @@
-//! `caponier recordings ls|play|path|export|hold|archive`, on the server: which recordings there are, where one is,
-//! playing it, giving it away, keeping it. Each has its own file; rows come from the store, and whether a path from the database may be followed is
-//! `recording::Folder::locate`'s matter.
+//! `caponier recordings ls|play|path|export|verify|hold|archive`, on the server: which recordings there are, where one is,
+//! playing it, giving it away, proving it, keeping it. Each has its own file; rows come from the store, and whether a path
+//! from the database may be followed is `recording::Folder::locate`'s matter.
 
 mod archive;
 mod export;
@@ -8,6 +8,7 @@ mod find;
 mod hold;
 mod ls;
 mod play;
+mod verify;
 
 use std::io::Write;
 use std::path::Path;
@@ -39,6 +40,10 @@ pub enum Command {
     },
     /// Write a recording as one plain asciicast
     Export(export::Export),
+    /// Check recordings against their seals, the database and the audit log (exit code 1: something is not as sealed)
+    Verify(verify::Verify),
+    /// Print the keys that sealed recordings, as an allowed-signers file for ssh-keygen -Y verify
+    Signers,
     /// Keep recordings from being deleted
     Hold {
         #[command(subcommand)]
@@ -69,6 +74,8 @@ pub async fn run(
             let found = find::anywhere(&row, config, store, args.identity.as_deref()).await?;
             play::run(Path::new("asciinema"), &args, &found.folder, out).await
         }
+        Command::Verify(args) => verify::run(&args, dir, store, out).await,
+        Command::Signers => verify::signers(store, out).await,
         Command::Export(args) => {
             let row = find::find(store, &args.session).await?;
             let found = find::anywhere(&row, config, store, args.identity.as_deref()).await?;

@@ -259,11 +259,15 @@ fn recording(top: &mut Section<'_>, here: Surroundings<'_>, state_dir: &Path) ->
     let dir = here.path(&mut section, "dir");
     let input = section.flag("input");
     let exec_output_max = section.size("exec_output_max", &defaults::RECORDING_EXEC_OUTPUT_MAX);
+    let part_max = section.size("part_max", &defaults::RECORDING_PART_MAX);
+    let free_min = section.size("free_min", &defaults::RECORDING_FREE_MIN);
     section.finish();
     Recording {
         dir: dir.map_or_else(|| state_dir.join(defaults::RECORDING_DIR), |at| at.value),
         input: input.map_or(defaults::RECORDING_INPUT, |at| at.value),
         exec_output_max: exec_output_max.map_or(defaults::RECORDING_EXEC_OUTPUT_MAX.default, |at| at.value),
+        part_max: part_max.map_or(defaults::RECORDING_PART_MAX.default, |at| at.value),
+        free_min: free_min.map_or(defaults::RECORDING_FREE_MIN.default, |at| at.value),
     }
 }
 

@@ -137,7 +137,8 @@ impl Forwards {
     async fn dial(self: Arc<Self>, permit: Permit) -> Result<Arc<Lane>, Failure> {
         let app = &self.shared.app;
         let changes = app.changes();
-        let session = flow::open(app, permit, None, &[], CancellationToken::new())
+        let recorder_failed = CancellationToken::new();
+        let session = flow::open(app, permit, None, &[], recorder_failed.clone())
             .await
             .map_err(|error| self.not_begun(&error))?;
         let kill = CancellationToken::new();
@@ -186,7 +187,9 @@ impl Forwards {
         tracing::info!(session.id = %session.id(), target = %self.route.target, "connection for forwards opened");
         let this = Arc::clone(&self);
         let kept = Arc::clone(&lane);
-        self.shared.sessions.spawn(async move { this.keep(kept, session, (guests, changes), kill).await });
+        self.shared
+            .sessions
+            .spawn(async move { this.keep(kept, session, (guests, changes), (kill, recorder_failed)).await });
         Ok(lane)
     }
 
@@ -196,7 +199,7 @@ impl Forwards {
         lane: Arc<Lane>,
         session: OpenSession,
         (mut guests, changes): (mpsc::Receiver<Guest>, Changes),
-        kill: CancellationToken,
+        (kill, recorder_failed): (CancellationToken, CancellationToken),
     ) {
         let sign_in = self.shared.watch_sign_in(self.route.caller.sign_in());
         let permit = session.permit().clone();
@@ -211,6 +214,7 @@ impl Forwards {
         let reason = loop {
             tokio::select! {
                 reason = ended(&watch) => break reason,
+                () = recorder_failed.cancelled() => break "recorder",
                 _refusal = &mut lost, if !is_lost => {
                     is_lost = true;
                     lane.retire();

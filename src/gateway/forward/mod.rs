@@ -367,6 +367,7 @@ impl Forwards {
             SessionError::GrantOver => {
                 Failure::Refused { text: error.to_string(), code: RefusalCode::ByRequest.as_str() }
             }
+            SessionError::DiskFull => Failure::Refused { text: error.to_string(), code: "no-room" },
             SessionError::Store(_)
             | SessionError::Recorder(_)
             | SessionError::Signer(_)

@@ -8,7 +8,7 @@ use super::*;
 use crate::identity::Kind;
 use crate::inspect::command::Dialect;
 use crate::names::ProviderName;
-use crate::policy::{ForwardRules, Held, HostKey, Members, Recording, Selector};
+use crate::policy::{ForwardRules, Held, HostKey, Members, Recording, Selector, WhenDiskFull};
 use crate::random::Random;
 
 /// A Friday at noon, from an address of the documentation range.
@@ -187,7 +187,17 @@ fn terms_narrow_over_every_role_that_allows_the_same_ask() {
             panic!("{act:?}");
         };
         let Allowance { terms, roles, target, .. } = *allowed;
-        assert_eq!(terms, Terms { certificate_max: None, session_max, idle_max, recording }, "{act:?}");
+        assert_eq!(
+            terms,
+            Terms {
+                certificate_max: None,
+                session_max,
+                idle_max,
+                recording,
+                when_disk_full: WhenDiskFull::Close
+            },
+            "{act:?}"
+        );
         assert_eq!(roles[0].as_str(), "ops");
         assert_eq!(target, policy.targets[&target.name], "the verdict carries the judged target");
     }
@@ -317,7 +327,13 @@ impl Draw {
     fn terms(&self) -> Terms {
         let time = || (self.below(3) > 0).then(|| Duration::from_secs(self.below(5)));
         let recording = Recording::ALL[self.below(3) as usize];
-        Terms { certificate_max: time(), session_max: time(), idle_max: time(), recording }
+        Terms {
+            certificate_max: time(),
+            session_max: time(),
+            idle_max: time(),
+            recording,
+            ..Terms::default()
+        }
     }
 
     fn labels(&self) -> BTreeMap<String, String> {

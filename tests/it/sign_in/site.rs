@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-use crate::world::scratch;
+use crate::world::{recordings, scratch};
 
 /// The address that loopback sign-ins hand over to. Nobody listens there: tests stop before it.
 pub(crate) const HANDOFF: &str = "http://127.0.0.1:9/";
@@ -128,7 +128,9 @@ impl Site {
         let tls = if setup.scheme == "https" { make_tls(dir.path()) } else { "" };
         let config = load(dir.path(), &url, &provider, tls, &setup);
         init::init(&config.ca.dir, None, &random).unwrap();
+        let recordings = recordings(&config, &random, "test");
         let app = App {
+            recordings,
             policy: Arc::new(watch::Sender::new(Arc::new(policy::file::load(&config.policy_file).unwrap()))),
             store: Store::open(config.store_url.expose()).await.unwrap(),
             signer: Signer::open(&config.ca).await.unwrap(),

@@ -28,7 +28,7 @@ use caponier::{jobs, policy};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::world::scratch;
+use crate::world::{recordings, scratch};
 
 /// When the fixed clock stands still.
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
@@ -58,7 +58,9 @@ impl Outpost {
         let config = load(dir.path(), extra);
         let random = Random::System;
         init::init(&config.ca.dir, None, &random).unwrap();
+        let recordings = recordings(&config, &random, node);
         let app = App {
+            recordings,
             policy: Arc::new(watch::Sender::new(Arc::new(policy::file::load(&config.policy_file).unwrap()))),
             store: Store::open(url).await.unwrap(),
             signer: Signer::open(&config.ca).await.unwrap(),

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::keys::Key;
 use super::ssh::Ssh;
 use super::sshd::Sshd;
-use super::{PATIENCE, me, scratch, wait_for};
+use super::{PATIENCE, me, recordings, scratch, wait_for};
 
 /// A gateway in this process, and a real sshd as `web1` behind it.
 pub(crate) struct Local {
@@ -100,6 +100,7 @@ impl Local {
             None => super::stage::policy(web1.port, ""),
         };
         let app = App {
+            recordings: recordings(&config, &random, "local:1"),
             policy: Arc::new(watch::Sender::new(Arc::new(policy(dir.path(), &text)))),
             config: Arc::new(config),
             store,
@@ -129,6 +130,7 @@ impl Local {
         let config = config(dir.path(), port, &self.dir.path().join("ca"), Some(&store_url));
         std::fs::copy(self.dir.path().join("policy.toml"), dir.path().join("policy.toml")).unwrap();
         let app = App {
+            recordings: recordings(&config, &self.app.random, "local:2"),
             policy: Arc::new(watch::Sender::new(self.app.policy())),
             signer: self.runtime.block_on(Signer::open(&config.ca)).unwrap(),
             store: self.runtime.block_on(Store::open(&store_url)).unwrap(),

@@ -22,8 +22,15 @@ pub(crate) mod terminal;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use caponier::ca::init;
+use caponier::config::Config;
+use caponier::random::Random;
+use caponier::recording::Recordings;
+use caponier::recording::key::RecordingKey;
 
 /// How long a part may take for one thing before the test fails; generous, because CI has two cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,6 +97,12 @@ pub(crate) fn free_port() -> u16 {
         }
     }
     panic!("no free port from {FIRST} on");
+}
+
+/// The recordings of a bastion that is put together in a test.
+pub(crate) fn recordings(config: &Config, random: &Random, node: &str) -> Arc<Recordings> {
+    let key = RecordingKey::new(init::recording_key(&config.state_dir, random).unwrap());
+    Arc::new(Recordings::new(config.recording.clone(), key, node.into()))
 }
 
 /// A new empty folder, gone when the handle is dropped. Others may enter it: sshd reads files there as the account

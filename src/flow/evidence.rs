@@ -1,0 +1,174 @@
+//! What keeps recordings to be evidence: each node's key is written down before it seals anything, checkpoints of what runs go to the
+//! audit log, a full disk ends what cannot be recorded, and whoever verifies a recording compares it with both.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use russh::keys::ssh_key::PublicKey;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::audit::{AuditEvent, RecordingEvent};
+use crate::config;
+use crate::ids::SessionId;
+use crate::recording::chain::Head;
+use crate::recording::verify::{Fault, Verified, verify};
+use crate::recording::{Folder, RecorderError};
+use crate::store::{RecordingKeyRow, SessionRow, Store, StoreError};
+
+/// Sessions in one entry of the audit log.
+const PER_ENTRY: usize = 200;
+
+/// Writes this node's key down, if it is not known yet. To be called before anything is sealed.
+pub async fn register_key(app: &App) -> Result<(), StoreError> {
+    let public = app.recordings.public_key();
+    let Ok(key) = public.to_openssh() else {
+        return Err(StoreError::Unusable("the recording key cannot be written".into()));
+    };
+    let now = app.clock.now();
+    let row = RecordingKeyRow { node: app.node.to_string(), key: key.clone(), first_used: now };
+    let mut tx = app.store.begin().await?;
+    if !tx.insert_recording_key(&row).await? {
+        return tx.leave().await;
+    }
+    let fingerprint = public.fingerprint(Default::default()).to_string();
+    let event = RecordingEvent::KeyUsed { node: row.node, key, fingerprint };
+    tx.commit(now, AuditEvent::Recording(event)).await
+}
+
+/// Checkpoints that the audit log was not told of yet.
+#[derive(Debug, Default)]
+pub struct Untold(BTreeMap<SessionId, Head>);
+
+/// Tells the audit log how far running recordings have come. What cannot be told stays in `untold` for the next time.
+pub async fn checkpoint(app: &App, untold: &mut Untold) -> Result<(), StoreError> {
+    untold.0.extend(app.recordings.checkpoints());
+    while !untold.0.is_empty() {
+        let some: Vec<(SessionId, Head)> =
+            untold.0.iter().take(PER_ENTRY).map(|(session, head)| (session.clone(), head.clone())).collect();
+        let recordings =
+            some.iter().map(|(session, head)| (session.clone(), head.n, head.sha256.clone())).collect();
+        let event = RecordingEvent::Checkpoint { node: app.node.to_string(), recordings };
+        app.store.note(app.clock.now(), AuditEvent::Recording(event)).await?;
+        for (session, _) in some {
+            untold.0.remove(&session);
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with the room for recordings; none when there is enough. A folder that is not there yet is made with the
+/// first session, so the one above it is asked.
+pub fn no_room(config: &config::Recording) -> Option<String> {
+    let there = config.dir.ancestors().find(|dir| dir.exists())?;
+    let free = match rustix::fs::statvfs(there) {
+        Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+        Err(error) => return Some(format!("how much is free at {} is unknown: {error}", there.display())),
+    };
+    (free < config.free_min).then(|| {
+        format!(
+            "{} MiB are free at {}, and recording.free_min asks for {} MiB",
+            free >> 20,
+            there.display(),
+            config.free_min >> 20
+        )
+    })
+}
+
+/// Looks at the disk. Below the minimum everything that is being recorded is stopped, again at every look; `was_full` is
+/// what the last look found. Returns what this one did.
+pub async fn look_at_disk(app: &App, was_full: bool) -> Result<bool, StoreError> {
+    let recording = app.config.recording.clone();
+    let why = tokio::task::spawn_blocking(move || no_room(&recording))
+        .await
+        .unwrap_or_else(|error| Some(error.to_string()));
+    let node = app.node.to_string();
+    let event = match why {
+        None if was_full => RecordingEvent::DiskFree { node },
+        None => return Ok(false),
+        Some(why) => {
+            let (closed, unrecorded) = app.recordings.stop_all(&why);
+            if was_full && closed == 0 {
+                return Ok(true);
+            }
+            tracing::error!(why, closed, unrecorded, "the disk of the recordings is full");
+            RecordingEvent::DiskFull { node, why, closed, unrecorded }
+        }
+    };
+    let full = matches!(event, RecordingEvent::DiskFull { .. });
+    app.store.note(app.clock.now(), AuditEvent::Recording(event)).await?;
+    Ok(full)
+}
+
+/// Why a recording was not found to be as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum NotVerified {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is not where it should be.
+    #[error(transparent)]
+    Missing(#[from] RecorderError),
+    /// It is something else.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Verifying stopped.
+    #[error("verifying stopped: {0}")]
+    Stopped(String),
+}
+
+/// Verifies the recording in `folder` of the session of `row`: by its signature, by the digest in the database, and by the
+/// checkpoints in the audit log.
+pub async fn verified(
+    store: &Store,
+    folder: &Folder,
+    row: &SessionRow,
+    signers: &[PublicKey],
+) -> Result<Verified, NotVerified> {
+    let Some(closed) = row.closed else {
+        return Err(Fault::Unsealed("the session is open: its seal").into());
+    };
+    let (own, id, keys) = (folder.clone(), row.id.clone(), signers.to_vec());
+    let verified = tokio::task::spawn_blocking(move || verify(&own, &id, &keys))
+        .await
+        .map_err(|error| NotVerified::Stopped(error.to_string()))??;
+    match &row.recording_sha256 {
+        Some(sha256) if *sha256 == verified.sha256 => {}
+        Some(sha256) => {
+            return Err(Fault::Contradicted(format!(
+                "the database says {sha256} of its seal, which is {}",
+                verified.sha256
+            ))
+            .into());
+        }
+        None => return Err(Fault::Contradicted("the database has no digest of its seal".to_owned()).into()),
+    }
+    // Entries are written a moment after what they tell of.
+    let late = closed.plus(std::time::Duration::from_secs(3600));
+    for entry in store.audit_of_kind_between("recording_checkpoint", row.opened, late).await? {
+        if let Some((n, sha256)) = of_session(&entry.json, &row.id)
+            && usize::try_from(n).ok().and_then(|n| verified.checkpoints.get(n)) != Some(&sha256)
+        {
+            let what =
+                format!("checkpoint {n} in the audit log (entry {}) is not that of the recording", entry.seq);
+            return Err(Fault::Contradicted(what).into());
+        }
+    }
+    Ok(verified)
+}
+
+/// Number and digest that an entry has for a session.
+fn of_session(json: &str, session: &SessionId) -> Option<(u64, String)> {
+    let fields: Value = serde_json::from_str(json).ok()?;
+    let one = fields
+        .get("recordings")?
+        .as_array()?
+        .iter()
+        .find(|one| one.get("session").and_then(Value::as_str) == Some(session.as_str()))?;
+    Some((one.get("n")?.as_u64()?, one.get("sha256")?.as_str()?.to_owned()))
+}
+
+/// Where the recording of a session lies on this machine's disk.
+pub fn folder_of(dir: &Path, row: &SessionRow) -> Result<Option<Folder>, RecorderError> {
+    row.recording.as_deref().map(|relative| Folder::locate(dir, relative)).transpose()
+}
