@@ -67,14 +67,18 @@ pub async fn run(
         Command::Ls(args) => ls::run(args, dir, store, out).await,
         Command::Path { session, folder } => {
             let row = find::find(store, &session).await?;
-            path(&find::here(&row, dir).context("only `play` and `export` read the archive")?, folder, out)
+            path(
+                &find::here(&row, dir).context("only `play`, `export` and `verify` read the archive")?,
+                folder,
+                out,
+            )
         }
         Command::Play(args) => {
             let row = find::find(store, &args.session).await?;
             let found = find::anywhere(&row, config, store, args.identity.as_deref()).await?;
             play::run(Path::new("asciinema"), &args, &found.folder, out).await
         }
-        Command::Verify(args) => verify::run(&args, dir, store, out).await,
+        Command::Verify(args) => verify::run(&args, config, store, out).await,
         Command::Signers => verify::signers(store, out).await,
         Command::Export(args) => {
             let row = find::find(store, &args.session).await?;
@@ -144,6 +148,9 @@ mod tests {
             "x export abc --format v3 -o f",
             "x export abc --folder d",
             "x export abc --identity key",
+            "x verify abc --json --identity key --signers s",
+            "x verify --all --json",
+            "x verify --folder d --signers s --json",
             "x play abc --identity key",
             "x hold set --session ses_1 --reason r",
             "x hold set --user corp:u1 --reason r",
@@ -161,6 +168,9 @@ mod tests {
             "x path",
             "x export",
             "x export abc --format v1",
+            "x verify",
+            "x verify abc --all",
+            "x verify --folder d",
             "x hold set --reason r",
             "x hold release hld_1 --reason r",
             "x hold set --user corp:u1",

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use caponier::app::App;
 use caponier::store::{ArchiveRow, Here, SessionRow};
@@ -197,4 +197,63 @@ async fn what_was_changed_in_the_archive_is_not_believed() {
     let kept = until_row(&app, &row, "a refusal to remove", |row| row.attempts > 0).await;
     assert_eq!(kept.here, Here::Yes, "{kept:?}");
     assert!(local(&app, &row).join("0001.cast").exists());
+}
+
+/// A recording by the recorder itself: it verifies from the archive as it did here, and not when somebody who can write there
+/// and in the list has changed it.
+#[tokio::test]
+async fn what_comes_from_the_archive_verifies() {
+    let keys = scratch();
+    let auditor = Key::make(keys.path(), "auditor");
+    let more = format!("keep_local = \"0s\"\nencrypt_to = [{:?}]", auditor.public().trim());
+    let outpost = Outpost::open(&vault(&more), Clock::System).await;
+    let app = &outpost.app;
+    make_vault(app);
+    caponier::flow::evidence::register_key(app).await.unwrap();
+    let row = super::recorded(app).await;
+    let id = row.id.as_str();
+    let here = recordings(app, &["verify", id]).await.unwrap();
+    assert!(here.contains("as sealed by"), "{here}");
+    let _running = outpost.run();
+    until_row(app, &row, "gone from here", |row| row.here == Here::No).await;
+    let identity = auditor.path.to_str().unwrap();
+    assert_eq!(recordings(app, &["verify", id, "--identity", identity]).await.unwrap(), here);
+    let unseen = recordings(app, &["verify", "--all"]).await.unwrap();
+    assert!(unseen.contains("0 as sealed, 0 not") && unseen.contains("1 not looked at"), "{unseen}");
+    let (code, said) = super::recordings_code(app, &["verify", id]).await;
+    assert!(
+        code == ExitCode::from(1) && said.contains("is encrypted"),
+        "who asks for one gets no yes: {said}"
+    );
+    let object = app.config.state_dir.join("vault").join(row.recording.as_ref().unwrap()).join("seal.sig");
+    fs::write(&object, fs::read_to_string(&object).unwrap().replace('A', "B")).unwrap();
+    let (code, said) = super::recordings_code(app, &["verify", id, "--identity", identity]).await;
+    assert!(code == ExitCode::from(1) && said.contains("NOT as sealed"), "{said}");
+}
+
+/// The bastion was killed after it was written down that a copy goes, or a recording is deleted: the next start goes on.
+#[tokio::test]
+async fn what_was_decided_before_a_crash_is_done_after_it() {
+    let outpost = Outpost::open(&vault("keep_local = \"1h\""), Clock::System).await;
+    let app = &outpost.app;
+    let archive = make_vault(app);
+    let (one, two) = (sealed(app, &TWO_PARTS).await, sealed(app, &TWO_PARTS).await);
+    let running = outpost.run();
+    for row in [&one, &two] {
+        until_row(app, row, "archived", |row| row.state == "archived").await;
+    }
+    drop(running);
+    let url = format!("sqlite:{}", app.config.state_dir.join("caponier.db").display());
+    let set = |set: &str, row: &SessionRow| format!("UPDATE archive SET {set} WHERE session = '{}'", row.id);
+    crate::store::run_past(&url, &set("here = 2", &one)).await;
+    crate::store::run_past(&url, &set("state = 'deleting', delete_after = 1, due = 1", &two)).await;
+    // Half of it was gone already.
+    fs::remove_file(local(app, &one).join("0001.cast")).unwrap();
+    fs::remove_file(archive.join(two.recording.as_ref().unwrap()).join("index.json")).unwrap();
+    let _running = outpost.run();
+    until_row(app, &one, "gone from here", |row| row.here == Here::No).await;
+    until_row(app, &two, "deleted", |row| row.state == "deleted").await;
+    assert!(!local(app, &one).exists() && !local(app, &two).exists());
+    assert!(archive.join(one.recording.as_ref().unwrap()).exists());
+    assert!(!archive.join(two.recording.as_ref().unwrap()).exists());
 }

@@ -16,10 +16,13 @@ use caponier::audit::AuditEvent;
 use caponier::cli::recordings;
 use caponier::ids::SessionId;
 use caponier::recording::key::{RECORDING, RecordingKey};
+use caponier::recording::recorder::Look;
+use caponier::recording::{Closing, Start};
 use caponier::store::{SessionRow, SignIn};
 use clap::Parser;
 use russh::keys::ssh_key::{Algorithm, PrivateKey};
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use crate::store::rows;
 
@@ -142,4 +145,37 @@ pub(crate) async fn recordings(app: &App, args: &[&str]) -> Result<String, Strin
     let code = code.map_err(|error| format!("{error:#}"))?;
     assert_eq!(code, ExitCode::SUCCESS);
     Ok(String::from_utf8(out).unwrap())
+}
+
+/// The same where the exit code is an answer.
+pub(crate) async fn recordings_code(app: &App, args: &[&str]) -> (ExitCode, String) {
+    let line = Line::try_parse_from([&["recordings"], args].concat()).unwrap();
+    let mut out = Vec::new();
+    let code = recordings::run(line.command, &app.config, &app.store, &mut out).await.unwrap();
+    (code, String::from_utf8(out).unwrap())
+}
+
+/// A session that is over, recorded and sealed by the recorder itself.
+pub(crate) async fn recorded(app: &App) -> SessionRow {
+    let mut row = new_row(app);
+    let look = Look {
+        pty: Some((80, 24)),
+        term: "xterm".to_owned(),
+        command: None,
+        title: "root@web1".to_owned(),
+        input: false,
+    };
+    let start = Start {
+        session: row.id.clone(),
+        at: app.clock.now(),
+        document: serde_json::json!({ "session": row.id.as_str() }),
+        screen: Some(look),
+        lossy: false,
+    };
+    let recorder = app.recordings.begin(start, CancellationToken::new()).await.unwrap();
+    row.recording = Some(recorder.relative_path().to_owned());
+    let (at, reason) = (app.clock.now(), "finished".to_owned());
+    let closing = Closing { at, reason, exit_status: Some(0), bytes_in: 0, bytes_out: 0 };
+    row.recording_sha256 = Some(app.recordings.seal(recorder, closing).await.unwrap().sha256);
+    over(app, row).await
 }
