@@ -63,7 +63,8 @@
 //! - *Why is memory bounded when one side does not read?* `gateway/pressure.rs`.
 //! - *What does the API serve, and to whom?* [`web::table`], judged by [`flow::permission`]. Its first lines say how to add to it.
 //! - *Who has access, who had it, and who does not use it?* [`flow::look`]. *Who could get there?* [`policy::ways`].
-//! - *What is in the audit log?* [`audit::AuditEvent`]. *Who looks at it?* [`alerts::rules`], by [`flow::alert`].
+//! - *Was the audit log altered?* [`audit::chain`] says what it must be, [`flow::log`] looks; copies go by `audit::sink`.
+//! - *What is in the audit log?* [`audit::AuditEvent`], written down in [`audit::schema`]. *Who looks at it?* [`alerts::rules`], by [`flow::alert`].
 //! - *Who is told, and how does it get there?* [`alerts::route`] and [`flow::tell`]; text of others is made harmless in [`plain`].
 
 pub mod access;

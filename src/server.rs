@@ -122,12 +122,17 @@ impl Server {
         let seen = flow::change::end_of_log(&app).await.context("audit")?;
         let gateway = tokio::spawn(gateway::serve(app.clone(), host_key, ssh, stop.clone()));
         let web = tokio::spawn(web::serve(app.clone(), web, stop.clone()));
-        let jobs = tokio::spawn(jobs::run(app, seen, stop.clone()));
+        let jobs = tokio::spawn(jobs::run(app.clone(), seen, stop.clone()));
         stop.cancelled().await;
         let closing = async {
             gateway.await.context("gateway")?;
             web.await.context("web")??;
-            jobs.await.context("jobs")
+            jobs.await.context("jobs")?;
+            // Signed when everything else of this life has been written.
+            if let Err(error) = flow::log::checkpoint::last(&app).await {
+                tracing::error!(%error, "the end of the audit log could not be signed");
+            }
+            anyhow::Ok(())
         };
         tokio::time::timeout(STOP, closing).await.context("the doors did not close in time")?
     }

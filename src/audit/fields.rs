@@ -35,6 +35,7 @@ impl AuditEvent {
             Self::HostCertificateIssued { .. } => "host_certificate_issued",
             Self::Looking(event) => event.kind(),
             Self::Telling(event) => event.kind(),
+            Self::Log(event) => event.kind(),
             Self::Revocation(event) => event.kind(),
             Self::Recording(event) => event.kind(),
             Self::Workload(event) => event.kind(),
@@ -164,6 +165,7 @@ impl AuditEvent {
             }
             Self::Looking(event) => event.fields(),
             Self::Telling(event) => event.fields(),
+            Self::Log(event) => event.fields(),
             Self::Revocation(event) => event.fields(),
             Self::Recording(event) => event.fields(),
             Self::Workload(event) => event.fields(),
@@ -221,6 +223,7 @@ mod tests {
     fn check(event: &AuditEvent, kind: &str, fields: Value) {
         assert_eq!(event.kind(), kind);
         assert_eq!(event.fields(), fields);
+        assert_eq!(crate::audit::schema::misfit(kind, &fields), None);
         // What is stored is this text, and it must fit a PostgreSQL TEXT column and one line of an export.
         let text = event.fields().to_string();
         assert!(!text.contains(['\0', '\n']), "{text}");

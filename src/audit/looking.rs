@@ -106,6 +106,7 @@ mod tests {
         ];
         for (event, fields) in rows {
             assert_eq!((event.kind(), event.fields()), ("access_seen", fields));
+            assert_eq!(crate::audit::schema::misfit(event.kind(), &event.fields()), None);
         }
     }
 }

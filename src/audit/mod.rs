@@ -4,11 +4,17 @@
 
 mod access;
 mod archive;
+pub mod chain;
+pub mod checkpoint;
+pub mod export;
 mod fields;
+mod log;
 mod looking;
 mod provider;
 mod recording;
 mod revocation;
+pub mod schema;
+pub mod sink;
 mod telling;
 mod workload;
 
@@ -16,6 +22,7 @@ pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
 pub use archive::ArchiveEvent;
+pub use log::LogEvent;
 pub use looking::{Looker, LookingEvent};
 pub use recording::RecordingEvent;
 
@@ -297,6 +304,8 @@ pub enum AuditEvent {
     Telling(TellingEvent),
     /// What becomes of recordings.
     Archive(ArchiveEvent),
+    /// Something about this log itself.
+    Log(LogEvent),
     /// Something about revocations.
     Revocation(RevocationEvent),
     /// Something about recordings beside their sessions.

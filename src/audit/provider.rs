@@ -138,6 +138,7 @@ mod tests {
         for (event, kind, fields) in rows {
             let event = AuditEvent::Provider(event);
             assert_eq!((event.kind(), event.fields()), (kind, fields));
+            assert_eq!(crate::audit::schema::misfit(kind, &event.fields()), None);
         }
     }
 }

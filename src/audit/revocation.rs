@@ -90,6 +90,7 @@ mod tests {
             version: 7,
         };
         assert_eq!(event.kind(), "revoked");
+        assert_eq!(crate::audit::schema::misfit(event.kind(), &event.fields()), None);
         let revoked =
             json!([{ "id": id, "kind": "serial", "authority": "user", "value": "18446744073709551615" }]);
         let expect = json!({

@@ -155,6 +155,7 @@ mod tests {
         ];
         for (event, kind, fields) in rows {
             assert_eq!((event.kind(), event.fields()), (kind, fields));
+            assert_eq!(crate::audit::schema::misfit(kind, &event.fields()), None);
         }
     }
 }

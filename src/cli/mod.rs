@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod api;
+pub mod audit;
 pub mod bastion;
 pub mod ca;
 pub mod ci;
@@ -176,6 +177,17 @@ Examples:
   caponier alerts --all --csv > alerts.csv
   caponier alerts ack alr_0123456789abcdefghjkmnpqrs --note 'a new laptop, asked Ann'")]
     Alerts(alerts::Alerts),
+    /// The audit log: follow it, find in it, export it, prove that nothing in it was altered
+    #[command(after_help = "\
+Examples:
+  caponier audit tail -f
+  caponier audit search --who corp:ann --since 7d
+  caponier audit verify
+  caponier audit story ses_0123456789abcdefghjkmnpqrs")]
+    Audit {
+        #[command(subcommand)]
+        command: audit::Command,
+    },
     /// List, find and play recordings
     #[command(after_help = "\
 Examples:
@@ -229,6 +241,7 @@ fn run(cli: Cli, env: &Environment) -> anyhow::Result<ExitCode> {
         Command::Report { command } => looking::report(command, &file, env),
         Command::Sessions(args) => bastion::sessions(args, &file, env),
         Command::Alerts(args) => bastion::alerts(args, &file, env),
+        Command::Audit { command } => audit::run(command, &file, env),
         Command::Recordings { command } => bastion::recordings(command, &file, env),
         Command::Api { command } => api::run(&command),
         Command::Version => {

@@ -41,6 +41,10 @@ pub enum AlertRule {
     Recorder,
     /// A notice that reached its receiver in no attempt.
     Undelivered,
+    /// An audit log that is not what it was.
+    AuditAltered,
+    /// A copy of the audit log that is behind, or has lost something.
+    AuditCopy,
 }
 
 /// What a rule is set to.
@@ -63,7 +67,7 @@ struct Shape {
 
 impl AlertRule {
     /// Every rule, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::FailedSignIns,
         Self::RefusedAccess,
         Self::RefusedCredentials,
@@ -78,6 +82,8 @@ impl AlertRule {
         Self::BreakGlass,
         Self::Recorder,
         Self::Undelivered,
+        Self::AuditAltered,
+        Self::AuditCopy,
     ];
 
     /// The stable word, which is its table's name in the configuration too.
@@ -97,6 +103,8 @@ impl AlertRule {
             Self::BreakGlass => "break_glass",
             Self::Recorder => "recorder",
             Self::Undelivered => "undelivered",
+            Self::AuditAltered => "audit_altered",
+            Self::AuditCopy => "audit_copy",
         }
     }
 
@@ -119,7 +127,11 @@ impl AlertRule {
             Self::OddHours => (false, 0, 12 * 60),
             // A laptop that wakes up may show its last certificate once.
             Self::ExpiredCertificate => (true, 3, 60),
-            Self::RevokedCertificate | Self::HostKey | Self::Recorder => (true, 1, 60),
+            Self::RevokedCertificate
+            | Self::HostKey
+            | Self::Recorder
+            | Self::AuditAltered
+            | Self::AuditCopy => (true, 1, 60),
             Self::Undelivered => (true, 1, 24 * 60),
         };
         Shape {

@@ -117,6 +117,10 @@ pub(crate) const NOTIFY_KEEP: Bounds<Duration> = secs(30 * DAY, HOUR, 366 * DAY)
 /// `notify.webhook.timeout` and `notify.mail.timeout`. Well below the time for which a delivery is claimed.
 pub(crate) const NOTIFY_TIMEOUT: Bounds<Duration> = secs(10, 1, 30);
 
+/// `[audit] checkpoint_every`
+pub(crate) const AUDIT_CHECKPOINT: Bounds<Duration> = secs(MINUTE, 1, HOUR);
+/// `[[audit.sink]] behind_max`
+pub(crate) const AUDIT_BEHIND: Bounds<Duration> = secs(5 * MINUTE, 1, DAY);
 /// `alerts.RULE.count`; the default is the rule's.
 pub(crate) const ALERT_COUNT: Bounds<u64> = Bounds { default: 1, min: 1, max: 1000 };
 /// `alerts.RULE.window`; the default is the rule's.

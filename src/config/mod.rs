@@ -6,6 +6,7 @@
 
 mod alerts;
 mod archive;
+mod audit;
 mod ca;
 mod checks;
 mod defaults;
@@ -34,6 +35,7 @@ use crate::secret::Secret;
 
 pub use alerts::{AlertRule, Alerts, OfficeHours, RuleSetting};
 pub use archive::{Archive, ArchivePlace, Bucket, Retention};
+pub use audit::{Audit, AuditSink, HttpTo, SinkTo, SyslogTo};
 pub use checks::{Checks, KeySource, Outage};
 pub(crate) use defaults::{
     CERTIFICATE_LIFE, REQUEST_MAX, REQUEST_PENDING, REQUEST_REASON_MIN, REQUEST_SPAN, RUN, SESSION_ENV,
@@ -107,6 +109,8 @@ pub struct Config {
     pub recording: Recording,
     /// `[archive]`, when the file has it.
     pub archive: Option<Archive>,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[notify]`
     pub notify: Notify,
     /// `[alerts]`

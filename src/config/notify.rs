@@ -228,7 +228,8 @@ fn secret_of_old(table: &mut Section<'_>, here: Surroundings<'_>) -> Option<Secr
 /// Shortest secret, in bytes: what signs must not be guessed from what it signed.
 const SECRET_BYTES_MIN: usize = 16;
 
-fn secret(
+/// As [`private`], but long enough to sign with.
+pub(super) fn secret(
     table: &mut Section<'_>,
     here: Surroundings<'_>,
     file: &'static str,
@@ -263,7 +264,8 @@ pub(super) fn private(
     value.map(|at| At { value: Secret::new(at.value.1), place: at.place })
 }
 
-fn name(table: &mut Section<'_>) -> Option<String> {
+/// The short name of a receiver.
+pub(super) fn name(table: &mut Section<'_>) -> Option<String> {
     let at = table.text("name")?;
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     if at.value.is_empty() || at.value.len() > 32 || !at.value.bytes().all(fits) {

@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::alerts::{DAYS, show_minute};
 use super::{
-    AlertRule, Alerts, Archive, ArchivePlace, Ca, CaSource, Config, Issuer, KeySource, Keys, Mail, Notify,
-    Passphrase, People, Provider, Retention, Webhook, show_duration, show_size, store_url,
+    AlertRule, Alerts, Archive, ArchivePlace, AuditSink, Ca, CaSource, Config, Issuer, KeySource, Keys, Mail,
+    Notify, Passphrase, People, Provider, Retention, SinkTo, SyslogTo, Webhook, show_duration, show_size,
+    store_url,
 };
 
 /// What stands where a secret is.
@@ -58,6 +59,10 @@ pub(super) fn view(config: &Config) -> Value {
             "free_min": show_size(config.recording.free_min),
         },
         "archive": config.archive.as_ref().map(archive),
+        "audit": {
+            "checkpoint_every": show_duration(config.audit.checkpoint_every),
+            "sink": config.audit.sinks.iter().map(audit_sink).collect::<Vec<_>>(),
+        },
         "notify": notify(&config.notify),
         "alerts": alerts(&config.alerts),
         "policy": { "file": config.policy_file },
@@ -169,6 +174,38 @@ fn archive(archive: &Archive) -> Value {
         shown.extend(more);
     }
     shown
+}
+
+fn audit_sink(sink: &AuditSink) -> Value {
+    let common = json!({
+        "name": sink.name,
+        "from": if sink.from_beginning { "beginning" } else { "now" },
+        "behind_max": show_duration(sink.behind_max),
+        "timeout": show_duration(sink.timeout),
+    });
+    let own = match &sink.to {
+        SinkTo::File(path) => json!({ "type": "file", "path": path }),
+        SinkTo::Syslog(SyslogTo::Unix(path)) => {
+            json!({ "type": "syslog", "to": format!("unix:{}", path.display()) })
+        }
+        SinkTo::Syslog(SyslogTo::Tcp(host, port)) => {
+            json!({ "type": "syslog", "to": format!("tcp://{host}:{port}"), "cleartext": true })
+        }
+        SinkTo::Syslog(SyslogTo::Tls(host, port, ca_file)) => {
+            json!({ "type": "syslog", "to": format!("tls://{host}:{port}"), "ca_file": ca_file })
+        }
+        SinkTo::Http(to) => json!({
+            "type": "http", "url": to.url.as_str(), "token": to.token.as_ref().map(|_| HIDDEN),
+            "secrets": to.secrets.len(),
+        }),
+    };
+    let mut all = Map::new();
+    for part in [common, own] {
+        if let Value::Object(part) = part {
+            all.extend(part);
+        }
+    }
+    without_nulls(all.into())
 }
 
 fn notify(notify: &Notify) -> Value {

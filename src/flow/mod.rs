@@ -24,6 +24,7 @@ pub mod hear;
 mod held;
 pub mod issue;
 pub mod locks;
+pub mod log;
 pub mod look;
 mod notices;
 mod over;

@@ -479,7 +479,31 @@ pub async fn seal_interrupted(app: &App) -> Result<usize, SessionError> {
         }
         answer::used(app, &row.id).await?;
     }
+    remove_begun(app).await?;
     Ok(sealed)
+}
+
+/// Takes away what was begun to record for sessions that the crash came before: no row names them, and nobody was let in.
+async fn remove_begun(app: &App) -> Result<(), StoreError> {
+    let now = app.clock.now();
+    let end = app.store.audit_end().await?;
+    let last = app.store.audit(end.saturating_sub(1), 1).await?.first().map_or(now, |entry| entry.at);
+    let recordings = Arc::clone(&app.recordings);
+    let since = last.minus(Duration::from_secs(24 * 3600));
+    let unsealed =
+        tokio::task::spawn_blocking(move || recordings.unsealed(since, now)).await.unwrap_or_default();
+    for (id, relative) in unsealed {
+        if app.store.session(&id).await?.is_some() {
+            continue;
+        }
+        match app.recordings.remove_begun(&relative) {
+            Ok(()) => {
+                tracing::info!(session.id = %id, "removed the beginning of a recording whose session never was")
+            }
+            Err(error) => tracing::warn!(%error, session.id = %id, "a recording has no session"),
+        }
+    }
+    Ok(())
 }
 
 /// What was sealed, and why the session ended when that is known. A recording that cannot be recovered does not stop the

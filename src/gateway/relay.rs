@@ -229,14 +229,18 @@ impl<'a> Relay<'a> {
             let (mut reading, mut uploading) = (true, true);
             let ending = loop {
                 tokio::select! {
-                    result = &mut target_reader, if reading => match result {
-                        Ok(()) => reading = false,
-                        Err(ending) => break Err(ending),
-                    },
-                    result = &mut upload, if uploading => match result {
-                        Ok(()) => uploading = false,
-                        Err(ending) => break Err(ending),
-                    },
+                    result = &mut target_reader, if reading => {
+                        reading = false;
+                        if result.is_err() {
+                            break result;
+                        }
+                    }
+                    result = &mut upload, if uploading => {
+                        uploading = false;
+                        if result.is_err() {
+                            break result;
+                        }
+                    }
                     result = &mut download => break result,
                     ending = self.watch(&watch, &overflowed) => break Err(ending),
                     () = &mut warnings => {}

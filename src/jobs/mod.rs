@@ -4,6 +4,7 @@ mod access;
 mod alerts;
 mod archive;
 mod evidence;
+mod log;
 mod policy;
 mod provider;
 mod telling;
@@ -28,7 +29,8 @@ pub async fn run(app: App, seen: u64, stop: CancellationToken) {
         telling::run(&app, &stop),
         alerts::run(&app, &stop),
         archive::run(&app, &stop),
-        evidence::run(&app, &stop)
+        evidence::run(&app, &stop),
+        log::run(&app, &stop)
     );
 }
 

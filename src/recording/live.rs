@@ -10,12 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::chain::Head;
 use super::event::Event;
+use super::folder;
 use super::key::RecordingKey;
+use super::place;
 use super::recorder::{Closing, Recorder, RecorderError, Shared, Start};
 use super::recover::{self, Recovered};
 use super::seal::Seal;
 use crate::config;
 use crate::ids::SessionId;
+use crate::time::Timestamp;
 
 /// The recordings of this node.
 pub struct Recordings {
@@ -92,6 +95,27 @@ impl Recordings {
         sealed: String,
     ) -> Result<Recovered, RecorderError> {
         recover::recover_folder(&self.config.dir, relative, session, &self.key, &self.node, sealed)
+    }
+
+    /// Folders of the days from `since` to `until` that have no seal: their sessions and paths. Blocks.
+    pub fn unsealed(&self, since: Timestamp, until: Timestamp) -> Vec<(SessionId, String)> {
+        let mut found = Vec::new();
+        for day in place::days(since, until) {
+            let Ok(entries) = std::fs::read_dir(self.config.dir.join(&day)) else { continue };
+            for entry in entries.flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let Ok(session) = name.parse::<SessionId>() else { continue };
+                if !entry.path().join(folder::SIGNATURE).exists() {
+                    found.push((session, format!("{day}/{name}")));
+                }
+            }
+        }
+        found
+    }
+
+    /// Removes what was begun for a session that never was. Nothing happens when somebody writes it. Blocks.
+    pub fn remove_begun(&self, relative: &str) -> Result<(), RecorderError> {
+        recover::remove_begun(&self.config.dir, relative)
     }
 
     /// The recording of a session that this node writes now.

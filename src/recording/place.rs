@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use super::recorder::RecorderError;
 use crate::ids::SessionId;
@@ -14,6 +15,20 @@ use crate::time::Timestamp;
 pub(super) fn relative(session: &SessionId, at: Timestamp) -> Option<String> {
     let at = jiff::Timestamp::from_millisecond(i64::try_from(at.as_millis()).ok()?).ok()?;
     Some(format!("{}/{session}", at.strftime("%Y/%m/%d")))
+}
+
+/// The days from `since` to `until` as folders; at most a year of them.
+pub(super) fn days(since: Timestamp, until: Timestamp) -> Vec<String> {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let mut days = Vec::new();
+    let mut at = since;
+    while at <= until.plus(DAY) && days.len() < 366 {
+        let day =
+            i64::try_from(at.as_millis()).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+        days.extend(day.map(|day| day.strftime("%Y/%m/%d").to_string()));
+        at = at.plus(DAY);
+    }
+    days
 }
 
 /// Makes the folder (0700) and those above it; it must not exist. The names of all are on disk when this returns.

@@ -124,6 +124,23 @@ pub(super) fn recover_folder(
     Ok(Recovered { seal: seal::seal(&path, key, ending)?, reason: None })
 }
 
+/// Removes a folder that nobody writes and nobody sealed.
+pub(super) fn remove_begun(dir: &Path, relative: &str) -> Result<(), RecorderError> {
+    let path = place::locate_folder(dir, relative)?;
+    let failed = |what: String| RecorderError::new(&path, what);
+    match File::open(path.join(EVENTS)) {
+        Ok(events) => {
+            events.try_lock().map_err(|error| failed(format!("is still being written: {error}")))?
+        }
+        // It came not even to that; or somebody is about to make them, whose folder is not empty then.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return std::fs::remove_dir(&path).map_err(|error| failed(format!("cannot remove it: {error}")));
+        }
+        Err(error) => return Err(failed(error.to_string())),
+    }
+    std::fs::remove_dir_all(&path).map_err(|error| failed(format!("cannot remove it: {error}")))
+}
+
 /// Cuts `events.ndjson` to its last whole line and adds that the session was interrupted.
 fn mend_events(path: &Path, mut file: &File) -> io::Result<Sum> {
     let mut tally = Tally::default();

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 
 use super::audit::{self, Entry};
 use super::{StoreError, WAIT_MAX, open};
+use crate::audit::chain::Head;
 
 /// Most members of a batch.
 const MEMBERS_MAX: usize = 256;
@@ -97,6 +98,8 @@ enum Done {
 struct Batch {
     connection: Shared,
     began: Instant,
+    /// Where the audit log ends, with the entries of those who were served; none when its row is missing.
+    head: Option<Head>,
     members: Vec<oneshot::Sender<Outcome>>,
 }
 
@@ -252,15 +255,15 @@ impl Told {
 impl Writer {
     /// One batch, from BEGIN to COMMIT, with everybody who waits.
     async fn batch(&mut self, batches: &Batches, first: Waiting) -> Told {
-        let connection = match self.begin(&batches.options).await {
-            Ok(connection) => connection,
+        let (connection, head) = match self.begin(&batches.options).await {
+            Ok(begun) => begun,
             Err(error) => {
                 self.close().await;
                 drop(first.send(Err(error)));
                 return Told::nobody();
             }
         };
-        let mut batch = Batch { connection, began: Instant::now(), members: Vec::new() };
+        let mut batch = Batch { connection, began: Instant::now(), head, members: Vec::new() };
         let mut outcome = Ok(());
         let mut next = Some(first);
         while let Some(waiting) = next {
@@ -283,8 +286,8 @@ impl Writer {
         Told { members: batch.members, outcome: outcome.map_err(Arc::new) }
     }
 
-    /// The connection, with the write lock of the database.
-    async fn begin(&mut self, options: &AnyConnectOptions) -> Result<Shared, StoreError> {
+    /// The connection, with the write lock of the database; and where the audit log ends, which only we can move now.
+    async fn begin(&mut self, options: &AnyConnectOptions) -> Result<(Shared, Option<Head>), StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => Arc::new(Mutex::new(open::writing_connection(options).await?)),
@@ -297,7 +300,12 @@ impl Writer {
         }
         let deadline = Instant::now() + WAIT_MAX;
         let mut own = connection.lock().await;
-        while let Err(error) = run(&mut own, "BEGIN IMMEDIATE; SAVEPOINT member").await {
+        let head = loop {
+            // All there is: the driver takes the first statement that gives no row for the end of a single one.
+            let error = match sqlx::query(audit::BEGIN).fetch_all(&mut *own).await {
+                Ok(rows) => break audit::head_of(rows.first())?,
+                Err(error) => error,
+            };
             if !open::is_busy(&error) {
                 return Err(error.into());
             }
@@ -306,9 +314,9 @@ impl Writer {
                 return Err(StoreError::Busy);
             }
             tokio::time::sleep(POLL).await;
-        }
+        };
         drop(own);
-        Ok(connection)
+        Ok((connection, head))
     }
 
     async fn close(&mut self) {
@@ -337,8 +345,11 @@ impl Batch {
         let ended = ended.await;
         let connection = &mut *self.connection.lock().await;
         match ended {
-            Ok(Done::Keep(entries, member)) => match hand_on(connection, entries).await {
-                Ok(()) => self.members.push(member),
+            Ok(Done::Keep(entries, member)) => match hand_on(connection, self.head.clone(), entries).await {
+                Ok(head) => {
+                    self.head = head;
+                    self.members.push(member);
+                }
                 Err(error) => {
                     drop(member.send(Err(Arc::new(error))));
                     return run(connection, TAKE_BACK).await;
@@ -358,13 +369,23 @@ impl Batch {
 /// up the whole transaction on a full disk) makes this fail.
 const TAKE_BACK: &str = "ROLLBACK TO member";
 
-/// Writes the entries, closes the member's savepoint and opens the next one's. Fails when that savepoint is gone.
-async fn hand_on(connection: &mut AnyConnection, mut entries: Vec<Entry>) -> Result<(), sqlx::Error> {
-    let Some(last) = entries.pop() else { return run(connection, "RELEASE member; SAVEPOINT member").await };
+/// Writes the entries behind `head`, closes the member's savepoint and opens the next one's; says where the log ends then.
+/// Fails when that savepoint is gone; then the log ends where it ended before.
+async fn hand_on(
+    connection: &mut AnyConnection,
+    head: Option<Head>,
+    mut entries: Vec<Entry>,
+) -> Result<Option<Head>, sqlx::Error> {
+    let Some(last) = entries.pop() else {
+        run(connection, "RELEASE member; SAVEPOINT member").await?;
+        return Ok(head);
+    };
+    // Whoever waits is told that there is no such row.
+    let mut head = head.ok_or(sqlx::Error::RowNotFound)?;
     for entry in entries {
-        audit::append_with(connection, audit::APPEND, entry).await?;
+        head = audit::append_with(connection, audit::APPEND, &head, entry).await?;
     }
-    audit::append_with(connection, audit::APPEND_AND_HAND_ON, last).await
+    audit::append_with(connection, audit::APPEND_AND_HAND_ON, &head, last).await.map(Some)
 }
 
 /// Runs what has no values; prepared once for each connection.
@@ -442,6 +463,29 @@ mod tests {
             }
             assert!(shared, "{then:?}: never in one batch");
         }
+    }
+
+    /// The chain never forks: an entry is refused when the head is not what the writer takes it for.
+    #[tokio::test]
+    async fn a_moved_head_stops_the_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}/a.db", dir.path().display())).await.unwrap();
+        for n in 0..3 {
+            store.note(NOW, entry(&n.to_string())).await.unwrap();
+        }
+        for change in ["seq = 1", "seq = 3, hash = 'x'", "seq = 7"] {
+            let mut tx = store.begin().await.unwrap();
+            let sql = sqlx::AssertSqlSafe(format!("UPDATE audit_head SET {change}"));
+            sqlx::query(sql).execute(tx.connection()).await.unwrap();
+            let outcome = tx.commit(NOW, entry("forked")).await;
+            // A hash that was changed alone is overwritten by the right one.
+            assert_eq!(outcome.is_ok(), change.contains("hash"), "{change}: {outcome:?}");
+        }
+        let rows = store.audit(0, 1000).await.unwrap();
+        let numbers: Vec<u64> = rows.iter().map(|row| row.seq).collect();
+        assert_eq!(numbers, [1, 2, 3, 4]);
+        store.note(NOW, entry("next")).await.unwrap();
+        assert_eq!(store.audit_head().await.unwrap().head.seq, 5);
     }
 
     fn texts(folder: &Path) -> Vec<(String, String)> {

@@ -29,6 +29,7 @@ mod role_use;
 mod sessions;
 mod shared;
 mod sign_ins;
+mod sinks;
 mod workloads;
 
 use std::sync::Arc;
@@ -48,7 +49,7 @@ use crate::time::Timestamp;
 pub use access::{CaseFilter, GrantFilter, GrantRow, Whose};
 pub use alerts::{AlertFilter, AlertPlace, AlertRow, MoreEvents, WatchStep, Watching};
 pub use archive::{ArchiveRow, Here};
-pub use audit::{AuditLook, AuditRow};
+pub use audit::{AuditHead, AuditLook, AuditRow};
 pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;
 pub use holds::{Held, HoldRow};
@@ -59,6 +60,7 @@ pub use revocations::{CertificateOf, RevocationRow, RevocationVersion};
 pub use role_use::RoleUse;
 pub use sessions::{SessionFilter, SessionRow};
 pub use sign_ins::SignIn;
+pub use sinks::SinkPlace;
 pub use workloads::{RunName, RunWindow};
 
 /// Longest wait for a turn to write, for a connection, and for another process's lock.

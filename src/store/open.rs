@@ -32,6 +32,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "provider", include_str!("../../migrations/0006_provider.sql")),
     (7, "looking", include_str!("../../migrations/0007_looking.sql")),
     (8, "workload", include_str!("../../migrations/0008_workload.sql")),
+    (9, "audit_chain", include_str!("../../migrations/0009_audit_chain.sql")),
     (10, "recording", include_str!("../../migrations/0010_recording.sql")),
     (11, "archive", include_str!("../../migrations/0011_archive.sql")),
 ];

@@ -39,7 +39,7 @@ impl Store {
         until: Timestamp,
     ) -> Result<Vec<AuditRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT seq, at, kind, json FROM audit WHERE kind = $1 AND at >= $2 AND at <= $3 ORDER BY seq",
+            "SELECT seq, at, kind, json, hash FROM audit WHERE kind = $1 AND at >= $2 AND at <= $3 ORDER BY seq",
         )
         .bind(text("audit", "kind", kind)?)
         .bind(millis("audit", "at", from)?)

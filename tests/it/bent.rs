@@ -101,7 +101,8 @@ impl Bent {
     /// What is recorded of a session so far.
     fn recorded(&self, row: &SessionRow) -> String {
         let relative = row.recording.as_ref().unwrap();
-        std::fs::read_to_string(self.local.app.config.recording.dir.join(relative)).unwrap()
+        let folder = self.local.app.config.recording.dir.join(relative);
+        std::fs::read_to_string(folder.join("0001.cast")).unwrap()
     }
 
     /// Changes the database behind the gateway's back.

@@ -11,6 +11,7 @@
 mod ansible;
 mod api;
 mod archive;
+mod audit;
 mod bent;
 mod ca;
 mod canary;
@@ -22,6 +23,7 @@ mod config;
 mod credentials;
 mod ending;
 mod evasions;
+mod evidence;
 mod forward;
 mod gate;
 mod granted;

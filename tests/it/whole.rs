@@ -55,10 +55,16 @@ fn assert_auditor_sees_it(stage: &Stage) {
     assert!(table.contains("corp:engineer (Erin Engineer)") && table.contains("@web1"), "{table}");
 
     let recordings = rows(stage, &["recordings", "ls", "--json", "--limit", "1000"]);
-    let recorded = sessions.iter().filter(|row| row["kind"] != "sftp").count();
-    assert_eq!(recordings.len(), recorded, "every shell and command, and no sftp");
+    assert_eq!(recordings.len(), sessions.len(), "every session");
+    let verified = stage.bastion.admin(&["recordings", "verify", "--all"]).ok();
+    assert_eq!(verified, format!("{} as sealed, 0 not\n", sessions.len()));
     for row in &recordings {
         let id = row["id"].as_str().unwrap();
+        if row["kind"] == "sftp" {
+            let none = stage.bastion.admin(&["recordings", "path", id]);
+            assert!(none.ended(1).errors().contains("no screen"), "{}", none.errors());
+            continue;
+        }
         let path = stage.bastion.admin(&["recordings", "path", id]).ok();
         let (_, content) = asciinema("cat", path.trim().as_ref());
         assert!(content, "asciinema does not show {row:#}");

@@ -25,7 +25,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 /// The addresses of a host that may be dialled.
-pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Undelivered> {
+pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Undelivered> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((bare, port)).await.map_err(|e| Undelivered::failed(&e))?;
     judge(host, found.take(ADDRESSES_MAX).collect())
@@ -46,7 +46,7 @@ fn judge(host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Undelive
 }
 
 /// The same for the HTTP client, which asks for names only; addresses are judged before ([`resolve`]).
-pub(super) struct Guarded;
+pub(crate) struct Guarded;
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {

@@ -1,7 +1,7 @@
 //! One attempt to bring one notice to one receiver, within its time and without following anybody elsewhere. What comes
 //! of it is said; when to try again, and how often, is the flow's.
 
-mod egress;
+pub(crate) mod egress;
 mod mail;
 mod webhook;
 

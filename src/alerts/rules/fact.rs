@@ -20,6 +20,8 @@ pub(super) enum Fact<'e> {
     CaseFiled { who: &'e str },
     BreakGlass { who: &'e str, targets: String, grant: &'e str },
     GivenUp { sink: &'e str, kind: &'e str },
+    AuditAltered { node: &'e str, why: &'e str },
+    AuditCopy { sink: &'e str, why: &'e str },
 }
 
 impl<'e> Fact<'e> {
@@ -74,6 +76,9 @@ impl<'e> Fact<'e> {
                 }
             }
             "notice_given_up" => Self::GivenUp { sink: text("sink")?, kind: or_empty("kind") },
+            "audit_altered" => Self::AuditAltered { node: text("node")?, why: or_empty("why") },
+            "audit_sink_gap" => Self::AuditCopy { sink: text("sink")?, why: or_empty("why") },
+            "audit_sink_behind" => Self::AuditCopy { sink: text("sink")?, why: or_empty("problem") },
             _ => return None,
         })
     }
@@ -93,7 +98,9 @@ impl<'e> Fact<'e> {
             | Self::RecorderFailed { .. }
             | Self::CaseFiled { .. }
             | Self::BreakGlass { .. }
-            | Self::GivenUp { .. } => None,
+            | Self::GivenUp { .. }
+            | Self::AuditAltered { .. }
+            | Self::AuditCopy { .. } => None,
         }
     }
 }

@@ -112,6 +112,14 @@ pub(super) fn signals(entry: &Entry, whose: Option<&Whose>, config: &Alerts) -> 
             let title = format!("a notice did not reach {sink}");
             Signal::once(AlertRule::Undelivered, sink, title, vec![("kind", kind.to_owned())])
         }
+        Fact::AuditAltered { node, why } => {
+            let title = format!("the audit log was altered, as {node} saw it");
+            Signal::once(AlertRule::AuditAltered, node, title, vec![("why", why.to_owned())])
+        }
+        Fact::AuditCopy { sink, why } => {
+            let title = format!("the copy {sink} of the audit log is behind, or has lost entries");
+            Signal::once(AlertRule::AuditCopy, sink, title, vec![("why", why.to_owned())])
+        }
     };
     vec![one]
 }

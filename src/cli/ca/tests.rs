@@ -73,6 +73,7 @@ fn desk(source: impl FnOnce(&Path) -> CaSource) -> Desk {
             free_min: 0,
         },
         archive: None,
+        audit: config::Audit::default(),
         notify: config::Notify::default(),
         alerts: config::Alerts::default(),
         policy_file: dir.path().join("policy.toml"),

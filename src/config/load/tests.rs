@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
 use super::super::AlertRule;
+use serde_json::json;
+
 use super::*;
 
 const SAMPLE: &str = include_str!("../../../config/caponier.toml");
@@ -71,7 +73,7 @@ fn the_sample_names_every_known_key_and_no_other() {
     let tables: BTreeSet<String> = tables
         .into_iter()
         .chain(["sign_in.admins", "sign_in.auditors", "recording", "notify", "notify.webhook", "notify.mail"])
-        .chain(["archive", "alerts", "policy", "log"])
+        .chain(["archive", "alerts", "audit", "audit.sink", "policy", "log"])
         .map(str::to_owned)
         .chain(AlertRule::ALL.map(|rule| format!("alerts.{}", rule.word())))
         .collect();
@@ -103,11 +105,11 @@ fn commented_values_are_the_defaults() {
     assert!(tried > 25, "only {tried} defaults were tried");
 }
 
-/// The examples of [notify], as somebody gets them who takes the comment signs away.
+/// The examples of [notify] and [audit], as somebody gets them who takes the comment signs away.
 #[test]
 fn the_examples_in_the_sample_hold() {
     let dir = folder();
-    for name in ["ops-secret", "mail-password"] {
+    for name in ["ops-secret", "mail-password", "collector-token", "collector-secret"] {
         let path = dir.path().join(name);
         std::fs::write(&path, "open sesame, open\n").unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
@@ -121,6 +123,11 @@ fn the_examples_in_the_sample_hold() {
     assert_eq!(view["notify"]["mail"]["server"], "smtp.example.com:587");
     assert_eq!(view["notify"]["mail"]["groups"]["corp:approvers"], "ann@example.com, bob@example.com");
     assert!(!view.to_string().contains("open sesame"), "{view}");
+    let sinks = &view["audit"]["sink"];
+    assert_eq!(
+        (&sinks[0]["type"], &sinks[1]["to"], &sinks[2]["secrets"]),
+        (&json!("file"), &json!("tls://logs.example.com:6514"), &json!(1))
+    );
     let mail = config.notify.mail.unwrap();
     assert_eq!(mail.rules[0].kinds.len(), 3);
 }

@@ -433,6 +433,7 @@ standing = true
             at: day(0),
             kind: kind.into(),
             json: json.to_string(),
+            hash: None,
         };
         let entries = [
             entry(

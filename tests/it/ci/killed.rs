@@ -2,7 +2,7 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 
 use super::agents_below;
 use super::deploy::{HOOK_SECRET, Yard, reviewer, tag, waiting};
@@ -69,9 +69,15 @@ fn a_killed_runner_leaves_a_sealed_recording_and_its_grant_closed() {
     let closed: Value = serde_json::from_str(&closed).unwrap();
     assert_eq!(closed["reason"], "client-gone", "{closed}");
     let path = yard.stage.bastion.dir().join("recordings").join(opened["recording"].as_str().unwrap());
-    let recording = std::fs::read(path).unwrap();
-    assert_eq!(closed["recording_sha256"], hex(&Sha256::digest(&recording)));
-    let text = String::from_utf8(recording).unwrap();
+    let verified =
+        yard.stage.bastion.admin(&["recordings", "verify", opened["session"].as_str().unwrap(), "--json"]);
+    let verified: Value = serde_json::from_str(&verified.ok()).unwrap();
+    assert_eq!(verified["sha256"], closed["recording_sha256"]);
+    let document = std::fs::read_to_string(path.join("session.json")).unwrap();
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let address = "https://github.com/acme/shop/actions/runs/987654321/attempts/1";
+    assert_eq!(document["run"]["url"], address, "{document:#}");
+    let text = std::fs::read_to_string(path.join("0001.cast")).unwrap();
     let commit = "0123456789abcdef0123456789abcdef01234567";
     let run_line = format!(
         "platform=github id=repository/123456 run=987654321 attempt=1 commit={commit} url=https://github.com/acme/shop"

@@ -3,7 +3,7 @@
 
 pub(crate) mod fake;
 mod ssh;
-mod tls;
+pub(crate) mod tls;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -18,7 +18,7 @@ use crate::world::process::run;
 use crate::world::{PATIENCE, scratch};
 
 /// A self-signed certificate for `name` and its key, made by `openssl`.
-fn certificate(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+pub(crate) fn certificate(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
     let mut command = Command::new("openssl");
     command.args([
@@ -42,8 +42,8 @@ fn certificate(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
     (cert, key)
 }
 
-/// Serves one connection on a free port with `{}` as the answer, then ends.
-fn serve_once(cert: &Path, key: &Path) -> (u16, std::thread::JoinHandle<()>) {
+/// A server with this certificate.
+pub(crate) fn server(cert: &Path, key: &Path) -> Arc<ServerConfig> {
     let chain = CertificateDer::pem_file_iter(cert).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(key).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -53,12 +53,18 @@ fn serve_once(cert: &Path, key: &Path) -> (u16, std::thread::JoinHandle<()>) {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
+    Arc::new(config)
+}
+
+/// Serves one connection on a free port with `{}` as the answer, then ends.
+fn serve_once(cert: &Path, key: &Path) -> (u16, std::thread::JoinHandle<()>) {
+    let config = server(cert, key);
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let thread = std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut session = rustls::ServerConnection::new(config).unwrap();
         let mut tls = rustls::Stream::new(&mut session, &mut socket);
         let mut head = [0; 64];
         // A client that does not believe the certificate hangs up here.

@@ -8,6 +8,7 @@
 
 mod notes;
 mod roles;
+mod rows_of_audit;
 mod rows_of_config;
 mod rows_of_issuers;
 mod rows_of_policy;
@@ -23,6 +24,7 @@ use caponier::platform::Platform;
 use caponier::policy::{self, HostKey};
 use caponier::random::Random;
 
+use rows_of_audit::AUDIT_ROWS;
 use rows_of_config::CONFIG_ROWS;
 use rows_of_issuers::ISSUER_ROWS;
 use rows_of_policy::POLICY_ROWS;
@@ -133,6 +135,7 @@ fn what_a_wrong_configuration_gets() {
     let load = |text: &str| folder.load(text).err().unwrap_or_default();
     check(CONFIG_ROWS, GOOD, load);
     check(ISSUER_ROWS, GOOD, load);
+    check(AUDIT_ROWS, GOOD, load);
 }
 
 #[test]

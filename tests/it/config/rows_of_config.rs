@@ -39,7 +39,7 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
         "state_dir",
         "state_folder",
         &[
-            "caponier.toml:1:1: unknown key \"state_folder\"; there is: state_dir, ssh, web, store, ca, certificates, provider, issuer, sign_in, sessions, recording, archive, notify, alerts, policy, log",
+            "caponier.toml:1:1: unknown key \"state_folder\"; there is: state_dir, ssh, web, store, ca, certificates, provider, issuer, sign_in, sessions, recording, archive, audit, notify, alerts, policy, log",
         ],
     ),
     (

@@ -1,6 +1,7 @@
 //! Recordings with real parts: files on a disk, asciinema from Debian as judge of what plays, a process killed in the
 //! middle, a disk that is full. asciinema 3 is not in Debian; the rules it adds are unit tests of `asciicast`.
 
+mod players;
 mod sealed;
 
 use std::fs;

@@ -7,7 +7,7 @@ mod decide;
 mod lists;
 mod locks;
 mod rules;
-mod ssh;
+pub(crate) mod ssh;
 
 use caponier::audit::AuditEvent;
 use caponier::identity::{Identity, Kind};

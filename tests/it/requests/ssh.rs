@@ -8,7 +8,8 @@ use crate::world::process::{Finished, Running, run};
 use crate::world::stage::{Plan, Stage, policy};
 use crate::world::{PATIENCE, me, wait_for};
 
-const BY_REVIEWERS: &str = r#"[role.request]
+/// A role of which reviewers give access.
+pub(crate) const BY_REVIEWERS: &str = r#"[role.request]
 max = "1h"
 automatic = [{ labels = [{ env = "none" }] }]
 [[role.request.stage]]
@@ -17,7 +18,7 @@ groups = ["corp:reviewers"]
 "#;
 
 /// A stage on which `engineer` must ask by these rules, and the laptop of `reviewer`.
-fn set(real: Option<&str>, rules: &str) -> (Stage, Laptop) {
+pub(crate) fn set(real: Option<&str>, rules: &str) -> (Stage, Laptop) {
     let stage = Stage::set_to(Plan { real, nobody: true, ..Plan::default() });
     let mut text = policy(stage.web1.port, "").replace("standing = true", rules);
     // A label that no target of the stage has.
@@ -33,7 +34,8 @@ fn set(real: Option<&str>, rules: &str) -> (Stage, Laptop) {
     (stage, other)
 }
 
-fn by(laptop: &Laptop, args: &[&str]) -> Finished {
+/// Runs a command on this laptop.
+pub(crate) fn by(laptop: &Laptop, args: &[&str]) -> Finished {
     run(&mut laptop.caponier(args), b"", PATIENCE)
 }
 
@@ -45,7 +47,7 @@ fn json(done: &Finished) -> Value {
 
 /// Asks for `web1`, and gives the id.
 #[track_caller]
-fn ask(laptop: &Laptop, more: &[&str]) -> String {
+pub(crate) fn ask(laptop: &Laptop, more: &[&str]) -> String {
     let me = me();
     let mut args = vec!["request", "web1", "--as", &me, "--reason", "OPS-1 look", "--json"];
     args.extend(more);

@@ -51,7 +51,7 @@ impl Place {
     }
 
     /// Runs one statement past the store, as a fault or an older version could have.
-    async fn run(&self, sql: &str) {
+    pub(crate) async fn run(&self, sql: &str) {
         run_past(&self.url, sql).await;
     }
 }

@@ -5,7 +5,7 @@ mod alerts;
 mod api;
 mod mail;
 mod outbox;
-mod receiver;
+pub(crate) mod receiver;
 mod smtp;
 mod webhooks;
 
