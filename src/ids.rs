@@ -114,6 +114,11 @@ id!(
     AlertId, "alert", "alr_"
 );
 
+id!(
+    /// A legal hold: recordings that nobody may delete.
+    HoldId, "hold", "hld_"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ impl AuditEvent {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Access(event) => event.kind(),
+            Self::Archive(event) => event.kind(),
             Self::Provider(event) => event.kind(),
             Self::ServerStarted { .. } => "server_started",
             Self::PolicyLoaded { .. } => "policy_loaded",
@@ -47,6 +48,7 @@ impl AuditEvent {
     pub fn fields(&self) -> Value {
         match self {
             Self::Access(event) => event.fields(),
+            Self::Archive(event) => event.fields(),
             Self::Provider(event) => event.fields(),
             Self::ServerStarted { version, interrupted } => {
                 json!({ "version": version, "interrupted": interrupted })

@@ -3,6 +3,7 @@
 //! are `store`'s.
 
 mod access;
+mod archive;
 pub mod chain;
 pub mod checkpoint;
 pub mod export;
@@ -21,6 +22,7 @@ mod workload;
 pub use provider::ProviderEvent;
 
 pub use access::AccessEvent;
+pub use archive::ArchiveEvent;
 pub use log::LogEvent;
 pub use looking::{Looker, LookingEvent};
 pub use recording::RecordingEvent;
@@ -304,6 +306,8 @@ pub enum AuditEvent {
     Telling(TellingEvent),
     /// Somebody watched or ended a live session.
     Watching(WatchingEvent),
+    /// What becomes of recordings.
+    Archive(ArchiveEvent),
     /// Something about this log itself.
     Log(LogEvent),
     /// Something about revocations.

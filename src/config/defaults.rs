@@ -102,6 +102,17 @@ pub(crate) const RECORDING_PART_MAX: Bounds<u64> =
 /// `recording.free_min`, in bytes.
 pub(crate) const RECORDING_FREE_MIN: Bounds<u64> = Bounds { default: 256 << 20, min: 0, max: 1 << 40 };
 
+/// `archive.region`.
+pub(crate) const ARCHIVE_REGION: &str = "us-east-1";
+/// `archive.path_style`.
+pub(crate) const ARCHIVE_PATH_STYLE: bool = false;
+/// `archive.zstd_level`. The default packs the output of terminals to a fifth; the next levels cost more than they give.
+pub(crate) const ARCHIVE_ZSTD_LEVEL: Bounds<u64> = Bounds { default: 3, min: 1, max: 19 };
+/// `archive.keep_local`.
+pub(crate) const ARCHIVE_KEEP_LOCAL: Bounds<Duration> = secs(7 * DAY, 0, 3650 * DAY);
+/// `archive.retention_days` and `archive.retention.days`. There is no default: recordings are kept.
+pub(crate) const ARCHIVE_RETENTION_DAYS: Bounds<u64> = Bounds { default: 365, min: 1, max: 36_500 };
+
 /// `notify.give_up`.
 pub(crate) const NOTIFY_GIVE_UP: Bounds<Duration> = secs(DAY, MINUTE, 7 * DAY);
 /// `notify.keep`.

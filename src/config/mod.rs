@@ -5,6 +5,7 @@
 //! defaults and ranges, `load` and the files beside it read one table of the file each, `view` shows what holds.
 
 mod alerts;
+mod archive;
 mod audit;
 mod ca;
 mod checks;
@@ -33,6 +34,7 @@ use crate::names::{GroupName, ProviderName, SubjectName};
 use crate::secret::Secret;
 
 pub use alerts::{AlertRule, Alerts, OfficeHours, RuleSetting};
+pub use archive::{Archive, ArchivePlace, Bucket, Retention};
 pub use audit::{Audit, AuditSink, HttpTo, SinkTo, SyslogTo};
 pub use checks::{Checks, KeySource, Outage};
 pub(crate) use defaults::{
@@ -109,6 +111,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// `[recording]`
     pub recording: Recording,
+    /// `[archive]`, when the file has it.
+    pub archive: Option<Archive>,
     /// `[audit]`
     pub audit: Audit,
     /// `[notify]`

@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::alerts::{DAYS, show_minute};
 use super::{
-    AlertRule, Alerts, AuditSink, Ca, CaSource, Config, Issuer, KeySource, Keys, Mail, Notify, Passphrase,
-    People, Provider, SinkTo, SyslogTo, Webhook, show_duration, show_size, store_url,
+    AlertRule, Alerts, Archive, ArchivePlace, AuditSink, Ca, CaSource, Config, Issuer, KeySource, Keys, Mail,
+    Notify, Passphrase, People, Provider, Retention, SinkTo, SyslogTo, Webhook, show_duration, show_size,
+    store_url,
 };
 
 /// What stands where a secret is.
@@ -17,7 +18,7 @@ const HIDDEN: &str = "(secret)";
 pub(super) fn view(config: &Config) -> Value {
     let ssh = &config.ssh;
     let web = &config.web;
-    json!({
+    without_nulls(json!({
         "state_dir": config.state_dir,
         "ssh": {
             "listen": ssh.listen.to_string(),
@@ -58,6 +59,7 @@ pub(super) fn view(config: &Config) -> Value {
             "part_max": show_size(config.recording.part_max),
             "free_min": show_size(config.recording.free_min),
         },
+        "archive": config.archive.as_ref().map(archive),
         "audit": {
             "checkpoint_every": show_duration(config.audit.checkpoint_every),
             "sink": config.audit.sinks.iter().map(audit_sink).collect::<Vec<_>>(),
@@ -66,7 +68,7 @@ pub(super) fn view(config: &Config) -> Value {
         "alerts": alerts(&config.alerts),
         "policy": { "file": config.policy_file },
         "log": { "format": if config.log_json { "json" } else { "text" } },
-    })
+    }))
 }
 
 fn sign_in(config: &Config) -> Value {
@@ -143,6 +145,38 @@ fn issuer(issuer: &Issuer) -> Value {
         "run_claim": generic.and_then(|generic| generic.run_claim.as_ref()),
         "claims": generic.map(|generic| &generic.claims),
     }))
+}
+
+fn archive(archive: &Archive) -> Value {
+    let mut shown = match &archive.place {
+        ArchivePlace::Nowhere => json!({ "kind": "none" }),
+        ArchivePlace::Folder(path) => json!({ "kind": "folder", "path": path }),
+        ArchivePlace::Bucket(bucket) => without_nulls(json!({
+            "kind": "s3",
+            "bucket": bucket.name,
+            "prefix": bucket.prefix,
+            "region": bucket.region,
+            "endpoint": bucket.endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/')),
+            "access_key": HIDDEN,
+            "secret_key": HIDDEN,
+            "path_style": bucket.path_style,
+        })),
+    };
+    let rule = |rule: &Retention| {
+        let label = rule.label.as_ref().map(|(key, value)| format!("{key}={value}"));
+        without_nulls(json!({ "role": rule.role, "label": label, "days": rule.days }))
+    };
+    let more = without_nulls(json!({
+        "encrypt_to": archive.encrypt_to,
+        "zstd_level": archive.zstd_level,
+        "keep_local": show_duration(archive.keep_local),
+        "retention_days": archive.retention_days,
+        "retention": archive.retention.iter().map(rule).collect::<Vec<_>>(),
+    }));
+    if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+        shown.extend(more);
+    }
+    shown
 }
 
 fn audit_sink(sink: &AuditSink) -> Value {

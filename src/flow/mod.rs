@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod answer;
+pub mod archive;
 pub mod ask;
 pub mod authorize;
 pub mod back_channel;

@@ -2,6 +2,7 @@
 
 mod access;
 mod alerts;
+mod archive;
 mod evidence;
 mod finding;
 mod log;
@@ -28,6 +29,7 @@ pub async fn run(app: App, seen: u64, stop: CancellationToken) {
         provider::watch(app.clone(), stop.clone()),
         telling::run(&app, &stop),
         alerts::run(&app, &stop),
+        archive::run(&app, &stop),
         evidence::run(&app, &stop),
         finding::run(&app, &stop),
         log::run(&app, &stop)

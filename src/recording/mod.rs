@@ -8,6 +8,7 @@
 //! `later` (plays from some moment on), `tail` (reads along). For finding: `screen` (lines that stood there), `words`, both pure, and
 //! `text` (reads a recording as blocks of lines).
 
+pub mod archive;
 pub mod asciicast;
 mod budget;
 pub mod chain;

@@ -3,7 +3,7 @@
 //!
 //! Reads are methods of [`Store`]. Changes are methods of [`Tx`], and the only way to commit one is
 //! [`Tx::commit`], which takes the [`AuditEvent`] of the act. (Steps of a pending sign-in and of a delivery, the
-//! book-keeping of checks at providers, nonces of refused requests, and the sweep of what time has made void, change nothing anybody may do and are
+//! book-keeping of checks at providers and of attempts to archive, nonces of refused requests, and the sweep of what time has made void, change nothing anybody may do and are
 //! not audited.)
 //!
 //! A [`Tx`] that is dropped leaves nothing. While one is held no other method of [`Store`] that writes may be awaited by
@@ -12,11 +12,13 @@
 
 mod access;
 mod alerts;
+mod archive;
 mod audit;
 mod batch;
 mod checks;
 mod column;
 mod credentials;
+mod holds;
 mod open;
 mod outbox;
 mod pending;
@@ -47,9 +49,11 @@ use crate::time::Timestamp;
 
 pub use access::{CaseFilter, GrantFilter, GrantRow, Whose};
 pub use alerts::{AlertFilter, AlertPlace, AlertRow, MoreEvents, WatchStep, Watching};
+pub use archive::{ArchiveRow, Here};
 pub use audit::{AuditHead, AuditLook, AuditRow};
 pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;
+pub use holds::{Held, HoldRow};
 pub use outbox::{Delivery, QueuedNotice};
 pub use pending::{PendingCounts, PendingSignIn};
 pub use recordings::RecordingKeyRow;
@@ -186,7 +190,8 @@ impl Tx {
         self.end(events.iter().map(|event| Entry::of(now, event)).collect::<Result<_, _>>()?).await
     }
 
-    /// Commits what needs no entry: pending sign-ins, deliveries, how far alerts have read, the book-keeping of checks, and
+    /// Commits what needs no entry: pending sign-ins, deliveries, how far alerts have read, the book-keeping of checks and of the
+    /// archive, and
     /// the sweep.
     async fn commit_unaudited(self) -> Result<(), StoreError> {
         self.end(Vec::new()).await

@@ -34,6 +34,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "workload", include_str!("../../migrations/0008_workload.sql")),
     (9, "audit_chain", include_str!("../../migrations/0009_audit_chain.sql")),
     (10, "recording", include_str!("../../migrations/0010_recording.sql")),
+    (11, "archive", include_str!("../../migrations/0011_archive.sql")),
 ];
 
 /// Those that cannot be the same: version, name, text for SQLite, text for PostgreSQL.

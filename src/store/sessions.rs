@@ -76,6 +76,8 @@ macro_rules! select {
     };
 }
 
+pub(super) use select;
+
 impl Store {
     /// One session.
     pub async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
@@ -231,7 +233,7 @@ impl Tx {
     }
 }
 
-fn read(row: &AnyRow) -> Result<SessionRow, StoreError> {
+pub(super) fn read(row: &AnyRow) -> Result<SessionRow, StoreError> {
     let columns = Columns { table: TABLE, row };
     let exit_status = columns
         .whole_opt("exit_status")?

@@ -46,6 +46,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("avt", &["src/recording/screen"]),
     ("aes_gcm", &["src/secret", "src/store/"]),
     ("schemars", &["src/web/"]),
+    ("object_store", &["src/recording/archive/"]),
+    ("zstd::", &["src/recording/archive/"]),
+    ("age::", &["src/recording/archive/", "src/config/archive.rs"]),
     // Changes are made by recipes only; a door or a job that wants one calls a flow.
     (".begin()", &["src/store/", "src/flow/"]),
 ];

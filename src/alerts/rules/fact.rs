@@ -62,6 +62,11 @@ impl<'e> Fact<'e> {
                 node: text("node")?,
                 why: or_empty("why"),
             },
+            // It has a recording that is not where it should be: the same people look.
+            "archive_failed" => {
+                let (node, why) = (text("node")?, or_empty("problem"));
+                Self::RecorderFailed { who: "", target: or_empty("session"), node, why }
+            }
             "case_filed" => Self::CaseFiled { who: text("who")? },
             "grant_opened" if entry.fields.get("break_glass") == Some(&Value::Bool(true)) => {
                 Self::BreakGlass {

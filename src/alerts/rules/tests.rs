@@ -68,6 +68,11 @@ fn what_is_found_at_once() {
         ("session_closed", closed("recorder"), &["recorder b1:22"]),
         ("session_closed", closed("finished"), &[]),
         (
+            "archive_failed",
+            json!({ "session": "ses_1", "act": "archive", "node": "b3:22", "attempts": 4, "problem": "503" }),
+            &["recorder b3:22"],
+        ),
+        (
             "recorder_failed",
             json!({ "who": "corp:ann", "target": "web1", "node": "b2:22", "why": "full" }),
             &["recorder b2:22"],

@@ -75,6 +75,7 @@ fn desk(source: impl FnOnce(&Path) -> CaSource) -> Desk {
             part_max: 1 << 20,
             free_min: 0,
         },
+        archive: None,
         audit: config::Audit::default(),
         notify: config::Notify::default(),
         alerts: config::Alerts::default(),

@@ -15,6 +15,9 @@ use crate::recording::{Folder, export};
 pub struct Export {
     /// The session's id, or enough of its beginning
     pub(super) session: String,
+    /// Private key (age, or OpenSSH of type ed25519) that opens the archive, where the recording is only there
+    #[arg(long, value_name = "FILE")]
+    pub(super) identity: Option<PathBuf>,
     /// asciicast of version 2, which every player takes, or 3
     #[arg(long, value_enum, default_value_t = Format::V2)]
     format: Format,

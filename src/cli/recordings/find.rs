@@ -1,12 +1,16 @@
-//! Which session is meant: by its id, or by enough of its beginning. And where its recording is.
+//! Which session is meant: by its id, or by enough of its beginning. And where its recording is: here, or in the archive.
 
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
 use super::SESSIONS_SEARCHED;
+use crate::config::Config;
+use crate::flow::archive::base;
 use crate::ids::SessionId;
-use crate::recording::Folder;
+use crate::random::Random;
+use crate::recording::archive::{Archive, Expected, Identity};
+use crate::recording::{Folder, Scratch};
 use crate::store::{SessionFilter, SessionRow, Store};
 
 /// The session called `name`: its id, or a beginning of it that no other recent session with a recording has.
@@ -41,10 +45,51 @@ fn pick(rows: Vec<SessionRow>, name: &str) -> anyhow::Result<SessionRow> {
     Ok(first)
 }
 
-/// The recording of a session, as its files lie below `dir`.
-pub(super) fn folder_of(row: &SessionRow, dir: &Path) -> anyhow::Result<Folder> {
+/// A recording that can be read, and the folder that goes with it when it was brought from the archive.
+pub(super) struct Found {
+    /// The recording.
+    pub(super) folder: Folder,
+    _scratch: Option<Scratch>,
+}
+
+/// The recording of a session, as its files lie on this bastion.
+pub(super) fn here(row: &SessionRow, dir: &Path) -> anyhow::Result<Folder> {
     let Some(relative) = &row.recording else { bail!("session {} has no recording", row.id) };
     Folder::locate(dir, relative).with_context(|| format!("session {}", row.id))
+}
+
+/// The recording of a session: as it lies here, or, where it was removed here, from the archive, opened with the private key
+/// in the file `identity`.
+pub(super) async fn anywhere(
+    row: &SessionRow,
+    config: &Config,
+    store: &Store,
+    identity: Option<&Path>,
+) -> anyhow::Result<Found> {
+    let missing = match here(row, &config.recording.dir) {
+        Ok(folder) => return Ok(Found { folder, _scratch: None }),
+        Err(missing) => missing,
+    };
+    let Some(kept) = store.archive_row(&row.id).await? else { return Err(missing) };
+    if let Some(at) = kept.deleted {
+        bail!("the recording of session {} was deleted at {at}, when its time was over", row.id);
+    }
+    let (Some(recording), Some(seal), Some(index)) =
+        (&row.recording, &row.recording_sha256, &kept.index_sha256)
+    else {
+        return Err(missing);
+    };
+    let Some(archive) = config.archive.as_ref().map(Archive::open).transpose()?.flatten() else {
+        bail!("session {} is in an archive, and the configuration has none ([archive])", row.id);
+    };
+    let identity = identity.map(Identity::read).transpose()?;
+    let scratch = Scratch::new(&std::env::temp_dir(), &Random::System).context("cannot make a folder")?;
+    let expected = Expected { session: &row.id, seal, index };
+    let folder = archive
+        .fetch(base(recording), expected, identity, scratch.path())
+        .await
+        .with_context(|| format!("session {}", row.id))?;
+    Ok(Found { folder, _scratch: Some(scratch) })
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
-//! `caponier recordings ls|play|path|search|export`, on the server: which recordings there are, where one is, playing it, and
-//! giving it away. Each has its own file; rows come from the store, and whether a path from the database may be followed is
-//! `recording::Folder::locate`'s matter.
+//! `caponier recordings ls|play|path|search|export|verify|hold|archive`, on the server: which recordings there are, where one is,
+//! playing it, giving it away, proving it, keeping it. Each has its own file; rows come from the store, and whether a path
+//! from the database may be followed is `recording::Folder::locate`'s matter.
 
+mod archive;
 mod export;
 mod find;
+mod hold;
 mod ls;
 mod play;
 mod search;
@@ -13,7 +15,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::config::Config;
 use crate::recording::Folder;
@@ -45,6 +47,13 @@ pub enum Command {
     Verify(verify::Verify),
     /// Print the keys that sealed recordings, as an allowed-signers file for ssh-keygen -Y verify
     Signers,
+    /// Keep recordings from being deleted
+    Hold {
+        #[command(subcommand)]
+        command: hold::Command,
+    },
+    /// What becomes of recordings: which wait for the archive, and why; which are there, here, or gone
+    Archive(archive::Archive),
 }
 
 /// Does what `command` says; lists, paths and exports go to `out`. The exit code is asciinema's own after `play`.
@@ -60,20 +69,28 @@ pub async fn run(
     match command {
         Command::Ls(args) => ls::run(args, dir, store, out).await,
         Command::Path { session, folder } => {
-            let found = find::folder_of(&find::find(store, &session).await?, dir)?;
-            path(&found, folder, out)
+            let row = find::find(store, &session).await?;
+            path(
+                &find::here(&row, dir).context("only `play`, `export` and `verify` read the archive")?,
+                folder,
+                out,
+            )
         }
         Command::Play(args) => {
-            let found = find::folder_of(&find::find(store, &args.session).await?, dir)?;
-            play::run(Path::new("asciinema"), &args, &found, out).await
+            let row = find::find(store, &args.session).await?;
+            let found = find::anywhere(&row, config, store, args.identity.as_deref()).await?;
+            play::run(Path::new("asciinema"), &args, &found.folder, out).await
         }
         Command::Search(args) => search::run(args, config, store, out).await,
-        Command::Verify(args) => verify::run(&args, dir, store, out).await,
+        Command::Verify(args) => verify::run(&args, config, store, out).await,
         Command::Signers => verify::signers(store, out).await,
         Command::Export(args) => {
-            let found = find::folder_of(&find::find(store, &args.session).await?, dir)?;
-            export::run(&args, &found, out)
+            let row = find::find(store, &args.session).await?;
+            let found = find::anywhere(&row, config, store, args.identity.as_deref()).await?;
+            export::run(&args, &found.folder, out)
         }
+        Command::Hold { command } => hold::run(command, store, out).await,
+        Command::Archive(args) => archive::run(&args, store, out).await,
     }
 }
 
@@ -136,6 +153,16 @@ mod tests {
             "x export abc",
             "x export abc --format v3 -o f",
             "x export abc --folder d",
+            "x export abc --identity key",
+            "x verify abc --json --identity key --signers s",
+            "x verify --all --json",
+            "x verify --folder d --signers s --json",
+            "x play abc --identity key",
+            "x hold set --session ses_1 --reason r",
+            "x hold set --user corp:u1 --reason r",
+            "x hold release hld_0123456789abcdefghjkmnpqrs --reason r",
+            "x hold ls --all --json",
+            "x archive --all --json",
         ] {
             assert!(Line::try_parse_from(good.split(' ')).is_ok(), "{good}");
         }
@@ -149,6 +176,13 @@ mod tests {
             "x path",
             "x export",
             "x export abc --format v1",
+            "x verify",
+            "x verify abc --all",
+            "x verify --folder d",
+            "x hold set --reason r",
+            "x hold release hld_1 --reason r",
+            "x hold set --user corp:u1",
+            "x hold set --user corp:u1 --target web1 --reason r",
             "x export abc --folder d -o f",
             "x export abc --folder d --format v3",
         ] {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const NOT_INSTALLED: u8 = 127;
 pub struct Play {
     /// The session's id, or enough of its beginning
     pub(super) session: String,
+    /// Private key (age, or OpenSSH of type ed25519) that opens the archive, where the recording is only there
+    #[arg(long, value_name = "FILE")]
+    pub(super) identity: Option<PathBuf>,
     /// So many times as fast
     #[arg(long, value_parser = above_zero)]
     speed: Option<f64>,
@@ -126,7 +129,13 @@ mod tests {
     #[tokio::test]
     async fn plays_with_the_installed_player() {
         let dir = tempfile::tempdir().unwrap();
-        let play = Play { session: String::new(), speed: Some(2.5), idle_time_limit: None, at: None };
+        let play = Play {
+            session: String::new(),
+            identity: None,
+            speed: Some(2.5),
+            idle_time_limit: None,
+            at: None,
+        };
         for (program, code) in [("/bin/true", 0), ("/bin/false", 1)] {
             let got =
                 play_with(Path::new(program), &play, Path::new("/x.cast"), &mut Vec::new()).await.unwrap();

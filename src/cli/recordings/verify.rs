@@ -10,21 +10,39 @@ use russh::keys::ssh_key::PublicKey;
 use serde_json::{Value, json};
 
 use super::find;
+use crate::config::Config;
 use crate::flow::evidence::{self, NotVerified};
 use crate::ids::SessionId;
+use crate::recording::archive::ArchiveError;
 use crate::recording::verify::Verified;
 use crate::recording::{Folder, key, verify};
-use crate::store::{SessionFilter, SessionRow, Store};
+use crate::store::{Here, SessionFilter, SessionRow, Store};
 
 /// Exit code when something is not as it was sealed.
 const ALTERED: u8 = 1;
 /// All sessions.
 const AT_ONCE: u32 = u32::MAX;
 
-/// What to verify.
+/// What to verify, and by what.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["session", "all", "folder"])))]
 pub struct Verify {
+    #[command(flatten)]
+    what: What,
+    /// Believe the keys in this allowed-signers file, and not those in the database
+    #[arg(long, value_name = "FILE")]
+    signers: Option<PathBuf>,
+    /// Private key (age, or OpenSSH of type ed25519) that opens the archive, for recordings that are only there
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// One JSON object for each recording
+    #[arg(long)]
+    json: bool,
+}
+
+/// One of them.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct What {
     /// The session's id, or enough of its beginning
     session: Option<String>,
     /// Every recording of a closed session
@@ -33,12 +51,6 @@ pub struct Verify {
     /// A copy of a recording's folder, named like its session. Nothing but the seal is compared, so --signers is needed
     #[arg(long, value_name = "DIR", requires = "signers")]
     folder: Option<PathBuf>,
-    /// Believe the keys in this allowed-signers file, and not those in the database
-    #[arg(long, value_name = "FILE")]
-    signers: Option<PathBuf>,
-    /// One JSON object for each recording
-    #[arg(long)]
-    json: bool,
 }
 
 /// How one recording stands.
@@ -47,12 +59,14 @@ enum Found {
     /// Recorded before there were seals: its digest is that in the database.
     DigestOnly,
     Bad(String),
+    /// It cannot be looked at: why.
+    NotHere(String),
 }
 
 /// Verifies; exit code 1 when anything is not as it was sealed.
 pub(super) async fn run(
     args: &Verify,
-    dir: &Path,
+    config: &Config,
     store: &Store,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
@@ -60,26 +74,35 @@ pub(super) async fn run(
         Some(path) => read(path)?,
         None => stored(store).await?,
     };
-    if let Some(folder) = &args.folder {
+    if let Some(folder) = &args.what.folder {
         return copy(folder, &signers, args.json, out);
     }
-    let rows = match &args.session {
+    let rows = match &args.what.session {
         Some(name) => vec![find::find(store, name).await?],
         None => closed(store).await?,
     };
-    let (mut whole, mut bad) = (0_usize, 0_usize);
+    let (mut whole, mut bad, mut unseen) = (0_usize, 0_usize, 0_usize);
     for row in rows {
-        let found = judge(store, dir, &row, &signers).await?;
+        let found = judge(config, store, &row, (&signers, args.identity.as_deref())).await?;
         match found {
             Found::Whole(_) | Found::DigestOnly => whole += 1,
             Found::Bad(_) => bad += 1,
+            // Of many those that are not here are counted; who asks for one gets no yes without a look.
+            Found::NotHere(_) if args.what.all => unseen += 1,
+            Found::NotHere(_) => bad += 1,
         }
-        if !args.all || args.json || matches!(found, Found::Bad(_)) {
+        if !args.what.all || args.json || matches!(found, Found::Bad(_)) {
             say(&row.id, &found, args.json, out)?;
         }
     }
-    if args.all && !args.json {
+    if args.what.all && !args.json {
         writeln!(out, "{whole} as sealed, {bad} not")?;
+        if unseen > 0 {
+            writeln!(
+                out,
+                "{unseen} not looked at: deleted in time, or only in the archive and encrypted (--identity)"
+            )?;
+        }
     }
     Ok(ExitCode::from(if bad == 0 { 0 } else { ALTERED }))
 }
@@ -122,11 +145,32 @@ async fn closed(store: &Store) -> anyhow::Result<Vec<SessionRow>> {
     Ok(rows)
 }
 
-async fn judge(store: &Store, dir: &Path, row: &SessionRow, signers: &[PublicKey]) -> anyhow::Result<Found> {
-    let folder = match evidence::folder_of(dir, row) {
+async fn judge(
+    config: &Config,
+    store: &Store,
+    row: &SessionRow,
+    (signers, identity): (&[PublicKey], Option<&Path>),
+) -> anyhow::Result<Found> {
+    let archived;
+    let folder = match evidence::folder_of(&config.recording.dir, row) {
         Ok(Some(folder)) => folder,
         Ok(None) => return Ok(Found::Bad("it was not recorded".to_owned())),
-        Err(error) => return Ok(Found::Bad(error.to_string())),
+        Err(error) => {
+            let kept = store.archive_row(&row.id).await?.filter(|kept| kept.here == Here::No);
+            let Some(kept) = kept else { return Ok(Found::Bad(error.to_string())) };
+            if let Some(at) = kept.deleted {
+                return Ok(Found::NotHere(format!("it was deleted at {at}, when its time was over")));
+            }
+            match find::anywhere(row, config, store, identity).await {
+                Ok(found) => archived = found,
+                Err(error) => {
+                    let locked = matches!(error.downcast_ref(), Some(ArchiveError::Locked(_)));
+                    let why = format!("{error:#}");
+                    return Ok(if locked { Found::NotHere(why) } else { Found::Bad(why) });
+                }
+            }
+            archived.folder.clone()
+        }
     };
     if folder.is_alone() {
         return Ok(match (verify::digest_of(folder.path()), &row.recording_sha256) {
@@ -187,6 +231,7 @@ fn say(id: &SessionId, found: &Found, as_json: bool, out: &mut dyn Write) -> std
             writeln!(out, "{id}: as its digest in the database says; it has no seal of its own")
         }
         Found::Bad(why) => writeln!(out, "{id}: NOT as sealed: {why}"),
+        Found::NotHere(why) => writeln!(out, "{id}: not looked at: {why}"),
     }
 }
 
@@ -200,5 +245,6 @@ fn value(id: &SessionId, found: &Found) -> Value {
         }),
         Found::DigestOnly => json!({ "session": id.as_str(), "verified": true, "signer": null }),
         Found::Bad(why) => json!({ "session": id.as_str(), "verified": false, "why": why }),
+        Found::NotHere(why) => json!({ "session": id.as_str(), "verified": null, "why": why }),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::document::{self, At, Document, Place, hint};
 use super::section::Section;
 use super::{Checks, Config, People, Problem, Recording, RecordingIndex, Sessions, checks, defaults};
-use super::{alerts, audit, ca, doors, issuer, notify, provider, store_url};
+use super::{alerts, archive, audit, ca, doors, issuer, notify, provider, store_url};
 use crate::names::{GroupName, SubjectName};
 
 /// The surroundings that a configuration refers to.
@@ -131,6 +131,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         sign_in(top, &names, here, &state_dir);
     let sessions = sessions(top);
     let recording = recording(top, here, &state_dir);
+    let archive = archive::read(top, here);
     let audit = audit::read(top, here);
     let notify = notify::read(top, here);
     let alerts = alerts::read(top);
@@ -153,6 +154,7 @@ fn read(top: &mut Section<'_>, here: Surroundings<'_>) -> Option<Config> {
         killers,
         sessions,
         recording,
+        archive,
         audit,
         notify,
         alerts: alerts?,

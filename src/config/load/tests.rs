@@ -82,7 +82,7 @@ fn the_sample_names_every_known_key_and_no_other() {
             "notify.webhook",
             "notify.mail",
         ])
-        .chain(["alerts", "audit", "audit.sink", "policy", "log"])
+        .chain(["archive", "alerts", "audit", "audit.sink", "policy", "log"])
         .map(str::to_owned)
         .chain(AlertRule::ALL.map(|rule| format!("alerts.{}", rule.word())))
         .collect();
@@ -139,6 +139,45 @@ fn the_examples_in_the_sample_hold() {
     );
     let mail = config.notify.mail.unwrap();
     assert_eq!(mail.rules[0].kinds.len(), 3);
+}
+
+/// The example of [archive], likewise.
+#[test]
+fn the_archive_in_the_sample_holds() {
+    let dir = folder();
+    for name in ["archive-access-key", "archive-secret-key"] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, "open sesame\n").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let (before, archive) = SAMPLE.split_once("#   [archive]").unwrap();
+    let (archive, after) = archive.split_once("\n[notify]").unwrap();
+    let shown: Vec<&str> = archive.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    assert!(shown.len() > 25, "{shown:?}");
+    let text = format!("{before}\n[archive]\n{}\n[notify]{after}", shown.join("\n"));
+    let config = load_text(&dir, &text).unwrap();
+    let view = config.view();
+    assert_eq!(view["archive"]["endpoint"], "https://s3.example.com");
+    assert_eq!(view["archive"]["retention"][0]["label"], "env=prod");
+    assert_eq!(view["archive"]["retention"][1]["days"], 3650);
+    assert!(!view.to_string().contains("open sesame"), "{view}");
+    // What it calls a default is one.
+    let is_default = |line: &&&str| {
+        !["prefix", "region", "path_style", "zstd_level", "keep_local"]
+            .iter()
+            .any(|key| line.starts_with(key))
+    };
+    let short: Vec<&str> = shown.iter().filter(is_default).copied().collect();
+    let short =
+        load_text(&dir, &format!("{before}\n[archive]\n{}\n[notify]{after}", short.join("\n"))).unwrap();
+    let short = short.view();
+    for (key, value) in [("region", "us-east-1"), ("keep_local", "7d"), ("prefix", "")] {
+        assert_eq!(short["archive"][key], value, "{key}");
+    }
+    assert_eq!(
+        (&short["archive"]["zstd_level"], &short["archive"]["path_style"]),
+        (&3.into(), &false.into())
+    );
 }
 
 /// The example of [[issuer]], likewise.

@@ -1,7 +1,11 @@
 //! Recordings leave the bastion: exported, archived, read back, deleted. Here is what the files beside share: sealed
 //! folders made by hand, as the recorder writes them, with rows of their sessions.
 
+mod early;
 mod export;
+mod folder;
+mod holds;
+mod s3;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +16,13 @@ use caponier::audit::AuditEvent;
 use caponier::cli::recordings;
 use caponier::ids::SessionId;
 use caponier::recording::key::{RECORDING, RecordingKey};
-use caponier::store::SessionRow;
+use caponier::recording::recorder::Look;
+use caponier::recording::{Closing, Start};
+use caponier::store::{SessionRow, SignIn};
 use clap::Parser;
 use russh::keys::ssh_key::{Algorithm, PrivateKey};
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use crate::store::rows;
 
@@ -70,21 +77,49 @@ pub(crate) fn seal(app: &App, path: &Path) -> String {
 
 /// A session that is over and sealed.
 pub(crate) async fn sealed(app: &App, shown: &Shown<'_>) -> SessionRow {
+    let mut row = new_row(app);
+    let path = write_open(app, &row.id, shown);
+    row.recording_sha256 = Some(seal(app, &path));
+    over(app, row).await
+}
+
+/// The same of before there were folders: one cast.
+pub(crate) async fn sealed_alone(app: &App, text: &str) -> SessionRow {
+    let mut row = new_row(app);
+    let relative = format!("{}.cast", relative(&row.id));
+    let path = app.config.recording.dir.join(&relative);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, text).unwrap();
+    row.recording = Some(relative);
+    row.recording_sha256 = Some(digest(text.as_bytes()));
+    over(app, row).await
+}
+
+/// A session that is running, without its row in the store yet.
+pub(crate) fn new_row(app: &App) -> SessionRow {
     let sign_in = rows::sign_in(&app.random);
     let mut row = rows::session(&app.random, &sign_in.id);
-    let path = write_open(app, &row.id, shown);
     row.node = app.node.to_string();
     row.recording = Some(relative(&row.id));
+    row
+}
+
+async fn over(app: &App, mut row: SessionRow) -> SessionRow {
     row.closed = Some(app.clock.now());
     row.close_reason = Some("finished".to_owned());
-    row.recording_sha256 = Some(seal(app, &path));
+    insert(app, &row).await;
+    row
+}
+
+/// Writes the row, and a sign-in for it.
+pub(crate) async fn insert(app: &App, row: &SessionRow) {
+    let sign_in = SignIn { id: row.sign_in.clone(), ..rows::sign_in(&app.random) };
     let mut tx = app.store.begin().await.unwrap();
     tx.insert_sign_in(&sign_in).await.unwrap();
-    tx.insert_session(&row).await.unwrap();
+    tx.insert_session(row).await.unwrap();
     tx.commit(app.clock.now(), AuditEvent::ServerStarted { version: "test".into(), interrupted: 0 })
         .await
         .unwrap();
-    row
 }
 
 fn relative(session: &SessionId) -> String {
@@ -110,4 +145,37 @@ pub(crate) async fn recordings(app: &App, args: &[&str]) -> Result<String, Strin
     let code = code.map_err(|error| format!("{error:#}"))?;
     assert_eq!(code, ExitCode::SUCCESS);
     Ok(String::from_utf8(out).unwrap())
+}
+
+/// The same where the exit code is an answer.
+pub(crate) async fn recordings_code(app: &App, args: &[&str]) -> (ExitCode, String) {
+    let line = Line::try_parse_from([&["recordings"], args].concat()).unwrap();
+    let mut out = Vec::new();
+    let code = recordings::run(line.command, &app.config, &app.store, &mut out).await.unwrap();
+    (code, String::from_utf8(out).unwrap())
+}
+
+/// A session that is over, recorded and sealed by the recorder itself.
+pub(crate) async fn recorded(app: &App) -> SessionRow {
+    let mut row = new_row(app);
+    let look = Look {
+        pty: Some((80, 24)),
+        term: "xterm".to_owned(),
+        command: None,
+        title: "root@web1".to_owned(),
+        input: false,
+    };
+    let start = Start {
+        session: row.id.clone(),
+        at: app.clock.now(),
+        document: serde_json::json!({ "session": row.id.as_str() }),
+        screen: Some(look),
+        lossy: false,
+    };
+    let recorder = app.recordings.begin(start, CancellationToken::new()).await.unwrap();
+    row.recording = Some(recorder.relative_path().to_owned());
+    let (at, reason) = (app.clock.now(), "finished".to_owned());
+    let closing = Closing { at, reason, exit_status: Some(0), bytes_in: 0, bytes_out: 0 };
+    row.recording_sha256 = Some(app.recordings.seal(recorder, closing).await.unwrap().sha256);
+    over(app, row).await
 }

@@ -39,7 +39,7 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
         "state_dir",
         "state_folder",
         &[
-            "caponier.toml:1:1: unknown key \"state_folder\"; there is: state_dir, ssh, web, store, ca, certificates, provider, issuer, sign_in, sessions, recording, audit, notify, alerts, policy, log",
+            "caponier.toml:1:1: unknown key \"state_folder\"; there is: state_dir, ssh, web, store, ca, certificates, provider, issuer, sign_in, sessions, recording, archive, audit, notify, alerts, policy, log",
         ],
     ),
     (
@@ -556,6 +556,43 @@ pub(super) const CONFIG_ROWS: &[Row<'_>] = &[
             "caponier.toml:3:8: \"Mars/Base\" is not a time zone; write one such as \"Europe/Berlin\"",
             "caponier.toml:4:1: \"mo\" is no day; there is: mon, tue, wed, thu, fri, sat, sun",
             "caponier.toml:6:6: \"to\" must be a time of the day such as \"07:30\", not \"7:00\"",
+        ],
+    ),
+    // The archive.
+    (
+        "[ssh]",
+        "[archive]\npath = \"x\"\n[ssh]",
+        &[
+            "caponier.toml:2:2: \"kind\" is missing in [archive]: \"folder\", \"s3\", or \"none\" when recordings stay here and are only deleted in time",
+        ],
+    ),
+    (
+        "[ssh]",
+        "[archive]\nkind = \"folder\"\npath = \"x\"\nbucket = \"b\"\nencrypt_to = [\"ssh-rsa AAAA\", \"AGE-SECRET-KEY-1X\"]\n[ssh]",
+        &[
+            "caponier.toml:5:1: \"bucket\" means nothing with kind = \"folder\"; take it away",
+            "caponier.toml:6:15: \"ssh-rsa AAAA\" is no public key: write \"age1...\" or \"ssh-ed25519 AAAA...\"",
+            "caponier.toml:6:31: \"encrypt_to\" has a private key in it: consider it stolen, and write the public one",
+        ],
+    ),
+    (
+        "[ssh]",
+        "[archive]\nkind = \"s3\"\nbucket = \"a/b\"\nprefix = \"../x\"\nendpoint = \"http://s3.example.com\"\n[ssh]",
+        &[
+            "caponier.toml:2:2: the access key is missing: set \"secret_key_file\" or \"secret_key_env\"",
+            "caponier.toml:2:2: the id of the access key is missing: set \"access_key_file\" or \"access_key_env\"",
+            "caponier.toml:4:10: \"bucket\" must be letters, digits, \".\", \"-\" and \"_\"",
+            "caponier.toml:5:10: \"prefix\" must be letters, digits, \".\", \"-\" and \"_\", with single slashes between them",
+            "caponier.toml:6:12: \"endpoint\": http is allowed on loopback only; use https",
+        ],
+    ),
+    (
+        "[ssh]",
+        "[archive]\nkind = \"none\"\n[[archive.retention]]\ndays = 5\n[[archive.retention]]\nlabel = \"prod\"\ndays = 0\n[ssh]",
+        &[
+            "caponier.toml:4:1: a rule needs \"role\" or \"label\"; for all others there is \"retention_days\"",
+            "caponier.toml:7:9: \"label\" must be \"KEY=VALUE\", a label of targets",
+            "caponier.toml:8:8: \"days\" must be from 1 to 36500",
         ],
     ),
 ];
