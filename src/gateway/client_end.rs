@@ -16,6 +16,15 @@ use super::pressure::{Gauge, Pressure};
 use super::relay::STDERR;
 use crate::plain;
 
+/// What a target sends.
+pub(super) enum FromTarget {
+    Bytes(Bytes),
+    Stderr(Bytes),
+    Eof,
+    ExitStatus(u32),
+    ExitSignal { signal: Sig, core_dumped: bool, message: String, language: String },
+}
+
 /// What a client sends in a channel once it runs.
 pub(super) enum FromClient {
     Bytes(Bytes),

@@ -8,15 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backlog::{Backlog, Overflow};
 use super::client_end::name;
-pub(super) use super::client_end::{ClientEnd, FromClient, read_client};
+pub(super) use super::client_end::{ClientEnd, FromClient, FromTarget, read_client};
 use super::file_guard::FileGuard;
 use super::limits::{
     EOF_HELD, FAREWELL, ITEM_WEIGHT, SIGNAL_NAME_MAX, TARGET_FAREWELL, WARNING_PATIENCE, WEIGHTLESS_MAX,
@@ -29,15 +28,6 @@ use crate::recording::{Recorder, RecorderError};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
 pub(super) const STDERR: u32 = 1;
-
-/// What a target sends.
-pub(super) enum FromTarget {
-    Bytes(Bytes),
-    Stderr(Bytes),
-    Eof,
-    ExitStatus(u32),
-    ExitSignal { signal: Sig, core_dumped: bool, message: String, language: String },
-}
 
 /// Why a session ends other than by the target finishing. The text is for the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

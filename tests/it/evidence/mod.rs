@@ -167,6 +167,7 @@ fn who_holds_the_key_still_contradicts_database_and_audit_log() {
         dir: forged.clone(),
         input: false,
         exec_output_max: 1,
+        index: caponier::config::RecordingIndex::Nothing,
         part_max: 1 << 20,
         free_min: 0,
     };
