@@ -44,10 +44,12 @@ fn secrets_that_pass_through_leave_no_trace() {
         ..Plan::default()
     });
     let terminal = stage.ssh(&["-tt", "web1"]).terminal(80, 24);
-    terminal.type_in("read -rsp 'ask''-now: ' x; echo got-${#x}\n");
+    terminal.type_in("PS1='at''-prompt> '; read -rsp 'ask''-now: ' x; echo got-${#x}\n");
     terminal.wait_for("ask-now: ");
     terminal.type_in(&format!("{TYPED}\n"));
-    terminal.wait_for(&format!("got-{}", TYPED.len()));
+    // What is typed before the shell echoes again is not told from a password.
+    let got = terminal.wait_for(&format!("got-{}", TYPED.len()));
+    terminal.wait_for_after(got, "at-prompt> ");
     terminal.type_in("echo typed-in-the-open-$((40+2))\n");
     terminal.wait_for("typed-in-the-open-42");
     terminal.type_in("exit\n");

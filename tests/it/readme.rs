@@ -127,6 +127,6 @@ fn the_readme_leads_to_a_first_real_host() {
     sshd.wait_for_log("Accepted publickey");
     let said = walk.run(&blocks("sh auditor")[0]).ok();
     assert!(said.contains("web1") && said.contains("exec: hostname"), "{said}");
-    let said = walk.run(&blocks("sh evidence")[0]).ok();
+    let said = run(walk.shell(&blocks("sh evidence")[0]).current_dir(&walk.home), b"", PATIENCE).ok();
     assert!(said.contains("Good \"recording@caponier\" signature"), "{said}");
 }
