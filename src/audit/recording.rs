@@ -34,6 +34,24 @@ pub enum RecordingEvent {
         /// Sessions that went on unrecorded, because their role says so.
         unrecorded: usize,
     },
+    /// A recording ended before its session, which goes on because its role says so.
+    Lost {
+        /// The node.
+        node: String,
+        /// The session.
+        session: SessionId,
+        /// What was wrong.
+        why: String,
+    },
+    /// At its start a node found a recording that belongs to no session in the database, and left it alone.
+    WithoutSession {
+        /// The node.
+        node: String,
+        /// The session that its folder is named like.
+        session: SessionId,
+        /// What was found.
+        why: String,
+    },
     /// There is room again.
     DiskFree {
         /// The node.
@@ -48,6 +66,8 @@ impl RecordingEvent {
             Self::KeyUsed { .. } => "recording_key_used",
             Self::Checkpoint { .. } => "recording_checkpoint",
             Self::DiskFull { .. } => "recording_disk_full",
+            Self::Lost { .. } => "recording_lost",
+            Self::WithoutSession { .. } => "recording_without_session",
             Self::DiskFree { .. } => "recording_disk_free",
         }
     }
@@ -64,6 +84,9 @@ impl RecordingEvent {
             }
             Self::DiskFull { node, why, closed, unrecorded } => {
                 json!({ "node": node, "why": why, "closed": closed, "unrecorded": unrecorded })
+            }
+            Self::Lost { node, session, why } | Self::WithoutSession { node, session, why } => {
+                json!({ "node": node, "session": session.as_str(), "why": why })
             }
             Self::DiskFree { node } => json!({ "node": node }),
         }
@@ -100,6 +123,20 @@ mod tests {
                 RecordingEvent::DiskFull { node: node(), why, closed: 2, unrecorded: 1 },
                 "recording_disk_full",
                 json!({ "node": "b1:22", "why": "only 1KiB is free", "closed": 2, "unrecorded": 1 }),
+            ),
+            (
+                RecordingEvent::Lost { node: node(), session: SESSION.parse().unwrap(), why: "full".into() },
+                "recording_lost",
+                json!({ "node": "b1:22", "session": SESSION, "why": "full" }),
+            ),
+            (
+                RecordingEvent::WithoutSession {
+                    node: node(),
+                    session: SESSION.parse().unwrap(),
+                    why: "more".into(),
+                },
+                "recording_without_session",
+                json!({ "node": "b1:22", "session": SESSION, "why": "more" }),
             ),
             (RecordingEvent::DiskFree { node: node() }, "recording_disk_free", json!({ "node": "b1:22" })),
         ];

@@ -85,10 +85,14 @@ pub async fn look_at_disk(app: &App, was_full: bool) -> Result<bool, StoreError>
     let node = app.node.to_string();
     let event = match why {
         None if was_full => RecordingEvent::DiskFree { node },
-        None => return Ok(false),
+        None => {
+            tell_lost(app).await?;
+            return Ok(false);
+        }
         Some(why) => {
             let (closed, unrecorded) = app.recordings.stop_all(&why);
-            if was_full && closed == 0 {
+            tell_lost(app).await?;
+            if was_full && closed == 0 && unrecorded == 0 {
                 return Ok(true);
             }
             tracing::error!(why, closed, unrecorded, "the disk of the recordings is full");
@@ -98,6 +102,15 @@ pub async fn look_at_disk(app: &App, was_full: bool) -> Result<bool, StoreError>
     let full = matches!(event, RecordingEvent::DiskFull { .. });
     app.store.note(app.clock.now(), AuditEvent::Recording(event)).await?;
     Ok(full)
+}
+
+/// Tells of each recording that ended before its session.
+async fn tell_lost(app: &App) -> Result<(), StoreError> {
+    for (session, why) in app.recordings.lost() {
+        let event = RecordingEvent::Lost { node: app.node.to_string(), session, why };
+        app.store.note(app.clock.now(), AuditEvent::Recording(event)).await?;
+    }
+    Ok(())
 }
 
 /// Why a recording was not found to be as it was.

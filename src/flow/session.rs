@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::audit::{AuditEvent, TellingEvent};
+use crate::audit::{AuditEvent, RecordingEvent, TellingEvent};
 use crate::ca::{Draft, DraftError, Permissions, SignerError};
 use crate::flow::answer;
 use crate::flow::authorize::{Permit, describe};
@@ -143,13 +143,20 @@ pub async fn open(
         Some(start) if !start.lossy && room_missing(app, &permit).await? => {
             return Err(SessionError::DiskFull);
         }
-        Some(start) => match app.recordings.begin(start, recorder_failed).await {
-            Ok(recorder) => Some(recorder),
-            Err(error) => {
-                app.store.note(app.clock.now(), not_recorded(app, &permit, &error)).await?;
-                return Err(error.into());
+        Some(start) => {
+            let lossy = start.lossy;
+            match app.recordings.begin(start, recorder_failed).await {
+                Ok(recorder) => Some(recorder),
+                Err(error) => {
+                    app.store.note(app.clock.now(), not_recorded(app, &permit, &error)).await?;
+                    if !lossy {
+                        return Err(error.into());
+                    }
+                    // Its role would rather have it unrecorded than not at all; the entry above raises the alarm.
+                    None
+                }
             }
-        },
+        }
         None => None,
     };
     let recorder = match (recorder, command_of(&permit)) {
@@ -157,6 +164,7 @@ pub async fn open(
             Ok(()) => Some(recorder),
             Err(error) => {
                 recorder.discard()?;
+                app.store.note(app.clock.now(), not_recorded(app, &permit, &error)).await?;
                 return Err(error.into());
             }
         },
@@ -267,6 +275,12 @@ async fn end(
         failed = recorder.failure();
         if failed.is_some() {
             reason = "recorder";
+        }
+        if let Some(why) = app.recordings.lost_of(&recorder) {
+            let event = RecordingEvent::Lost { node: app.node.to_string(), session: row.id.clone(), why };
+            if let Err(error) = app.store.note(app.clock.now(), AuditEvent::Recording(event)).await {
+                tracing::error!(%error, session.id = %row.id, "a recording that ended early is not in the audit log");
+            }
         }
         let closing = Closing {
             at: app.clock.now(),
@@ -500,7 +514,12 @@ async fn remove_begun(app: &App) -> Result<(), StoreError> {
             Ok(()) => {
                 tracing::info!(session.id = %id, "removed the beginning of a recording whose session never was")
             }
-            Err(error) => tracing::warn!(%error, session.id = %id, "a recording has no session"),
+            Err(error) => {
+                tracing::error!(%error, session.id = %id, "a recording has no session");
+                let (node, why) = (app.node.to_string(), error.to_string());
+                let event = RecordingEvent::WithoutSession { node, session: id, why };
+                app.store.note(now, AuditEvent::Recording(event)).await?;
+            }
         }
     }
     Ok(())

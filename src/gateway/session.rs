@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::{Program, PtyRequest, Request, Route};
 use super::file_guard::FileGuard;
 use super::forward::{Forwards, Invitation};
-use super::limits::{GUESTS_MAX, TRIES_MAX};
+use super::limits::{DRAIN, GUESTS_MAX, TRIES_MAX};
 use super::pressure::Gauge;
 use super::relay::{ClientEnd, Ending, Limits, Relay, Watch};
 use super::shared::Shared;
@@ -235,7 +235,7 @@ async fn passage(
     let dial = app.config.sessions.dial;
     let (guests_in, guests) = mpsc::channel(GUESTS_MAX);
     let over = CancellationToken::new();
-    let _end_of_guests = over.clone().drop_guard();
+    let end_of_guests = over.clone().drop_guard();
     let way = Way {
         host_ca,
         clock: &app.clock,
@@ -260,6 +260,7 @@ async fn passage(
             return ended("target-refused");
         }
     };
+    let mut host = None;
     if !beside.is_empty() {
         let invitation = Invitation {
             session: session.id().clone(),
@@ -268,7 +269,7 @@ async fn passage(
             download: Arc::clone(&download),
             over,
         };
-        shared.sessions.spawn(forwards.host(invitation, guests));
+        host = Some(shared.sessions.spawn(forwards.host(invitation, guests)));
     }
     // The policy lets no other subsystem than sftp through.
     let files = matches!(request.program, Program::Subsystem(_))
@@ -277,6 +278,13 @@ async fn passage(
     let relay = Relay::new(client, write, session.recorder(), files.as_ref(), pty, download);
     let outcome = relay.run(read, early, watch).await;
     drop(handle);
+    drop(end_of_guests);
+    // Each writes its end down before it leaves: after the seal nothing can be written.
+    if let Some(host) = host
+        && timeout(DRAIN, host).await.is_err()
+    {
+        tracing::warn!(session.id = %session.id(), "what was used beside a session did not end in time");
+    }
     outcome
 }
 

@@ -131,6 +131,11 @@ pub enum Event {
         /// Bytes from target to client.
         bytes_out: u64,
     },
+    /// From here on nothing was recorded, though the session went on: the disk was full, and its role allows that.
+    Lost {
+        /// What was wrong.
+        why: String,
+    },
     /// The bastion stopped without an end of the session: this line was written when it started again.
     Interrupted {},
 }

@@ -77,6 +77,7 @@ fn exit_status(folder: &Folder) -> io::Result<Option<(u64, u32)>> {
         | Event::Note { .. }
         | Event::Stream { .. }
         | Event::Part { .. }
+        | Event::Lost { .. }
         | Event::Interrupted {} => None,
     };
     Ok(folder.events()?.into_iter().rev().find_map(ended))

@@ -138,8 +138,21 @@ impl Recordings {
     /// unrecorded. Returns how many ended and how many went on.
     pub fn stop_all(&self, why: &str) -> (usize, usize) {
         let live: Vec<Arc<Shared>> = self.all().values().filter_map(Weak::upgrade).collect();
-        let on = live.iter().filter(|shared| !shared.is_over() && shared.stop_writing(why)).count();
-        (live.len() - on, on)
+        let stopped: Vec<bool> =
+            live.iter().filter(|shared| shared.stop_writing(why)).map(|shared| shared.is_lossy()).collect();
+        let on = stopped.iter().filter(|lossy| **lossy).count();
+        (stopped.len() - on, on)
+    }
+
+    /// Recordings that ended before their sessions, and were not handed out before: which, and why.
+    pub fn lost(&self) -> Vec<(SessionId, String)> {
+        let live: Vec<Arc<Shared>> = self.all().values().filter_map(Weak::upgrade).collect();
+        live.iter().filter_map(|shared| Some((shared.session().clone(), shared.lost_news()?))).collect()
+    }
+
+    /// Why a recording was not written to the end though its session went on; none when that was handed out before.
+    pub fn lost_of(&self, recorder: &Recorder) -> Option<String> {
+        recorder.lost()
     }
 
     fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<SessionId, Weak<Shared>>> {

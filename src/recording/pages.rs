@@ -107,15 +107,43 @@ pub(super) struct Due {
 
 impl Due {
     /// First what the checkpoints tell of, then they; then they may be told of elsewhere.
-    pub(super) fn run(self) -> io::Result<Option<Head>> {
-        for file in &self.files {
-            file.sync_data()?;
+    pub(super) fn run(self) -> Result<Option<Head>, DueError> {
+        let Self { files, chain, lines, head } = self;
+        for file in &files {
+            file.sync_data().map_err(DueError::Sync)?;
         }
-        if !self.lines.is_empty() {
-            (&*self.chain).write_all(self.lines.as_bytes())?;
-            self.chain.sync_data()?;
+        if lines.is_empty() {
+            return Ok(head);
         }
-        Ok(self.head)
+        let before = chain.metadata().map_err(DueError::Sync)?.len();
+        if let Err(error) = (&*chain).write_all(lines.as_bytes()) {
+            chain.set_len(before).map_err(DueError::Sync)?;
+            return Err(DueError::Checkpoints { error, lines });
+        }
+        chain.sync_data().map_err(DueError::Sync)?;
+        Ok(head)
+    }
+}
+
+/// Why not everything is on the disk.
+#[derive(Debug)]
+pub(super) enum DueError {
+    /// The disk is not to be trusted any more.
+    Sync(io::Error),
+    /// There was no room for these lines of `chain.ndjson`; none of them is in the file.
+    Checkpoints {
+        /// Why.
+        error: io::Error,
+        /// The lines.
+        lines: String,
+    },
+}
+
+impl From<DueError> for io::Error {
+    fn from(error: DueError) -> Self {
+        match error {
+            DueError::Sync(error) | DueError::Checkpoints { error, .. } => error,
+        }
     }
 }
 
@@ -250,6 +278,12 @@ impl Pages {
         }
     }
 
+    /// Takes back checkpoints that could not be written, for the next time.
+    pub(super) fn put_back(&mut self, mut lines: String) {
+        lines.push_str(&self.waiting);
+        self.waiting = lines;
+    }
+
     /// All files as they are now, with the last checkpoint, which covers them.
     pub(super) fn sums(&mut self, at_micros: u64) -> Option<(Vec<Sum>, Head)> {
         self.checkpoint(at_micros);
@@ -274,30 +308,34 @@ impl Screen {
             term: term.to_owned(),
             began_secs,
         };
-        screen.header(0)?;
+        let header = screen.header(0);
+        screen.page.write(header.as_bytes())?;
         Ok(screen)
     }
 
     /// Goes on in another file; returns the full one.
     fn next(&mut self, path: &Path, at_micros: u64) -> io::Result<Page> {
         let part = self.part.saturating_add(1);
-        let page = Page::create(path, &cast_name(part))?;
+        let name = cast_name(part);
+        let mut page = Page::create(path, &name)?;
+        if let Err(error) = page.write(self.header(at_micros / 1_000_000).as_bytes()) {
+            // Without its header it is no part, and what was there before can be sealed.
+            std::fs::remove_file(path.join(name))?;
+            return Err(error);
+        }
         self.part = part;
-        let full = std::mem::replace(&mut self.page, page);
         self.transcript.next_part(at_micros);
-        self.header(at_micros / 1_000_000)?;
-        Ok(full)
+        Ok(std::mem::replace(&mut self.page, page))
     }
 
-    fn header(&mut self, after_secs: u64) -> io::Result<()> {
-        let line = Header {
+    fn header(&self, after_secs: u64) -> String {
+        Header {
             size: self.transcript.size(),
             at_secs: Some(self.began_secs.saturating_add(after_secs)),
             title: &self.title,
             command: self.command.as_deref(),
             term: &self.term,
         }
-        .line();
-        self.page.write(line.as_bytes())
+        .line()
     }
 }

@@ -15,7 +15,7 @@ use super::asciicast::Source;
 use super::chain::Head;
 use super::event::Event;
 use super::key::RecordingKey;
-use super::pages::{CHECKPOINT_AFTER, NewScreen, Pages};
+use super::pages::{CHECKPOINT_AFTER, DueError, NewScreen, Pages};
 use super::place;
 use super::seal::{self, Seal};
 use super::transcript::Transcript;
@@ -121,8 +121,8 @@ struct State {
     /// Runs only while there is something that is not on the disk, or in no checkpoint.
     syncing: Option<JoinHandle<()>>,
     error: Option<RecorderError>,
-    /// Nothing is written any more, and the session goes on.
-    lost: bool,
+    /// Why nothing is written any more though the session goes on, and whether the audit log was told.
+    lost: Option<(String, bool)>,
     /// The disk is not to be trusted any more, or half a line stands in a file.
     dead: bool,
     /// The end is being written.
@@ -174,7 +174,7 @@ impl Recorder {
             dirty: 0,
             syncing: None,
             error: None,
-            lost: false,
+            lost: None,
             dead: false,
             closing: false,
             sealed: false,
@@ -243,6 +243,11 @@ impl Recorder {
         }
     }
 
+    /// Why it was not written to the end though its session went on, unless that was asked for before.
+    pub(super) fn lost(&self) -> Option<String> {
+        self.shared.lost_news()
+    }
+
     /// Writes what is held back, syncs, hashes, seals and verifies the seal. Consumes the recorder. What was written before
     /// writing failed is sealed as incomplete.
     pub(super) async fn seal(
@@ -267,7 +272,7 @@ impl Recorder {
             let Some((files, head)) = state.pages.sums(shared.micros()) else {
                 return Err(shared.error("it has no checkpoint"));
             };
-            (files, head, state.error.is_none() && !state.lost)
+            (files, head, state.error.is_none() && state.lost.is_none())
         };
         shared.sync().await?;
         shared.lock()?.sealed = true;
@@ -327,15 +332,44 @@ impl Shared {
         is_news.then(|| head.clone())
     }
 
-    /// The disk is full: ends the session, or, where its role says so, the recording only. Returns whether the session goes on.
+    /// The disk is full: ends the session, or, where its role says so, the recording only. False when it was so before.
     pub(super) fn stop_writing(&self, why: &str) -> bool {
-        let Ok(mut state) = self.state.lock() else { return false };
-        if self.lossy {
-            state.lost = true;
-        } else {
-            self.fail(&mut state, why.to_owned());
+        let Ok(mut guard) = self.state.lock() else { return false };
+        let state = &mut *guard;
+        if state.closing || state.error.is_some() || state.lost.is_some() {
+            return false;
         }
+        if self.lossy {
+            self.lose(state, why);
+        } else {
+            self.fail(state, why.to_owned());
+        }
+        true
+    }
+
+    /// Whether a full disk ends the recording and not the session.
+    pub(super) fn is_lossy(&self) -> bool {
         self.lossy
+    }
+
+    /// Why nothing is written any more though the session goes on; said once.
+    pub(super) fn lost_news(&self) -> Option<String> {
+        let mut state = self.state.lock().ok()?;
+        let (why, told) = state.lost.as_mut()?;
+        let is_news = !std::mem::replace(told, true);
+        is_news.then(|| why.clone())
+    }
+
+    /// Writes as the last thing that nothing more is, if there is room for that: whoever seals it after a crash must know.
+    fn lose(&self, state: &mut State, why: &str) {
+        let written = state.pages.event(Event::Lost { why: why.to_owned() }, self.micros());
+        if written.is_err()
+            && let Err(error) = state.pages.cut_back()
+        {
+            tracing::error!(%error, session.id = %self.session, "half a line stays in a recording");
+            state.dead = true;
+        }
+        state.lost = Some((why.to_owned(), false));
     }
 
     fn micros(&self) -> u64 {
@@ -356,7 +390,8 @@ impl Shared {
         if let Some(error) = &state.error {
             return Err(error.clone());
         }
-        let Some(screen) = state.pages.screen().filter(|_| !state.lost) else { return Ok(()) };
+        let writes = state.lost.is_none() && !state.closing;
+        let Some(screen) = state.pages.screen().filter(|_| writes) else { return Ok(()) };
         let at_micros = self.micros();
         state.lines.clear();
         speak(&mut screen.transcript, at_micros, &mut state.lines);
@@ -375,7 +410,8 @@ impl Shared {
         if let Some(error) = &state.error {
             return Err(error.clone());
         }
-        if state.lost {
+        // What comes after the end is in the audit log only: the files are being sealed.
+        if state.lost.is_some() || state.closing {
             return Ok(());
         }
         let written = state.pages.event(event, self.micros());
@@ -393,7 +429,7 @@ impl Shared {
             let cut = state.pages.cut_back();
             if self.lossy && cut.is_ok() {
                 tracing::error!(%error, session.id = %self.session, "a recording ends before its session");
-                state.lost = true;
+                self.lose(state, &format!("cannot write: {error}"));
                 return Ok(());
             }
             state.dead = cut.is_err();
@@ -419,7 +455,7 @@ impl Shared {
         }
         let at_micros = self.micros();
         let mut streams = Vec::new();
-        if let Some(screen) = state.pages.screen().filter(|_| !state.lost) {
+        if let Some(screen) = state.pages.screen().filter(|_| state.lost.is_none()) {
             state.lines.clear();
             screen.transcript.finish(at_micros, &mut state.lines);
             streams = screen.transcript.streams();
@@ -500,7 +536,20 @@ impl Shared {
                 }
                 return Ok(());
             }
-            Ok(Ok(Err(error))) => format!("cannot sync: {error}"),
+            Ok(Ok(Err(DueError::Checkpoints { error, lines }))) => {
+                // What they tell of is on the disk; they are written when there is room, or with the seal.
+                let mut state = self.lock()?;
+                state.pages.put_back(lines);
+                let why = format!("cannot write checkpoints: {error}");
+                if !self.lossy {
+                    return Err(self.fail(&mut state, why));
+                }
+                if state.lost.is_none() {
+                    state.lost = Some((why, false));
+                }
+                return Ok(());
+            }
+            Ok(Ok(Err(DueError::Sync(error)))) => format!("cannot sync: {error}"),
             Ok(Err(error)) => format!("the sync stopped: {error}"),
             Err(_) => format!("the disk did not sync within {} s", SYNC_DEADLINE.as_secs()),
         };

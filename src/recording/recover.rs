@@ -105,7 +105,8 @@ pub(super) fn recover_folder(
         let file = OpenOptions::new().read(true).write(true).open(cast).map_err(io)?;
         sums.push(mend(cast, &file, n + 1 == casts.len())?);
     }
-    sums.push(mend_events(&path, &events).map_err(io)?);
+    let (events, complete) = mend_events(&path, &events).map_err(io)?;
+    sums.push(events);
     let mut whole = vec![read_sum(&path, SESSION).map_err(io)?];
     whole.extend(sums.iter().cloned());
     let head = chain.go_on(&path, sums).map_err(io)?;
@@ -117,14 +118,15 @@ pub(super) fn recover_folder(
         sealed,
         reason: "interrupted",
         interrupted: true,
-        complete: true,
+        complete,
         head,
         files: whole,
     };
     Ok(Recovered { seal: seal::seal(&path, key, ending)?, reason: None })
 }
 
-/// Removes a folder that nobody writes and nobody sealed.
+/// Removes a folder that nobody writes, nobody sealed, and that holds nothing but a beginning: what more was written belongs to a session,
+/// even if no row names it.
 pub(super) fn remove_begun(dir: &Path, relative: &str) -> Result<(), RecorderError> {
     let path = place::locate_folder(dir, relative)?;
     let failed = |what: String| RecorderError::new(&path, what);
@@ -138,13 +140,34 @@ pub(super) fn remove_begun(dir: &Path, relative: &str) -> Result<(), RecorderErr
         }
         Err(error) => return Err(failed(error.to_string())),
     }
+    let begun = |name: &str, most: usize| -> io::Result<bool> {
+        let mut lines = match Lines::open(&path.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            lines => lines?,
+        };
+        let mut count = 0;
+        while lines.next_line()?.is_some() {
+            count += 1;
+        }
+        Ok(count <= most)
+    };
+    // The header and the marker of a command; its event; the first checkpoint.
+    let is_beginning = [("0001.cast", 2), (EVENTS, 1), (CHAIN, 1), ("0002.cast", 0)]
+        .into_iter()
+        .try_fold(true, |all, (name, most)| Ok::<_, io::Error>(all && begun(name, most)?));
+    if !is_beginning.map_err(|error| failed(error.to_string()))? {
+        return Err(failed(
+            "has more than a beginning, and no session in the database; it was left alone".to_owned(),
+        ));
+    }
     std::fs::remove_dir_all(&path).map_err(|error| failed(format!("cannot remove it: {error}")))
 }
 
-/// Cuts `events.ndjson` to its last whole line and adds that the session was interrupted.
-fn mend_events(path: &Path, mut file: &File) -> io::Result<Sum> {
+/// Cuts `events.ndjson` to its last whole line and adds that the session was interrupted. False when it says that the session went
+/// on unrecorded.
+fn mend_events(path: &Path, mut file: &File) -> io::Result<(Sum, bool)> {
     let mut tally = Tally::default();
-    let (mut last, mut kept) = (None::<Line>, 0);
+    let (mut last, mut kept, mut complete) = (None::<Line>, 0, true);
     let mut reader = BufReader::new(File::open(path.join(EVENTS))?);
     let mut line = Vec::new();
     loop {
@@ -155,6 +178,7 @@ fn mend_events(path: &Path, mut file: &File) -> io::Result<Sum> {
         let Ok(read) = serde_json::from_slice::<Line>(&line) else { break };
         tally.add(&line);
         kept += line.len() as u64;
+        complete &= !matches!(read.event, Event::Lost { .. });
         last = Some(read);
     }
     file.set_len(kept)?;
@@ -166,7 +190,7 @@ fn mend_events(path: &Path, mut file: &File) -> io::Result<Sum> {
         tally.add(text.as_bytes());
     }
     file.sync_all()?;
-    Ok(tally.sum(EVENTS))
+    Ok((tally.sum(EVENTS), complete))
 }
 
 fn read_sum(path: &Path, name: &str) -> io::Result<Sum> {
@@ -193,15 +217,19 @@ struct Claims {
 impl Claims {
     fn read(path: &Path) -> io::Result<Self> {
         let mut claims = Self { reading: Reading::new(), kept: 0, sums: Vec::new() };
-        let mut lines = match Lines::open(&path.join(CHAIN)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(claims),
-            lines => lines?,
-        };
+        // The first checkpoint is on the disk before a session begins.
+        let mut lines = Lines::open(&path.join(CHAIN))?;
         while let Some(line) = lines.next_line()? {
             let bytes = line.len() as u64 + 1;
             let Some(checkpoint) = claims.reading.take(line) else { break };
             claims.kept += bytes;
             claims.sums.extend(checkpoint.files);
+        }
+        if claims.sums.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it has no checkpoint; it was not changed",
+            ));
         }
         Ok(claims)
     }

@@ -159,7 +159,7 @@ fn told(event: Event) -> Option<(Kind, String)> {
             Kind::Forward,
             format!("{direction} {kind} {what} {}", addresses.join(" ")).trim_end().to_owned(),
         ),
-        Event::Note { text } => (Kind::Note, text),
+        Event::Note { text } | Event::Lost { why: text } => (Kind::Note, text),
         Event::Transfer { .. }
         | Event::ForwardClosed { .. }
         | Event::Stream { .. }

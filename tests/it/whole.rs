@@ -11,10 +11,10 @@ use crate::passage::{
     assert_terminal_is_followed_and_recorded,
 };
 use crate::recording::asciinema;
-use crate::world::PATIENCE;
 use crate::world::bastion::CAPONIER;
 use crate::world::stage::{Plan, Stage};
 use crate::world::terminal::Terminal;
+use crate::world::{PATIENCE, wait_for};
 
 #[test]
 fn the_whole_way_on_real_parts() {
@@ -35,7 +35,11 @@ fn rows(stage: &Stage, args: &[&str]) -> Vec<Value> {
 }
 
 fn assert_auditor_sees_it(stage: &Stage) {
-    let sessions = rows(stage, &["sessions", "--json", "--limit", "1000"]);
+    // A session is closed when its seal has been verified.
+    let sessions = wait_for("the end of all sessions", PATIENCE, || {
+        let rows = rows(stage, &["sessions", "--json", "--limit", "1000"]);
+        rows.iter().all(|row| !row["closed"].is_null()).then_some(rows)
+    });
     assert!(sessions.iter().all(|row| row["who"] == "corp:engineer" && row["target"] == "web1"));
     for (kind, command) in [
         ("shell", ""),

@@ -56,12 +56,14 @@ impl<'e> Fact<'e> {
             "file_operation" if entry.fields.get("allowed") == Some(&Value::Bool(false)) => {
                 Self::FileRefused { session: text("session")?, path: or_empty("path") }
             }
-            "recorder_failed" | "recording_disk_full" => Self::RecorderFailed {
-                who: or_empty("who"),
-                target: or_empty("target"),
-                node: text("node")?,
-                why: or_empty("why"),
-            },
+            "recorder_failed" | "recording_disk_full" | "recording_lost" | "recording_without_session" => {
+                Self::RecorderFailed {
+                    who: or_empty("who"),
+                    target: or_empty("target"),
+                    node: text("node")?,
+                    why: or_empty("why"),
+                }
+            }
             // It has a recording that is not where it should be: the same people look.
             "archive_failed" => {
                 let (node, why) = (text("node")?, or_empty("problem"));

@@ -161,6 +161,16 @@ pub(super) const KINDS: &[Kind] = &[
     ),
     kind("recording_disk_free", "There is room for recordings again.", "node"),
     kind(
+        "recording_lost",
+        "A recording ended before its session, which goes on because its role says so.",
+        "node session why",
+    ),
+    kind(
+        "recording_without_session",
+        "At its start a bastion found a recording of no session in the database, and left it alone.",
+        "node session why",
+    ),
+    kind(
         "recording_archived",
         "The archive has a recording, whole, and gave it back right.",
         "session files bytes stored_bytes seal index encrypted",

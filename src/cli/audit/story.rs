@@ -172,6 +172,7 @@ fn recorded(event: &Event) -> String {
             )
         }
         Event::Note { text } => format!("note: {text}"),
+        Event::Lost { why } => format!("not recorded from here on: {why}"),
         Event::Stream { stream, bytes, sha256, kept } => {
             let kept = if *kept { "in the recording" } else { "not in the recording" };
             format!("{stream}: {bytes} bytes, sha256 {sha256}, {kept}")

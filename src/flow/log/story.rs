@@ -184,7 +184,11 @@ fn recorded(recordings: &Path, session: &SessionRow) -> Result<Vec<Part>, String
     }
     let lines = folder.events().map_err(|error| format!("its events cannot be read: {error}"))?;
     let is_news = |line: &Line| match line.event {
-        Event::Command { .. } | Event::Note { .. } | Event::Stream { .. } | Event::Interrupted {} => true,
+        Event::Command { .. }
+        | Event::Note { .. }
+        | Event::Stream { .. }
+        | Event::Lost { .. }
+        | Event::Interrupted {} => true,
         // The audit log has the same; parts of the cast are the reader's matter.
         Event::File { .. }
         | Event::Transfer { .. }

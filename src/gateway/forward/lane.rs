@@ -242,7 +242,12 @@ impl Forwards {
         }
         lane.over.cancel();
         lane.tasks.close();
-        if timeout(DRAIN, lane.tasks.wait()).await.is_err() {
+        // Each writes its end down before it leaves: after the seal nothing can be written.
+        let all_gone = async {
+            lane.tasks.wait().await;
+            lane.left().await;
+        };
+        if timeout(DRAIN, all_gone).await.is_err() {
             tracing::warn!(session.id = %session.id(), "some forwards did not end in time");
         }
         kill.cancel();
@@ -268,6 +273,17 @@ impl Lane {
     fn take(self: &Arc<Self>) -> LaneUse {
         self.uses.fetch_add(1, Ordering::Relaxed);
         LaneUse(Arc::clone(self))
+    }
+
+    /// Ready when nobody uses it any more.
+    async fn left(&self) {
+        loop {
+            let used = self.changed.notified();
+            if self.uses.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            used.await;
+        }
     }
 
     /// Ready when nobody has used it for a while. With a listener, that is the longest silence; without, not long.

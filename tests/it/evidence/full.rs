@@ -89,9 +89,15 @@ fn where_the_role_says_so_sessions_go_on_unrecorded() {
         said.contains("\"verified\":true").then_some(said)
     });
     assert!(said.contains("\"complete\":false"), "{said}");
+    stage.wait_for_audit("recording_lost", "recording.free_min asks for 1 MiB");
     stage.wait_for_audit("alerts_raised", "\"recorder\"");
-    // New ones begin, too.
-    assert_eq!(stage.ssh(&["web1", "echo", "out"]).run().ok(), "out\n");
+    // New ones begin, too; each is said to be lost.
+    let lost = || stage.audit().iter().filter(|(kind, _)| kind == "recording_lost").count();
+    let before = lost();
+    let terminal = stage.live_terminal();
+    wait_for("the next entry", PATIENCE, || (lost() > before).then_some(()));
+    terminal.type_in("exit\n");
+    assert_eq!(terminal.finish(PATIENCE).0, Some(0));
 }
 
 /// Nothing is left to write seals with: the session ends, and what was written before is still there.

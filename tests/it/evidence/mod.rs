@@ -4,6 +4,7 @@
 mod cost;
 mod full;
 mod killed;
+mod late;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -206,3 +206,62 @@ async fn long_sessions_go_on_in_another_file() {
         folder.events().unwrap().into_iter().filter(|line| matches!(line.event, Event::Part { .. })).count();
     assert_eq!(parts + 1, casts.len());
 }
+
+/// What is said after the end, as of forwards that end with their session, is nowhere in the files.
+#[tokio::test]
+async fn nothing_is_written_after_the_end() {
+    let room = Room::new();
+    let (recorder, _) = room.begin(start(4, Some((80, 24)))).await;
+    let path = room.dir.path().join(recorder.relative_path());
+    let live = room.recordings.live(&session(4)).unwrap();
+    let late = tokio::task::spawn_blocking(move || {
+        let mut said = 0;
+        while !live.is_over() || said < 1000 {
+            live.event(Event::Note { text: "late".into() }).unwrap();
+            said += 1;
+        }
+    });
+    room.seal(recorder).await;
+    late.await.unwrap();
+    assert_eq!(judged(&path, &session(4), room.recordings.public_key()), None);
+}
+
+/// After a crash, what contradicts its checkpoints, or has none, is not sealed anew.
+#[tokio::test]
+async fn what_was_altered_before_it_was_recovered_is_not_sealed() {
+    let room = Room::new();
+    let (recorder, _) = room.begin(start(5, Some((80, 24)))).await;
+    let relative = recorder.relative_path().to_owned();
+    let path = room.dir.path().join(&relative);
+    for n in 0..4000 {
+        recorder.output(format!("line {n}\r\n").as_bytes()).unwrap();
+    }
+    // Two checkpoints and more are on the disk.
+    crate::world::until("checkpoints", async || {
+        fs::read_to_string(path.join("chain.ndjson")).ok().filter(|text| text.lines().count() > 2)
+    })
+    .await;
+    drop(recorder);
+    let rows: [(&str, Change<'_>); 3] = [
+        ("no checkpoints", &|path| fs::remove_file(path.join("chain.ndjson")).unwrap()),
+        ("none left", &|path| fs::write(path.join("chain.ndjson"), "").unwrap()),
+        ("another line", &|path| edit(&path.join("0001.cast"), |bytes| bytes[200] ^= 1)),
+    ];
+    for (what, change) in rows {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(&relative);
+        fs::create_dir_all(folder.parent().unwrap()).unwrap();
+        let (_kept, copied) = copy(&path, change);
+        fs::rename(copied, &folder).unwrap();
+        let recordings = super::recordings(settings(dir.path()));
+        let refused = recordings.recover(&session(5), &relative, "now".into());
+        assert!(refused.is_err(), "{what}: {refused:?}");
+        assert!(!folder.join("seal.sig").exists(), "{what}");
+    }
+    // The writer's last task may still have it open.
+    crate::world::until("the writer's end", async || {
+        room.recordings.recover(&session(5), &relative, "now".into()).ok()
+    })
+    .await;
+    assert_eq!(judged(&path, &session(5), room.recordings.public_key()), None);
+}
