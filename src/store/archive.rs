@@ -154,7 +154,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ArchiveRow>, StoreError> {
         let rows = sqlx::query(select!(
-            "WHERE (node = $1 OR here = 0) AND state <> 'deleted' AND delete_after <= $2 AND ((state = 'deleting' AND due <= $2) OR (state <> 'deleting' AND ",
+            "WHERE (node = $1 OR here = 0) AND state <> 'deleted' AND delete_after <= $2 AND due <= $2 AND (state = 'deleting' OR (state <> 'deleting' AND ",
             not_held!(),
             ")) ORDER BY delete_after, session LIMIT $3"
         ))

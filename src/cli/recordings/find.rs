@@ -6,10 +6,9 @@ use anyhow::{Context as _, bail};
 
 use super::SESSIONS_SEARCHED;
 use crate::config::Config;
-use crate::flow::archive::base;
 use crate::ids::SessionId;
 use crate::random::Random;
-use crate::recording::archive::{Archive, Expected, Identity};
+use crate::recording::archive::{Archive, Base, Expected, Identity};
 use crate::recording::{Folder, Scratch};
 use crate::store::{SessionFilter, SessionRow, Store};
 
@@ -86,7 +85,7 @@ pub(super) async fn anywhere(
     let scratch = Scratch::new(&std::env::temp_dir(), &Random::System).context("cannot make a folder")?;
     let expected = Expected { session: &row.id, seal, index };
     let folder = archive
-        .fetch(base(recording), expected, identity, scratch.path())
+        .fetch(&Base::of(recording, &row.id)?, expected, identity, scratch.path())
         .await
         .with_context(|| format!("session {}", row.id))?;
     Ok(Found { folder, _scratch: Some(scratch) })

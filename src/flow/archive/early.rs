@@ -3,7 +3,7 @@
 
 use super::{Archiving, Failure};
 use crate::recording::Folder;
-use crate::recording::archive::Archive;
+use crate::recording::archive::{Archive, Base};
 use crate::store::{SessionRow, StoreError};
 
 impl Archiving {
@@ -22,6 +22,7 @@ impl Archiving {
         let Some(recording) = session.recording.as_deref().filter(|path| !path.ends_with(".cast")) else {
             return Ok(());
         };
+        let base = Base::of(recording, &session.id)?;
         let folder = Folder::locate(&self.app.config.recording.dir, recording)?;
         let mut casts = folder.casts()?;
         // The last one may still be written.
@@ -30,7 +31,7 @@ impl Archiving {
             casts.iter().filter_map(|cast| Some(cast.file_name()?.to_str()?.to_owned())).collect();
         let known = self.app.store.archive_files(&session.id).await?;
         let new = names.into_iter().filter(|name| !known.iter().any(|(known, _)| known == name)).collect();
-        self.bring(archive, session, recording, &folder, new).await?;
+        self.bring(archive, &session.id, (&base, &folder), new).await?;
         Ok(())
     }
 }

@@ -49,6 +49,9 @@ enum Failure {
     /// It is not what was sealed.
     #[error("the files here are not what was sealed; `caponier recordings verify` says which")]
     Altered,
+    /// There is something in an archive that is not configured any more.
+    #[error("it is in an archive, and [archive] has none now; nothing is deleted until the archive is configured again")]
+    NoArchive,
 }
 
 /// The archive of a running server, and its settings.
@@ -145,11 +148,6 @@ impl Archiving {
             what: format!("there is no session {}", row.session),
         })
     }
-}
-
-/// Where a recording lies in the archive: where its folder is among the recordings, also when it was a file.
-pub fn base(recording: &str) -> &str {
-    recording.strip_suffix(".cast").unwrap_or(recording)
 }
 
 /// Twice as long after each failure.

@@ -5,9 +5,10 @@
 use std::io;
 use std::path::Path;
 
-use super::{Archiving, Failure, base};
+use super::{Archiving, Failure};
 use crate::audit::{ArchiveEvent, AuditEvent};
 use crate::recording::Folder;
+use crate::recording::archive::Base;
 use crate::store::{ArchiveRow, Here, SessionRow, StoreError};
 
 /// Recordings that are looked at in one go.
@@ -39,8 +40,9 @@ impl Archiving {
         else {
             return Ok(false);
         };
+        let base = Base::of(recording, &session.id)?;
         if row.here == Here::Yes {
-            archive.is_there(base(recording), index).await?;
+            archive.is_there(&base, index).await?;
             let now = self.app.clock.now();
             let mut tx = self.app.store.begin().await?;
             if !tx.let_local_go(&session).await? {
@@ -75,12 +77,16 @@ impl Archiving {
 
     async fn delete_one(&self, row: &ArchiveRow) -> Result<bool, Failure> {
         let session = self.session_of(row).await?;
+        // Before anything is decided or touched: here too this path says what goes, and it comes from the database.
+        let found = session.recording.as_deref();
+        let base = found.map(|recording| Base::of(recording, &session.id)).transpose()?;
+        self.can_delete(row).await?;
         if row.state != "deleting" && !self.decide(row, &session).await? {
             return Ok(false);
         }
-        if let Some(recording) = &session.recording {
+        if let (Some(recording), Some(base)) = (&session.recording, &base) {
             if let Some(archive) = &self.archive {
-                archive.delete(base(recording)).await?;
+                archive.delete(base).await?;
             }
             // The copy of another node is its own to remove.
             if row.node == *self.app.node {
@@ -89,6 +95,16 @@ impl Archiving {
         }
         self.app.store.archive_gone(&row.session, true, self.app.clock.now()).await?;
         Ok(true)
+    }
+
+    /// What the archive has cannot be deleted without it; to say that it was would be wrong.
+    async fn can_delete(&self, row: &ArchiveRow) -> Result<(), Failure> {
+        if self.archive.is_some() {
+            return Ok(());
+        }
+        let is_there =
+            row.index_sha256.is_some() || !self.app.store.archive_files(&row.session).await?.is_empty();
+        if is_there { Err(Failure::NoArchive) } else { Ok(()) }
     }
 
     async fn decide(&self, row: &ArchiveRow, session: &SessionRow) -> Result<bool, StoreError> {
@@ -111,7 +127,7 @@ impl Archiving {
     }
 }
 
-/// Removes the recording at `relative` below `dir`; it may be gone, or gone in part. What is no recording's path is refused.
+/// Removes the recording at `relative` below `dir`; it may be gone, or gone in part. `relative` was made a [`Base`] before.
 fn remove(dir: &Path, relative: &str) -> Result<(), Failure> {
     let named = dir.join(relative);
     match std::fs::symlink_metadata(&named) {

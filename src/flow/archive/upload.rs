@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use futures_util::StreamExt as _;
 
-use super::{Archiving, Failure, base};
+use super::{Archiving, Failure};
 use crate::audit::{ArchiveEvent, AuditEvent};
 use crate::recording::Folder;
-use crate::recording::archive::{Archive, Index, Object, digest_file};
+use crate::recording::archive::{Archive, Base, Index, Object, digest_file};
 use crate::recording::folder::{SIGNATURE, cast_name};
+use crate::ids::SessionId;
 use crate::store::{ArchiveRow, SessionRow, StoreError};
 
 /// Recordings that are on their way at the same time.
@@ -41,20 +42,21 @@ impl Archiving {
         let (Some(recording), Some(seal)) = (&session.recording, &session.recording_sha256) else {
             return Err(Failure::Altered);
         };
+        let base = Base::of(recording, &session.id)?;
         let folder = Folder::locate(&self.app.config.recording.dir, recording)?;
         let names = if folder.is_alone() {
             vec![cast_name(1)]
         } else {
             folder.names()?.into_iter().chain([SIGNATURE.to_owned()]).collect()
         };
-        let objects = self.bring(archive, &session, recording, &folder, names).await?;
+        let objects = self.bring(archive, &session.id, (&base, &folder), names).await?;
         let index = Index::new(session.id.as_str(), seal, folder.is_alone(), objects);
         if !index.fits_seal() {
             return Err(Failure::Altered);
         }
         let scratch = self.scratch()?;
-        let digest = archive.put_index(base(recording), &index, scratch.path()).await?;
-        archive.confirm(base(recording), &index, &digest).await?;
+        let digest = archive.put_index(&base, &index, scratch.path()).await?;
+        archive.confirm(&base, &index, &digest).await?;
         self.archived(archive, &session, &index, digest).await?;
         Ok(())
     }
@@ -63,12 +65,11 @@ impl Archiving {
     pub(super) async fn bring(
         &self,
         archive: &Archive,
-        session: &SessionRow,
-        recording: &str,
-        folder: &Folder,
+        session: &SessionId,
+        (base, folder): (&Base, &Folder),
         names: Vec<String>,
     ) -> Result<Vec<Object>, Failure> {
-        let known = self.app.store.archive_files(&session.id).await?;
+        let known = self.app.store.archive_files(session).await?;
         let known: BTreeMap<String, Object> = known
             .into_iter()
             .filter_map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)))
@@ -86,9 +87,9 @@ impl Archiving {
                     continue;
                 }
             }
-            let object = archive.put(base(recording), &name, &path, scratch.path()).await?;
+            let object = archive.put(base, &name, &path, scratch.path()).await?;
             let json = serde_json::to_string(&object).map_err(std::io::Error::other)?;
-            self.app.store.note_archived_file(&session.id, &name, &json).await?;
+            self.app.store.note_archived_file(session, &name, &json).await?;
             objects.push(object);
         }
         Ok(objects)

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Archive, ArchiveError, Identity, blocking, pack};
+use super::{Archive, ArchiveError, Base, Identity, blocking, pack};
 use crate::ids::SessionId;
 use crate::recording::Folder;
 
@@ -28,7 +28,7 @@ impl Archive {
     /// Errors: the archive cannot be reached, something is missing or altered, `identity` does not open it (`Locked`).
     pub async fn fetch(
         &self,
-        base: &str,
+        base: &Base,
         expected: Expected<'_>,
         identity: Option<Identity>,
         into: &Path,
@@ -46,7 +46,7 @@ impl Archive {
         let identity = Arc::new(identity);
         for object in &index.objects {
             let from = work.join(&object.stored);
-            self.shelf.get(&format!("{base}/{}", object.stored), &from, object.packed.stored_bytes).await?;
+            self.shelf.get(&base.object(&object.stored), &from, object.packed.stored_bytes).await?;
             let (to, object, identity) = (folder.join(&object.name), object.clone(), Arc::clone(&identity));
             blocking(move || {
                 pack::unpack((&from, &object.stored), &to, &object.packed, (*identity).as_ref())?;

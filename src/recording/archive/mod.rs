@@ -11,6 +11,7 @@
 //! `pack` has the files, `keys` who can read them, `shelf` and `bucket` the places, `index` the list. When a session is
 //! archived, tried again or deleted is `flow::archive`'s matter.
 
+mod base;
 mod bucket;
 mod fetch;
 mod index;
@@ -21,7 +22,9 @@ mod shelf;
 use std::path::{Path, PathBuf};
 
 use crate::config;
+use crate::ids::SessionId;
 
+pub use base::Base;
 pub use fetch::Expected;
 pub use index::{Index, Object};
 pub use keys::Identity;
@@ -51,6 +54,9 @@ pub enum ArchiveError {
     /// It is encrypted.
     #[error("{0}")]
     Locked(String),
+    /// The database names a place that is none of a recording.
+    #[error("the database does not say where the recording of {0} is, but something else; nothing is touched")]
+    NoBase(SessionId),
     /// The configuration's keys.
     #[error("encrypt_to: {0}")]
     Keys(String),
@@ -77,11 +83,11 @@ impl Archive {
         !self.recipients.is_empty()
     }
 
-    /// Puts the file at `path` there, as `name` of the session at `base` (`YYYY/MM/DD/ses_X`). `work` is a folder for the
+    /// Puts the file at `path` there, as `name` of the session at `base`. `work` is a folder for the
     /// packed form, which is removed again.
     pub async fn put(
         &self,
-        base: &str,
+        base: &Base,
         name: &str,
         path: &Path,
         work: &Path,
@@ -101,7 +107,7 @@ impl Archive {
             })
             .await?
         };
-        let put = self.shelf.put(&format!("{base}/{stored}"), &to).await;
+        let put = self.shelf.put(&base.object(&stored), &to).await;
         if let Err(error) = std::fs::remove_file(&to) {
             tracing::debug!(%error, path = %to.display(), "a packed file stays until its folder goes");
         }
@@ -114,24 +120,24 @@ impl Archive {
     }
 
     /// Puts the list there, which makes the archive of this session whole; returns its SHA-256 in hex.
-    pub async fn put_index(&self, base: &str, index: &Index, work: &Path) -> Result<String, ArchiveError> {
+    pub async fn put_index(&self, base: &Base, index: &Index, work: &Path) -> Result<String, ArchiveError> {
         let path = work.join(INDEX);
         let text = index.text();
         std::fs::write(&path, &text).map_err(|error| ArchiveError::Local(path.clone(), error))?;
-        self.shelf.put(&format!("{base}/{INDEX}"), &path).await?;
+        self.shelf.put(&base.object(INDEX), &path).await?;
         Ok(pack::digest(text.as_bytes()))
     }
 
     /// Reads back every object of the list and the list itself, and compares lengths and digests: what the archive says
     /// about what it has is not enough to delete anything here.
-    pub async fn confirm(&self, base: &str, index: &Index, index_sha256: &str) -> Result<(), ArchiveError> {
+    pub async fn confirm(&self, base: &Base, index: &Index, index_sha256: &str) -> Result<(), ArchiveError> {
         for object in &index.objects {
-            let (bytes, sha256) = self.shelf.digest(&format!("{base}/{}", object.stored)).await?;
+            let (bytes, sha256) = self.shelf.digest(&base.object(&object.stored)).await?;
             if bytes != object.packed.stored_bytes || sha256 != object.packed.stored_sha256 {
                 return Err(ArchiveError::Altered(object.stored.clone(), "it reads back as something else"));
             }
         }
-        let (_, sha256) = self.shelf.digest(&format!("{base}/{INDEX}")).await?;
+        let (_, sha256) = self.shelf.digest(&base.object(INDEX)).await?;
         if sha256 != index_sha256 {
             return Err(ArchiveError::Altered(INDEX.to_owned(), "it reads back as something else"));
         }
@@ -140,10 +146,10 @@ impl Archive {
 
     /// Whether everything that the archived list names is still there in its full length, and the list is the one with this
     /// digest. Cheaper than [`Self::confirm`]: for the moment before a local copy goes.
-    pub async fn is_there(&self, base: &str, index_sha256: &str) -> Result<(), ArchiveError> {
+    pub async fn is_there(&self, base: &Base, index_sha256: &str) -> Result<(), ArchiveError> {
         let index = self.index(base, index_sha256).await?;
         for object in &index.objects {
-            let name = format!("{base}/{}", object.stored);
+            let name = base.object(&object.stored);
             if self.shelf.length(&name).await? != object.packed.stored_bytes {
                 return Err(ArchiveError::Altered(object.stored.clone(), "its length is another"));
             }
@@ -152,8 +158,8 @@ impl Archive {
     }
 
     /// The list of a session, which must have the digest that was written down when it was archived.
-    pub async fn index(&self, base: &str, index_sha256: &str) -> Result<Index, ArchiveError> {
-        let text = self.shelf.read(&format!("{base}/{INDEX}"), index::BYTES_MAX).await?;
+    pub async fn index(&self, base: &Base, index_sha256: &str) -> Result<Index, ArchiveError> {
+        let text = self.shelf.read(&base.object(INDEX), index::BYTES_MAX).await?;
         if pack::digest(&text) != index_sha256 {
             return Err(ArchiveError::Altered(INDEX.to_owned(), "its digest is another"));
         }
@@ -161,7 +167,7 @@ impl Archive {
     }
 
     /// Deletes everything of a session, also what an attempt left that did not come to its end. Doing it again is fine.
-    pub async fn delete(&self, base: &str) -> Result<(), ArchiveError> {
+    pub async fn delete(&self, base: &Base) -> Result<(), ArchiveError> {
         self.shelf.delete_all(base).await
     }
 }

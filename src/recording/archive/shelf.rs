@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::base::Base;
 use super::bucket::Bucket;
 use super::{ArchiveError, blocking, pack};
 use crate::config::ArchivePlace;
@@ -97,17 +98,17 @@ impl Shelf {
     }
 
     /// Deletes every object below `base`; none there is fine.
-    pub(super) async fn delete_all(&self, base: &str) -> Result<(), ArchiveError> {
+    pub(super) async fn delete_all(&self, base: &Base) -> Result<(), ArchiveError> {
         match self {
             Self::Folder(top) => {
-                let path = top.join(base);
+                let path = top.join(base.as_str());
                 blocking(move || match fs::remove_dir_all(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => Err(on(&path, &error)),
                     Ok(()) | Err(_) => Ok(()),
                 })
                 .await
             }
-            Self::Bucket(bucket) => bucket.delete_all(base).await,
+            Self::Bucket(bucket) => bucket.delete_all(base.as_str()).await,
         }
     }
 }
