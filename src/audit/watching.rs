@@ -1,4 +1,4 @@
-//! Events of live sessions: somebody watches one, or ends one.
+//! Events of looking into sessions: somebody watches a live one, or ends it, searches recordings or reads one.
 
 use serde_json::{Value, json};
 
@@ -67,6 +67,15 @@ pub enum WatchingEvent {
         /// How many hits were shown.
         hits: usize,
     },
+    /// Somebody gets a recording to see, or to take along; nothing of it was given out yet.
+    RecordingRead {
+        /// Who: `admin` for the command on the server.
+        by: String,
+        /// Whose recording.
+        session: SessionId,
+        /// How: `play`, `export` or `path`.
+        how: &'static str,
+    },
 }
 
 impl WatchingEvent {
@@ -77,6 +86,7 @@ impl WatchingEvent {
             Self::SessionWatched { .. } => "session_watched",
             Self::SessionWatchEnded { .. } => "session_watch_ended",
             Self::RecordingsSearched { .. } => "recordings_searched",
+            Self::RecordingRead { .. } => "recording_read",
         }
     }
 
@@ -97,6 +107,9 @@ impl WatchingEvent {
             Self::RecordingsSearched { by, texts, command, user, target, hits } => json!({
                 "by": by, "texts": texts, "command": command, "user": user, "target": target, "hits": hits,
             }),
+            Self::RecordingRead { by, session, how } => {
+                json!({ "by": by, "session": session.as_str(), "how": how })
+            }
         }
     }
 }
@@ -156,5 +169,12 @@ mod tests {
             "by": "admin", "texts": ["drop table"], "command": null, "user": "corp:ann", "target": null, "hits": 3,
         });
         assert_eq!((event.kind(), event.fields()), ("recordings_searched", fields));
+        let event = WatchingEvent::RecordingRead {
+            by: "admin".into(),
+            session: session.parse().unwrap(),
+            how: "play",
+        };
+        let fields = json!({ "by": "admin", "session": session, "how": "play" });
+        assert_eq!((event.kind(), event.fields()), ("recording_read", fields));
     }
 }

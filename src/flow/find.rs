@@ -168,6 +168,17 @@ pub async fn search_by_command(
     Ok(found)
 }
 
+/// Writes down that somebody on the server gets the recording of `session`, before they do. `how`: `play`, `export`, `path`.
+pub async fn note_read(
+    store: &Store,
+    session: &SessionId,
+    how: &'static str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let event = WatchingEvent::RecordingRead { by: "admin".to_owned(), session: session.clone(), how };
+    store.note(now, AuditEvent::Watching(event)).await
+}
+
 async fn lines(store: &Store, asked: &Asked, wanted: Wanted) -> Result<Found, StoreError> {
     let mut search = BlockSearch {
         wanted,

@@ -18,11 +18,13 @@ use crate::ids::{SessionId, SignInId};
 use crate::recording::folder::{JoinedEvent, cast_name};
 use crate::recording::later;
 use crate::recording::tail::{self, BadPlace, Place};
-use crate::store::StoreError;
+use crate::store::{SessionRow, StoreError};
 use crate::time::Timestamp;
 
 /// Watches at once in one process: each plays a terminal once, and asks again and again.
 const WATCHES_MAX: usize = 16;
+/// Watches of one person at once, so that nobody takes them all.
+const OF_ONE_MAX: usize = 4;
 /// How long an answer waits for something to come.
 const WAIT: Duration = Duration::from_secs(5);
 /// How often it is looked meanwhile.
@@ -48,6 +50,9 @@ pub enum WatchRefused {
     /// There are too many watches.
     #[error("{WATCHES_MAX} sessions are being watched here already; try again later")]
     Limit,
+    /// They have too many watches.
+    #[error("you are watching {OF_ONE_MAX} sessions here already; end one of these watches first")]
+    OwnLimit,
     /// The watch is over, or somebody else's.
     #[error("there is no such watch (any more); begin again")]
     NoWatch,
@@ -75,8 +80,8 @@ pub(super) struct Watching {
     by: String,
     sign_in: SignInId,
     folder: PathBuf,
-    /// Where the snapshot was taken; times count from there.
-    began_micros: u64,
+    /// Where the snapshot was taken, once it was: times count from there, and what was before it is shown to nobody.
+    snapshot: Option<Place>,
     began: Timestamp,
     asked: Timestamp,
 }
@@ -109,42 +114,60 @@ pub async fn begin(app: &App, by: &Watcher, session: &SessionId) -> Result<Watch
     let folder = live.map(|live| live.folder()).filter(|folder| folder.join(cast_name(1)).exists());
     let folder = folder.ok_or_else(|| WatchRefused::NoScreen(session.clone()))?;
     end_idle(app).await?;
-    if lock(&app.desk.watches).len() >= WATCHES_MAX {
+    let now = app.clock.now();
+    let watch = app.random.token();
+    let watching = Watching {
+        session: session.clone(),
+        by: by.person().caller().identity().reference(),
+        sign_in: by.person().sign_in().id.clone(),
+        folder: folder.clone(),
+        snapshot: None,
+        began: now,
+        asked: now,
+    };
+    // Its place is taken first, so that nobody has more than theirs by asking at the same time. And it stands there before the
+    // recording is read, which takes a while: whatever becomes of that, the watch has an end in the log.
+    take_place(app, &watch, watching)?;
+    if let Err(refused) = note_begin(app, by, row, now).await {
+        lock(&app.desk.watches).remove(&watch);
+        return Err(refused);
+    }
+    let (cast, place) = blocking(move || tail::snapshot(&folder)).await?;
+    if let Some(watching) = lock(&app.desk.watches).get_mut(&watch) {
+        watching.snapshot = Some(place);
+        watching.asked = app.clock.now();
+    }
+    Ok(Watched { watch, cast, place: place.to_string(), is_over: false })
+}
+
+/// One of the places, if there is one left for all and for them.
+fn take_place(app: &App, watch: &str, watching: Watching) -> Result<(), WatchRefused> {
+    let mut watches = lock(&app.desk.watches);
+    if watches.len() >= WATCHES_MAX {
         return Err(WatchRefused::Limit);
     }
+    if watches.values().filter(|other| other.by == watching.by).count() >= OF_ONE_MAX {
+        return Err(WatchRefused::OwnLimit);
+    }
+    watches.insert(watch.to_owned(), watching);
+    Ok(())
+}
+
+async fn note_begin(app: &App, by: &Watcher, row: SessionRow, now: Timestamp) -> Result<(), WatchRefused> {
     let caller = by.person().caller();
-    let now = app.clock.now();
     let tx = begin_once(app, by.person().signed()).await?.ok_or(WatchRefused::Replay)?;
     let event = WatchingEvent::SessionWatched {
-        session: session.clone(),
+        session: row.id,
         by: caller.identity().reference(),
         whose: row.who,
         target: row.target,
         login: row.login,
         from: caller.from().to_string(),
     };
-    tx.commit(now, AuditEvent::Watching(event)).await?;
-    let watch = app.random.token();
-    let watching = Watching {
-        session: session.clone(),
-        by: caller.identity().reference(),
-        sign_in: by.person().sign_in().id.clone(),
-        folder: folder.clone(),
-        began_micros: 0,
-        began: now,
-        asked: now,
-    };
-    // Before the recording is read, which takes a while: whatever becomes of that, the watch has an end in the log.
-    lock(&app.desk.watches).insert(watch.clone(), watching);
-    let (cast, place) = blocking(move || tail::snapshot(&folder)).await?;
-    if let Some(watching) = lock(&app.desk.watches).get_mut(&watch) {
-        watching.began_micros = place.at_micros();
-        watching.asked = app.clock.now();
-    }
-    Ok(Watched { watch, cast, place: place.to_string(), is_over: false })
+    Ok(tx.commit(now, AuditEvent::Watching(event)).await?)
 }
 
-/// What has come since `place`; waits a few seconds for something.
+/// What has come since `place`, which is none before the screen that was shown first; waits a few seconds for something.
 pub async fn more(
     app: &App,
     by: &Watcher,
@@ -161,7 +184,9 @@ pub async fn more(
             watching.clone()
         }
     };
+    // The place comes from the client, who may write there what they like.
     let mut place: Place = place.parse()?;
+    let snapshot = watching.snapshot.filter(|snapshot| !place.is_before(*snapshot)).ok_or(BadPlace)?;
     let watched = |cast, place: Place, is_over| {
         Ok(Watched { watch: watch.to_owned(), cast, place: place.to_string(), is_over })
     };
@@ -173,7 +198,7 @@ pub async fn more(
         let (events, now) = blocking(move || tail::read(&folder, before)).await?;
         place = now;
         if !events.is_empty() {
-            return watched(lines(&events, watching.began_micros), place, false);
+            return watched(lines(&events, snapshot.at_micros()), place, false);
         }
         if now != before {
             continue;

@@ -50,7 +50,8 @@ async fn look(archiving: &Archiving, since: Timestamp) -> Result<bool, StoreErro
     let taken_up = archiving.take_up(since).await?;
     let uploaded = archiving.upload().await?;
     archiving.upload_parts().await?;
-    let removed = archiving.remove_local().await?;
+    // First: a copy that cannot be removed here must not put off for ever what is to go altogether.
     let deleted = archiving.delete_ended().await?;
+    let removed = archiving.remove_local().await?;
     Ok(taken_up + uploaded + removed + deleted > 0)
 }

@@ -33,6 +33,11 @@ impl Place {
     /// Where every recording begins.
     pub const BEGIN: Self = Self { part: 1, offset: 0, last_micros: 0, shift_micros: 0 };
 
+    /// Whether something stands behind this place and before the other.
+    pub fn is_before(self, other: Self) -> bool {
+        (self.part, self.offset) < (other.part, other.offset)
+    }
+
     /// Microseconds since the beginning.
     pub fn at_micros(self) -> u64 {
         self.last_micros

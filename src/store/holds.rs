@@ -1,5 +1,6 @@
 //! Rows of `legal_hold`: recordings that nobody may delete.
 
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::column::{Columns, bad, label, millis, text, word};
@@ -74,7 +75,44 @@ impl Store {
     }
 }
 
+/// The recordings that a hold is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// Those that stay.
+    pub kept: u64,
+    /// Those whose deletion was decided before.
+    pub deleting: u64,
+    /// Those that are gone.
+    pub deleted: u64,
+}
+
 impl Tx {
+    /// What a hold on this covers now; after [`Self::insert_hold`] nothing of it can change before the transaction ends, but
+    /// for new sessions.
+    pub async fn covered(&mut self, held: &Held) -> Result<Covered, StoreError> {
+        let count = |column| {
+            format!(
+                "SELECT COUNT(*) AS n, COUNT(CASE WHEN a.state = 'deleting' THEN 1 END) AS deleting, \
+                 COUNT(CASE WHEN a.state = 'deleted' THEN 1 END) AS deleted \
+                 FROM session s LEFT JOIN archive a ON a.session = s.id \
+                 WHERE s.recording IS NOT NULL AND s.{column} = $1"
+            )
+        };
+        let sql = match held {
+            Held::Session(_) => count("id"),
+            Held::User(_) => count("who"),
+            Held::Target(_) => count("target"),
+        };
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(text(TABLE, "subject", held.subject())?)
+            .fetch_one(self.connection())
+            .await?;
+        let columns = Columns { table: TABLE, row: &row };
+        let (all, deleting, deleted): (u64, u64, u64) =
+            (columns.whole("n")?, columns.whole("deleting")?, columns.whole("deleted")?);
+        Ok(Covered { kept: all.saturating_sub(deleting + deleted), deleting, deleted })
+    }
+
     /// Sets a hold. Deletions that are decided at the same time are decided before or after it.
     pub async fn insert_hold(&mut self, row: &HoldRow) -> Result<(), StoreError> {
         self.hold_gate().await?;

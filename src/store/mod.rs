@@ -53,7 +53,7 @@ pub use archive::{ArchiveRow, Here};
 pub use audit::{AuditHead, AuditLook, AuditRow};
 pub use checks::{CheckNote, SignInCheck};
 pub use credentials::CertificateRow;
-pub use holds::{Held, HoldRow};
+pub use holds::{Covered, Held, HoldRow};
 pub use outbox::{Delivery, QueuedNotice};
 pub use pending::{PendingCounts, PendingSignIn};
 pub use recordings::RecordingKeyRow;

@@ -118,6 +118,7 @@ pub(super) const KINDS: &[Kind] = &[
         "Somebody searched recordings for texts, or for commands.",
         "by texts command? user? target? hits",
     ),
+    kind("recording_read", "Somebody plays, exports or gets the path of a recording.", "by session how"),
     kind(
         "access_seen",
         "Somebody looked at who has access, had it, or does not use it.",

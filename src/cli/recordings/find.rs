@@ -6,11 +6,13 @@ use anyhow::{Context as _, bail};
 
 use super::SESSIONS_SEARCHED;
 use crate::config::Config;
+use crate::flow::find::note_read;
 use crate::ids::SessionId;
 use crate::random::Random;
 use crate::recording::archive::{Archive, Base, Expected, Identity};
 use crate::recording::{Folder, Scratch};
 use crate::store::{SessionFilter, SessionRow, Store};
+use crate::time::Clock;
 
 /// The session called `name`: its id, or a beginning of it that no other recent session with a recording has.
 pub(super) async fn find(store: &Store, name: &str) -> anyhow::Result<SessionRow> {
@@ -55,6 +57,25 @@ pub(super) struct Found {
 pub(super) fn here(row: &SessionRow, dir: &Path) -> anyhow::Result<Folder> {
     let Some(relative) = &row.recording else { bail!("session {} has no recording", row.id) };
     Folder::locate(dir, relative).with_context(|| format!("session {}", row.id))
+}
+
+/// As [`anywhere`], for somebody who gets it to see or to take along: that is in the audit log before they have it.
+pub(super) async fn to_read(
+    row: &SessionRow,
+    config: &Config,
+    store: &Store,
+    (identity, how): (Option<&Path>, &'static str),
+) -> anyhow::Result<Found> {
+    let found = anywhere(row, config, store, identity).await?;
+    note(row, store, how).await?;
+    Ok(found)
+}
+
+/// Writes down that the recording is read.
+pub(super) async fn note(row: &SessionRow, store: &Store, how: &'static str) -> anyhow::Result<()> {
+    note_read(store, &row.id, how, Clock::System.now())
+        .await
+        .context("that the recording is read cannot be written down, so it is not")
 }
 
 /// The recording of a session: as it lies here, or, where it was removed here, from the archive, opened with the private key

@@ -9,6 +9,7 @@ use super::find;
 use crate::cli::table::{printable, table};
 use crate::flow::archive::hold;
 use crate::ids::HoldId;
+use crate::names::{SubjectName, TargetName};
 use crate::random::Random;
 use crate::store::{Held, HoldRow, Store};
 use crate::time::Clock;
@@ -48,6 +49,9 @@ pub struct Set {
     /// Why
     #[arg(long)]
     reason: String,
+    /// Also when there is no recording yet that it would keep
+    #[arg(long)]
+    future: bool,
 }
 
 /// One of them.
@@ -59,21 +63,21 @@ struct What {
     session: Option<String>,
     /// All of this person, as PROVIDER:SUBJECT, also those to come
     #[arg(long)]
-    user: Option<String>,
+    user: Option<SubjectName>,
     /// All of sessions to this target, also those to come
     #[arg(long)]
-    target: Option<String>,
+    target: Option<TargetName>,
 }
 
 /// Does what `command` says.
 pub(super) async fn run(command: Command, store: &Store, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let (random, now) = (Random::System, Clock::System.now());
     match command {
-        Command::Set(Set { what, reason }) => {
+        Command::Set(Set { what, reason, future }) => {
             let held = match what {
                 What { session: Some(session), .. } => Held::Session(find::find(store, &session).await?.id),
-                What { user: Some(user), .. } => Held::User(user),
-                What { target: Some(target), .. } => Held::Target(target),
+                What { user: Some(user), .. } => Held::User(user.to_string()),
+                What { target: Some(target), .. } => Held::Target(target.to_string()),
                 What { .. } => bail!("say what: --session, --user or --target"),
             };
             if let Held::Session(id) = &held
@@ -82,14 +86,21 @@ pub(super) async fn run(command: Command, store: &Store, out: &mut dyn Write) ->
             {
                 bail!("the recording of session {id} is deleted: its time was over");
             }
-            let row = hold::set(store, &random, now, held, reason, ADMIN).await?;
+            let (row, covered) = hold::set(store, &random, now, held, reason, ADMIN, future).await?;
             writeln!(
                 out,
-                "{} holds the recordings of {} {}",
+                "{} holds the recordings of {} {}: {} now",
                 row.id,
                 row.held.kind(),
-                printable(row.held.subject())
+                printable(row.held.subject()),
+                covered.kept
             )?;
+            if covered.deleting > 0 {
+                writeln!(out, "{} more are being deleted already: that is not stopped", covered.deleting)?;
+            }
+            if covered.deleted > 0 {
+                writeln!(out, "{} more are deleted", covered.deleted)?;
+            }
         }
         Command::Release { hold, reason } => {
             let Some(row) = hold::release(store, now, &hold, reason, ADMIN).await? else {

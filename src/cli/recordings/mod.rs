@@ -70,15 +70,14 @@ pub async fn run(
         Command::Ls(args) => ls::run(args, dir, store, out).await,
         Command::Path { session, folder } => {
             let row = find::find(store, &session).await?;
-            path(
-                &find::here(&row, dir).context("only `play`, `export` and `verify` read the archive")?,
-                folder,
-                out,
-            )
+            let found =
+                find::here(&row, dir).context("only `play`, `export` and `verify` read the archive")?;
+            find::note(&row, store, "path").await?;
+            path(&found, folder, out)
         }
         Command::Play(args) => {
             let row = find::find(store, &args.session).await?;
-            let found = find::anywhere(&row, config, store, args.identity.as_deref()).await?;
+            let found = find::to_read(&row, config, store, (args.identity.as_deref(), "play")).await?;
             play::run(Path::new("asciinema"), &args, &found.folder, out).await
         }
         Command::Search(args) => search::run(args, config, store, out).await,
@@ -86,7 +85,7 @@ pub async fn run(
         Command::Signers => verify::signers(store, out).await,
         Command::Export(args) => {
             let row = find::find(store, &args.session).await?;
-            let found = find::anywhere(&row, config, store, args.identity.as_deref()).await?;
+            let found = find::to_read(&row, config, store, (args.identity.as_deref(), "export")).await?;
             export::run(&args, &found.folder, out)
         }
         Command::Hold { command } => hold::run(command, store, out).await,

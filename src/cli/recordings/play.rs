@@ -36,6 +36,16 @@ pub struct Play {
     at: Option<Duration>,
 }
 
+impl Play {
+    /// The command that writes the recording to a file: the one that would have been played may be gone in a moment.
+    fn export(&self) -> String {
+        let identity = self.identity.as_ref().map_or_else(String::new, |path| {
+            format!(" --identity '{}'", path.display().to_string().replace('\'', "'\\''"))
+        });
+        format!("caponier recordings export {}{identity} -o {}.cast", self.session, self.session)
+    }
+}
+
 /// Plays `found` with `program` in this terminal. One of several parts is put together first, in a folder that goes away.
 pub(super) async fn run(
     program: &Path,
@@ -80,8 +90,8 @@ async fn play_with(
             writeln!(
                 out,
                 "asciinema is not installed here. `apt install asciinema` (Debian, Ubuntu) installs it; or see \
-                 https://docs.asciinema.org/manual/cli/installation/\nThe recording is {}",
-                path.display()
+                 https://docs.asciinema.org/manual/cli/installation/\nTo play it elsewhere: {}",
+                play.export()
             )?;
             Ok(ExitCode::from(NOT_INSTALLED))
         }
@@ -130,8 +140,8 @@ mod tests {
     async fn plays_with_the_installed_player() {
         let dir = tempfile::tempdir().unwrap();
         let play = Play {
-            session: String::new(),
-            identity: None,
+            session: "ses_ab".to_owned(),
+            identity: Some("it's/key".into()),
             speed: Some(2.5),
             idle_time_limit: None,
             at: None,
@@ -146,7 +156,9 @@ mod tests {
         let got = play_with(&missing, &play, Path::new("/x.cast"), &mut out).await.unwrap();
         assert_eq!(got, ExitCode::from(127));
         let said = String::from_utf8(out).unwrap();
-        assert!(said.contains("apt install asciinema") && said.contains("/x.cast"), "{said}");
+        let export = r"caponier recordings export ses_ab --identity 'it'\''s/key' -o ses_ab.cast";
+        assert!(said.contains("apt install asciinema") && said.ends_with(&format!("{export}\n")), "{said}");
+        assert!(!said.contains("/x.cast"), "it may be in a folder that goes: {said}");
     }
 
     #[test]

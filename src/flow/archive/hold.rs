@@ -3,10 +3,27 @@
 use crate::audit::{ArchiveEvent, AuditEvent};
 use crate::ids::HoldId;
 use crate::random::Random;
-use crate::store::{Held, HoldRow, Store, StoreError};
+use crate::store::{Covered, Held, HoldRow, Store, StoreError};
 use crate::time::Timestamp;
 
-/// Sets a hold. It keeps what is there, in the archive and here, and what comes; not what was deleted before.
+/// Why a hold is not set.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldRefused {
+    /// It would keep nothing now.
+    #[error(
+        "no recording of this would be kept now ({} are being deleted, {} are deleted); look how it is written, or give \
+         --future when it is for sessions to come",
+        .0.deleting, .0.deleted
+    )]
+    Nothing(Covered),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Sets a hold, and says what it covers at this moment. It keeps what is there, in the archive and here, and what comes; not
+/// what was decided to be deleted before. One that would keep nothing now is not set (an error with what there was) unless it
+/// is meant `for_future`: it would rather be a name that was mistyped.
 pub async fn set(
     store: &Store,
     random: &Random,
@@ -14,7 +31,8 @@ pub async fn set(
     held: Held,
     reason: String,
     by: &str,
-) -> Result<HoldRow, StoreError> {
+    for_future: bool,
+) -> Result<(HoldRow, Covered), HoldRefused> {
     let row = HoldRow {
         id: HoldId::random(random),
         held,
@@ -25,6 +43,11 @@ pub async fn set(
     };
     let mut tx = store.begin().await?;
     tx.insert_hold(&row).await?;
+    let covered = tx.covered(&row.held).await?;
+    if covered.kept == 0 && !for_future {
+        tx.leave().await?;
+        return Err(HoldRefused::Nothing(covered));
+    }
     let event = ArchiveEvent::LegalHoldSet {
         hold: row.id.clone(),
         what: row.held.kind(),
@@ -33,7 +56,7 @@ pub async fn set(
         by: by.to_owned(),
     };
     tx.commit(now, AuditEvent::Archive(event)).await?;
-    Ok(row)
+    Ok((row, covered))
 }
 
 /// Releases one; none when there is none of this id in force. What is due for deletion meanwhile goes with the next look.

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::audit::{ArchiveEvent, AuditEvent};
 use crate::config;
 use crate::recording::archive::{Archive, ArchiveError};
+use crate::recording::verify::Fault;
 use crate::recording::{RecorderError, Scratch};
 use crate::store::{ArchiveRow, Here, SessionRow, StoreError};
 use crate::time::Timestamp;
@@ -49,8 +50,13 @@ enum Failure {
     /// It is not what was sealed.
     #[error("the files here are not what was sealed; `caponier recordings verify` says which")]
     Altered,
+    /// Its seal is none.
+    #[error("it is not as a key of this bastion sealed it: {0}; `caponier recordings verify` says more")]
+    Seal(#[from] Fault),
     /// There is something in an archive that is not configured any more.
-    #[error("it is in an archive, and [archive] has none now; nothing is deleted until the archive is configured again")]
+    #[error(
+        "it is in an archive, and [archive] has none now; nothing is deleted until the archive is configured again"
+    )]
     NoArchive,
 }
 
@@ -60,6 +66,7 @@ pub struct Archiving {
     config: config::Archive,
     archive: Option<Archive>,
     work: PathBuf,
+    began: Timestamp,
 }
 
 impl Archiving {
@@ -73,7 +80,7 @@ impl Archiving {
             Ok(()) | Err(_) => std::fs::create_dir(&work),
         };
         emptied.map_err(|error| ArchiveError::Local(work.clone(), error))?;
-        Ok(Some(Self { app: app.clone(), config, archive, work }))
+        Ok(Some(Self { app: app.clone(), config, archive, work, began: app.clock.now() }))
     }
 
     /// Recordings that had no archive to go to wait for it when there is one now. Once, at start.
@@ -94,7 +101,7 @@ impl Archiving {
             let now = self.app.clock.now();
             let roles = self.app.store.roles_of_session(&session.id).await?;
             let days = retention::days(&self.config, &roles, &session.target, &self.app.policy());
-            let closed = session.closed.unwrap_or(now);
+            let from = retention::counts_from(session.closed.unwrap_or(now), self.began, now);
             let state = match (&session.recording_sha256, &self.archive) {
                 (None, _) => "unsealed",
                 (Some(_), None) => "local",
@@ -112,7 +119,7 @@ impl Archiving {
                 index_sha256: None,
                 taken_up: now,
                 confirmed: None,
-                delete_after: days.map(|days| closed.plus(retention::DAY * days)),
+                delete_after: days.map(|days| from.plus(retention::DAY * days)),
                 removed: None,
                 deleted: None,
             };

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use futures_util::StreamExt as _;
+use russh::keys::ssh_key::PublicKey;
 
 use super::{Archiving, Failure};
 use crate::audit::{ArchiveEvent, AuditEvent};
-use crate::recording::Folder;
+use crate::ids::SessionId;
 use crate::recording::archive::{Archive, Base, Index, Object, digest_file};
 use crate::recording::folder::{SIGNATURE, cast_name};
-use crate::ids::SessionId;
+use crate::recording::{Folder, verify};
 use crate::store::{ArchiveRow, SessionRow, StoreError};
 
 /// Recordings that are on their way at the same time.
@@ -45,8 +46,10 @@ impl Archiving {
         let base = Base::of(recording, &session.id)?;
         let folder = Folder::locate(&self.app.config.recording.dir, recording)?;
         let names = if folder.is_alone() {
+            // Of before there were seals: the digest in the database is all that it is held against.
             vec![cast_name(1)]
         } else {
+            self.verify(&session.id, &folder, seal).await?;
             folder.names()?.into_iter().chain([SIGNATURE.to_owned()]).collect()
         };
         let objects = self.bring(archive, &session.id, (&base, &folder), names).await?;
@@ -59,6 +62,19 @@ impl Archiving {
         archive.confirm(&base, &index, &digest).await?;
         self.archived(archive, &session, &index, digest).await?;
         Ok(())
+    }
+
+    /// That the signature holds, by a key that sealed recordings of ours. What is brought must then have the digest that was
+    /// verified, whatever becomes of the files meanwhile.
+    async fn verify(&self, session: &SessionId, folder: &Folder, seal: &str) -> Result<(), Failure> {
+        let rows = self.app.store.recording_keys().await?;
+        let mut signers: Vec<PublicKey> =
+            rows.iter().filter_map(|row| PublicKey::from_openssh(&row.key).ok()).collect();
+        signers.push(self.app.recordings.public_key().clone());
+        let (session, folder) = (session.clone(), folder.clone());
+        let verified = tokio::task::spawn_blocking(move || verify::verify(&folder, &session, &signers)).await;
+        let verified = verified.map_err(std::io::Error::other)??;
+        if verified.sha256 == seal { Ok(()) } else { Err(Failure::Altered) }
     }
 
     /// Every file of these names, those that are there already taken as they are: if they are still the same.

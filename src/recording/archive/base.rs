@@ -16,9 +16,8 @@ impl Base {
     /// Errors: it is anything but that; or it is of another session.
     pub fn of(recording: &str, session: &SessionId) -> Result<Self, ArchiveError> {
         let base = recording.strip_suffix(".cast").unwrap_or(recording);
-        let number = |text: &str, length: usize| {
-            text.len() == length && text.bytes().all(|b| b.is_ascii_digit())
-        };
+        let number =
+            |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
         match base.split('/').collect::<Vec<_>>().as_slice() {
             [year, month, day, id]
                 if number(year, 4) && number(month, 2) && number(day, 2) && *id == session.as_str() =>

@@ -55,7 +55,9 @@ pub enum ArchiveError {
     #[error("{0}")]
     Locked(String),
     /// The database names a place that is none of a recording.
-    #[error("the database does not say where the recording of {0} is, but something else; nothing is touched")]
+    #[error(
+        "the database does not say where the recording of {0} is, but something else; nothing is touched"
+    )]
     NoBase(SessionId),
     /// The configuration's keys.
     #[error("encrypt_to: {0}")]

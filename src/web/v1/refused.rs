@@ -281,7 +281,7 @@ impl Refused for WatchRefused {
             Self::Elsewhere(..) => (StatusCode::CONFLICT, "elsewhere"),
             Self::NoScreen(_) => (StatusCode::CONFLICT, "no-screen"),
             Self::Replay => (StatusCode::CONFLICT, "replay"),
-            Self::Limit => (StatusCode::TOO_MANY_REQUESTS, "limit"),
+            Self::Limit | Self::OwnLimit => (StatusCode::TOO_MANY_REQUESTS, "limit"),
             Self::Place(_) => return ApiError::bad(self),
             Self::Files(error) => return ApiError::internal(app, error),
             Self::Store(error) => return ApiError::internal(app, error),

@@ -131,7 +131,7 @@ async fn a_hold_and_a_deletion_at_the_same_time() {
         })
         .await;
         let held = Held::Target("web1".to_owned());
-        hold::set(&app.store, &app.random, NOW, held, "stop".to_owned(), "admin").await.unwrap();
+        hold::set(&app.store, &app.random, NOW, held, "stop".to_owned(), "admin", false).await.unwrap();
         let audit = outpost.audit().await;
         let hold_at = audit.iter().position(|line| line.starts_with("legal_hold_set ")).unwrap();
         // Whatever the job does afterwards, no deletion is decided behind the hold.

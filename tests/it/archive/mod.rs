@@ -5,6 +5,7 @@ mod early;
 mod export;
 mod folder;
 mod holds;
+mod hostile;
 mod s3;
 
 use std::fs;
@@ -15,12 +16,13 @@ use caponier::app::App;
 use caponier::audit::AuditEvent;
 use caponier::cli::recordings;
 use caponier::ids::SessionId;
+use caponier::recording::Sum;
 use caponier::recording::key::{RECORDING, RecordingKey};
 use caponier::recording::recorder::Look;
+use caponier::recording::seal::{SealFile, manifest};
 use caponier::recording::{Closing, Start};
 use caponier::store::{SessionRow, SignIn};
 use clap::Parser;
-use russh::keys::ssh_key::{Algorithm, PrivateKey};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -59,20 +61,45 @@ pub(crate) fn write_open(app: &App, session: &SessionId, shown: &Shown<'_>) -> P
     path
 }
 
-/// Seals what is in `path`; returns the digest of what was signed.
+/// Seals what is in `path` as the recorder does, with this bastion's key; returns the digest of what was signed.
 pub(crate) fn seal(app: &App, path: &Path) -> String {
-    fs::write(path.join("chain.ndjson"), "{}\n").unwrap();
-    fs::write(path.join("seal.json"), "{\"reason\":\"finished\"}\n").unwrap();
+    seal_by(app, app.recordings.key(), path)
+}
+
+/// The same with any key.
+pub(crate) fn seal_by(app: &App, key: &RecordingKey, path: &Path) -> String {
+    let line = format!("{{\"n\":0,\"t\":0.0,\"files\":[],\"previous\":\"{}\"}}\n", "0".repeat(64));
+    fs::write(path.join("chain.ndjson"), &line).unwrap();
+    let mut files = sums(path);
+    let session = path.file_name().unwrap().to_str().unwrap();
+    let document = SealFile {
+        version: 1,
+        session: session.to_owned(),
+        node: app.node.to_string(),
+        sealed: app.clock.now().to_string(),
+        reason: "finished".to_owned(),
+        interrupted: false,
+        complete: true,
+        checkpoint: 0,
+        chain: digest(line.as_bytes()),
+        files: files.clone(),
+    };
+    fs::write(path.join("seal.json"), serde_json::to_string(&document).unwrap()).unwrap();
+    files = sums(path);
+    let manifest = manifest(session, &files);
+    fs::write(path.join("seal.sig"), key.sign(RECORDING, manifest.as_bytes()).unwrap()).unwrap();
+    digest(manifest.as_bytes())
+}
+
+fn sums(path: &Path) -> Vec<Sum> {
     let mut names: Vec<String> =
         fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort_unstable();
-    let folder = path.file_name().unwrap().to_str().unwrap();
-    let line = |name: String| format!("{}  {folder}/{name}\n", digest(&fs::read(path.join(&name)).unwrap()));
-    let manifest: String = names.into_iter().map(line).collect();
-    let key = app.random.with(|rng| PrivateKey::random(rng, Algorithm::Ed25519)).unwrap();
-    let signature = RecordingKey::new(key).sign(RECORDING, manifest.as_bytes()).unwrap();
-    fs::write(path.join("seal.sig"), signature).unwrap();
-    digest(manifest.as_bytes())
+    let sum = |name: String| {
+        let bytes = fs::read(path.join(&name)).unwrap();
+        Sum { name, bytes: bytes.len() as u64, sha256: digest(&bytes) }
+    };
+    names.into_iter().map(sum).collect()
 }
 
 /// A session that is over and sealed.
