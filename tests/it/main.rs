@@ -52,6 +52,7 @@ mod telling;
 mod tidy;
 mod transfers;
 mod vscode;
+mod watchers;
 mod watching;
 mod whole;
 mod workload;

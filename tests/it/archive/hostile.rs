@@ -145,3 +145,63 @@ async fn a_seal_by_another_key_does_not_get_into_the_archive() {
         path.join("seal.sig").exists() && !archive.join(row.recording.unwrap()).join("index.json").exists()
     );
 }
+
+#[tokio::test]
+async fn a_hold_on_a_name_that_nobody_has_is_no_hold() {
+    let outpost = Outpost::open(&vault(""), Clock::System).await;
+    let app = &outpost.app;
+    let mut rows = Vec::new();
+    for _ in 0..3 {
+        rows.push(sealed(app, &TWO_PARTS).await);
+    }
+    let _running = outpost.run();
+    make_vault(app);
+    archived(app, &rows.iter().collect::<Vec<_>>()).await;
+    let sql = format!("UPDATE archive SET state = 'deleted' WHERE session = '{}'", rows[0].id);
+    run_past(&url(app), &sql).await;
+    let set =
+        async |args: &[&str]| recordings(app, &[&["hold", "set", "--reason", "case 7"], args].concat()).await;
+    for (args, says) in [
+        (&["--user", "eve"][..], "PROVIDER:SUBJECT"),
+        (&["--user", "corp:"], "PROVIDER:SUBJECT"),
+        (&["--user", "corp a:eve"], "provider name"),
+        (&["--target", "Web1"], "target name"),
+        (&["--target", ""], "target name"),
+        (&["--target", "web2"], "--future"),
+        (&["--user", "corp:a-2"], "--future"),
+        (&["--session", "zzz"], "none of"),
+        (&["--session", rows[0].id.as_str()], "is deleted"),
+    ] {
+        let said = set(args).await.unwrap_err();
+        assert!(said.contains(says), "{args:?}: {said}");
+    }
+    assert_eq!(recordings(app, &["hold", "ls"]).await.unwrap(), "no holds\n");
+    let said = set(&["--user", "corp:a-1"]).await.unwrap();
+    assert!(said.contains("corp:a-1: 2 now") && said.contains("1 more are deleted"), "{said}");
+    let said = set(&["--target", "web2", "--future"]).await.unwrap();
+    assert!(said.contains("web2: 0 now"), "{said}");
+    let said = set(&["--session", rows[1].id.as_str()]).await.unwrap();
+    assert!(said.contains(": 1 now"), "{said}");
+}
+
+#[tokio::test]
+async fn who_reads_a_recording_is_in_the_log_before() {
+    let outpost = Outpost::open("", Clock::System).await;
+    let app = &outpost.app;
+    let row = sealed(app, &TWO_PARTS).await;
+    let id = row.id.as_str();
+    recordings(app, &["export", id]).await.unwrap();
+    recordings(app, &["path", id, "--folder"]).await.unwrap();
+    let entry =
+        |how: &str| format!("recording_read {{\"by\":\"admin\",\"how\":\"{how}\",\"session\":\"{id}\"}}");
+    let read = async || -> Vec<String> {
+        outpost.audit().await.into_iter().filter(|line| line.starts_with("recording_read ")).collect()
+    };
+    assert_eq!(read().await, [entry("export"), entry("path")]);
+    // What cannot be written down is not given out.
+    run_past(&url(app), "ALTER TABLE audit RENAME TO audit_elsewhere").await;
+    for args in [&["export", id][..], &["path", id], &["play", id]] {
+        let said = recordings(app, args).await.unwrap_err();
+        assert!(said.contains("cannot be written down"), "{args:?}: {said}");
+    }
+}

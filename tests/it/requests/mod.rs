@@ -79,7 +79,7 @@ async fn on_both(roles: &str, case: impl AsyncFn(&Site)) {
 }
 
 /// `subject` in these groups, signed in with a fresh key, as if they had come by the browser.
-async fn person<'a>(site: &'a Site, subject: &str, groups: &[&str]) -> Client<'a> {
+pub(crate) async fn person<'a>(site: &'a Site, subject: &str, groups: &[&str]) -> Client<'a> {
     let client = site.client();
     let now = site.app.clock.now();
     let sign_in = SignIn {
