@@ -94,8 +94,8 @@ async fn what_is_gone_was_deleted_only_where_the_audit_log_says_so() {
     fs::remove_dir_all(&path).unwrap();
     assert!(!all(&one, &[]).await.0);
     place.run("DELETE FROM archive").await;
-    let kept = "INSERT INTO archive (session, node, state, here, attempts, due, deleted) \
-         SELECT id, node, 'deleted', 0, 0, 0, 5000 FROM session";
+    let kept = "INSERT INTO archive (session, node, state, here, attempts, due, taken_up, deleted) \
+         SELECT id, node, 'deleted', 0, 0, 0, 0, 5000 FROM session";
     place.run(kept).await;
     let (good, said) = all(&one, &[]).await;
     assert!(
