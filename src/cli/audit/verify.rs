@@ -217,7 +217,7 @@ impl Proven {
 
     /// How many entries at the end no checkpoint is about.
     fn unsigned(&self) -> u64 {
-        self.head.seq.saturating_sub(self.signed.map_or(self.first.saturating_sub(1), |(seq, _)| seq))
+        self.head.seq.saturating_sub(self.signed.map_or_else(|| self.first.saturating_sub(1), |(seq, _)| seq))
     }
 
     fn text(&self) -> String {

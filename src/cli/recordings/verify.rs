@@ -73,7 +73,9 @@ pub(super) async fn run(
         Found::DigestOnly if args.signers.is_some() => {
             Found::Bad("it was recorded before there were seals: no signer says anything of it".to_owned())
         }
-        found => found,
+        found @ (Found::Whole(_) | Found::DigestOnly | Found::Bad(_) | Found::NotHere(_) | Found::Open) => {
+            found
+        }
     };
     say(&row.id, &found, args.json, out)?;
     Ok(exit(matches!(found, Found::Whole(_) | Found::DigestOnly)))
