@@ -60,7 +60,7 @@
 //! - *What is revoked?* [`flow::revoke`]; [`ca::krl`] is the list that targets read, `contrib/krl-update` what fetches it.
 //! - *Where do a session's bytes go?* `gateway/relay.rs`, from top to bottom.
 //! - *What is written of a session, and when is it on the disk?* [`recording::recorder`]; *is it what it was?* [`recording::verify`], which
-//!   [`flow::evidence`] compares with database and audit log.
+//!   [`flow::evidence`] compares with database and audit log; what the log says of it is [`flow::told`]'s.
 //! - *Where do recordings go, and when are they deleted?* [`flow::archive`] decides, [`recording::archive`] has the objects.
 //! - *Why is memory bounded when one side does not read?* `gateway/pressure.rs`.
 //! - *What does the API serve, and to whom?* [`web::table`], judged by [`flow::permission`]. Its first lines say how to add to it.

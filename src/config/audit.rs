@@ -24,6 +24,11 @@ pub struct Audit {
     pub sinks: Vec<AuditSink>,
 }
 
+impl Audit {
+    /// The longest that `checkpoint_every` can be.
+    pub const CHECKPOINT_EVERY_MAX: Duration = defaults::AUDIT_CHECKPOINT.max;
+}
+
 impl Default for Audit {
     fn default() -> Self {
         Self { checkpoint_every: defaults::AUDIT_CHECKPOINT.default, sinks: Vec::new() }

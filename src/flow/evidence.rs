@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use russh::keys::ssh_key::PublicKey;
-use serde_json::Value;
 
 use crate::app::App;
 use crate::audit::{AuditEvent, RecordingEvent};
 use crate::config;
+use crate::flow::told::{self, Closed, Opened, Told};
 use crate::ids::SessionId;
 use crate::recording::chain::Head;
 use crate::recording::verify::{Fault, Verified, verify};
@@ -130,55 +130,78 @@ pub enum NotVerified {
     Stopped(String),
 }
 
-/// Verifies the recording in `folder` of the session of `row`: by its signature, by the digest in the database, and by the
-/// checkpoints in the audit log.
+/// Verifies the recording in `folder` of the session of `row`: by its signature, by the digest in the database, and by what the audit
+/// log says of its place, its seal and its checkpoints. That the log itself is whole is not looked at.
 pub async fn verified(
     store: &Store,
     folder: &Folder,
     row: &SessionRow,
+    told: &Told,
     signers: &[PublicKey],
 ) -> Result<Verified, NotVerified> {
-    let Some(closed) = row.closed else {
-        return Err(Fault::Unsealed("the session is open: its seal").into());
-    };
+    let ends = ends_of(row, told)?;
     let (own, id, keys) = (folder.clone(), row.id.clone(), signers.to_vec());
     let verified = tokio::task::spawn_blocking(move || verify(&own, &id, &keys))
         .await
         .map_err(|error| NotVerified::Stopped(error.to_string()))??;
-    match &row.recording_sha256 {
-        Some(sha256) if *sha256 == verified.sha256 => {}
-        Some(sha256) => {
-            return Err(Fault::Contradicted(format!(
-                "the database says {sha256} of its seal, which is {}",
-                verified.sha256
-            ))
-            .into());
-        }
-        None => return Err(Fault::Contradicted("the database has no digest of its seal".to_owned()).into()),
+    same_digest(row, ends.1, &verified.sha256)?;
+    if let Some((n, entry)) = told::contradiction(store, &row.id, ends, &verified.checkpoints).await? {
+        let what = format!("checkpoint {n} in the audit log (entry {entry}) is not that of the recording");
+        return Err(Fault::Contradicted(what).into());
     }
-    // Entries are written a moment after what they tell of.
-    let late = closed.plus(std::time::Duration::from_secs(3600));
-    for entry in store.audit_of_kind_between("recording_checkpoint", row.opened, late).await? {
-        if let Some((n, sha256)) = of_session(&entry.json, &row.id)
-            && usize::try_from(n).ok().and_then(|n| verified.checkpoints.get(n)) != Some(&sha256)
-        {
-            let what =
-                format!("checkpoint {n} in the audit log (entry {}) is not that of the recording", entry.seq);
-            return Err(Fault::Contradicted(what).into());
-        }
+    if verified.seal.node != row.node {
+        let what = format!(
+            "the database says that {} recorded it, and its seal says {}",
+            row.node, verified.seal.node
+        );
+        return Err(Fault::Contradicted(what).into());
     }
     Ok(verified)
 }
 
-/// Number and digest that an entry has for a session.
-fn of_session(json: &str, session: &SessionId) -> Option<(u64, String)> {
-    let fields: Value = serde_json::from_str(json).ok()?;
-    let one = fields
-        .get("recordings")?
-        .as_array()?
-        .iter()
-        .find(|one| one.get("session").and_then(Value::as_str) == Some(session.as_str()))?;
-    Some((one.get("n")?.as_u64()?, one.get("sha256")?.as_str()?.to_owned()))
+/// The entries of a session's opening and of its end, which must name the recording that the row names.
+pub fn ends_of<'t>(row: &SessionRow, told: &'t Told) -> Result<(&'t Opened, &'t Closed), Fault> {
+    let wrong = |what: String| Err(Fault::Contradicted(what));
+    if let Some(again) = told.again {
+        return wrong(format!("the audit log tells its opening or its end twice (entry {again})"));
+    }
+    let Some(opened) = &told.opened else {
+        return wrong("the audit log does not say that its session was opened".to_owned());
+    };
+    if opened.recording != row.recording {
+        let place = |path: &Option<String>| path.clone().unwrap_or_else(|| "no recording".to_owned());
+        return wrong(format!(
+            "the audit log (entry {}) names {}, and the database {}",
+            opened.seq,
+            place(&opened.recording),
+            place(&row.recording)
+        ));
+    }
+    match (&told.closed, row.closed) {
+        (Some(closed), Some(_)) => Ok((opened, closed)),
+        (Some(closed), None) => {
+            wrong(format!("the database says that its session is open, which ended (entry {})", closed.seq))
+        }
+        (None, Some(_)) => wrong("the audit log does not say that its session ended".to_owned()),
+        (None, None) => Err(Fault::Unsealed("the session is open: its seal")),
+    }
+}
+
+/// Whether database and audit log have this digest for the recording.
+pub fn same_digest(row: &SessionRow, closed: &Closed, sha256: &str) -> Result<(), Fault> {
+    let audit = format!("the audit log (entry {})", closed.seq);
+    for (whose, said) in [("the database", &row.recording_sha256), (audit.as_str(), &closed.sha256)] {
+        match said {
+            Some(said) if said == sha256 => {}
+            Some(said) => {
+                return Err(Fault::Contradicted(format!(
+                    "{whose} says {said} of its seal, which is {sha256}"
+                )));
+            }
+            None => return Err(Fault::Contradicted(format!("{whose} has no digest of its seal"))),
+        }
+    }
+    Ok(())
 }
 
 /// Where the recording of a session lies on this machine's disk.

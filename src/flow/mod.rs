@@ -42,6 +42,7 @@ pub mod session;
 pub mod sign_in;
 pub mod sweep;
 pub mod tell;
+pub mod told;
 pub mod waiting;
 pub mod watch;
 

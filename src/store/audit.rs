@@ -120,11 +120,19 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// The newest checkpoints, newest first, at most `limit`.
-    pub async fn audit_checkpoints(&self, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+    /// Checkpoints of `node`, newest first, at most `limit`; only those before the entry `before`, if that is given.
+    pub async fn audit_checkpoints_of(
+        &self,
+        node: &str,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT seq, at, kind, json, hash FROM audit WHERE kind = 'checkpoint' ORDER BY seq DESC LIMIT $1",
+            "SELECT seq, at, kind, json, hash FROM audit WHERE kind = 'checkpoint' AND seq < $1 AND json LIKE $2 \
+             ORDER BY seq DESC LIMIT $3",
         )
+        .bind(before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX))
+        .bind(format!("%\"node\":{}%", serde_json::Value::from(node)))
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use super::audit::{self, AuditRow};
 use super::column::{Columns, millis, text};
 use super::{Store, StoreError, Tx};
+use crate::ids::SessionId;
 use crate::time::Timestamp;
 
 const TABLE: &str = "recording_key";
@@ -31,22 +32,52 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Entries of `kind` made between `from` and `until`, both included, oldest first.
-    pub async fn audit_of_kind_between(
+    /// Entries of `kind` behind `after` and before `until` (both numbers, neither included; none: to the end), oldest first, at
+    /// most `limit`.
+    pub async fn audit_of_kind_before(
         &self,
         kind: &str,
-        from: Timestamp,
-        until: Timestamp,
+        after: u64,
+        until: Option<u64>,
+        limit: u32,
     ) -> Result<Vec<AuditRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT seq, at, kind, json, hash FROM audit WHERE kind = $1 AND at >= $2 AND at <= $3 ORDER BY seq",
+            "SELECT seq, at, kind, json, hash FROM audit WHERE kind = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4",
         )
         .bind(text("audit", "kind", kind)?)
-        .bind(millis("audit", "at", from)?)
-        .bind(millis("audit", "at", until)?)
+        .bind(i64::try_from(after).unwrap_or(i64::MAX))
+        .bind(until.and_then(|until| i64::try_from(until).ok()).unwrap_or(i64::MAX))
+        .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(audit::read).collect()
+    }
+
+    /// The number of the first entry behind `after` that is younger than `at`; none when all are older.
+    pub async fn audit_behind(&self, after: u64, at: Timestamp) -> Result<Option<u64>, StoreError> {
+        let row = sqlx::query("SELECT seq FROM audit WHERE seq > $1 AND at > $2 ORDER BY seq LIMIT 1")
+            .bind(i64::try_from(after).unwrap_or(i64::MAX))
+            .bind(millis("audit", "at", at)?)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| Columns { table: "audit", row: &row }.whole("seq")).transpose()
+    }
+
+    /// Entries of these kinds with this session as a text in them, oldest first. Reads the whole log.
+    pub async fn audit_of_session(
+        &self,
+        session: &SessionId,
+        kinds: &[&str],
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let names = (0..kinds.len()).map(|n| format!("${}", n + 2)).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "SELECT seq, at, kind, json, hash FROM audit WHERE json LIKE $1 AND kind IN ({names}) ORDER BY seq"
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(format!("%\"{session}\"%"));
+        for kind in kinds {
+            query = query.bind((*kind).to_owned());
+        }
+        query.fetch_all(&self.pool).await?.iter().map(audit::read).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 //! altered, and the story of one session. Decides what is asked and how it is written; what is found and proven is
 //! `flow::log`'s.
 
+mod doubt;
 mod show;
 mod story;
 mod verify;
@@ -208,7 +209,9 @@ fn start(command: Command, file: &Path, env: &Environment, out: &mut dyn Write) 
     match command {
         Command::Schema { json } => schema_to(json, out),
         Command::Verify(args) if args.is_offline() => args.run_offline(out),
-        Command::Verify(args) => on_store(file, env, async |store, _| args.run(&store, out).await),
+        Command::Verify(args) => {
+            on_store(file, env, async |store, config| args.run(&store, config, out).await)
+        }
         Command::Tail(args) => on_store(file, env, async |store, _| tail(args, &store, out).await),
         Command::Search(args) => {
             on_store(file, env, async |store, _| find(args, &store, Clock::System.now(), out).await)

@@ -4,19 +4,23 @@ use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use russh::keys::ssh_key::PublicKey;
 use serde_json::json;
 
+use super::doubt::Doubts;
 use crate::audit::chain::{Broken, Head};
 use crate::audit::checkpoint::Checkpoints;
 use crate::audit::export::{Copy, CopyError};
 use crate::cli::table::printable;
+use crate::config::{Audit, Config};
+use crate::flow::log::last_head;
 use crate::flow::log::verify::{Known, Unproven, verify_to};
 use crate::recording::key;
 use crate::store::{AuditHead, AuditRow, RecordingKeyRow, Store};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// What to verify, and against what.
 #[derive(Debug, clap::Args)]
@@ -51,6 +55,8 @@ struct Proven {
     signed: Option<(u64, Timestamp)>,
     /// Whether signatures were judged.
     judged: bool,
+    /// Why it is not believed all the same.
+    doubts: Vec<String>,
 }
 
 impl Verify {
@@ -60,7 +66,10 @@ impl Verify {
     }
 
     /// Verifies the log in the store.
-    pub async fn run(self, store: &Store, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, store: &Store, config: &Config, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        // Before the end of the log, which is not older then.
+        let kept =
+            last_head::kept(&config.state_dir).context("what this bastion has signed, in state_dir")?;
         // First: a bastion that signs for the first time has written its key before.
         let end = store.audit_head().await?;
         let signers = match self.signers()? {
@@ -68,7 +77,8 @@ impl Verify {
             None => stored(store).await?,
         };
         let mut checkpoints = Checkpoints::new(Some(signers));
-        let outcome = self.in_store(store, end, &mut checkpoints).await;
+        let outcome =
+            self.in_store(store, (end, kept), &mut checkpoints, config.audit.checkpoint_every).await;
         self.tell(outcome, out)
     }
 
@@ -98,7 +108,7 @@ impl Verify {
             let shown = path.display().to_string();
             let copy = Copy::new(open(path).map_err(|error| Unproven::Copy(format!("{error:#}")))?);
             let heads = copy.map(move |line| match line {
-                Ok(line) => Ok(Head { seq: line.seq, hash: line.hash.unwrap_or_default() }),
+                Ok(line) => Ok(Known::mark(line.link(), line.hash.as_deref())),
                 Err(error) => Err(Unproven::Copy(format!("{shown}: {error}"))),
             });
             known.push(Known::of("the copy", heads));
@@ -109,11 +119,17 @@ impl Verify {
     async fn in_store(
         &self,
         store: &Store,
-        end: AuditHead,
+        (end, kept): (AuditHead, Option<Head>),
         checkpoints: &mut Checkpoints,
+        every: Duration,
     ) -> Result<Proven, Unproven> {
         let mut known = self.known()?;
-        let mut look = |row: &AuditRow| Ok(checkpoints.look(row.link(), row.hash.as_deref())?);
+        known.extend(kept.map(Known::kept));
+        let mut doubts = Doubts::default();
+        let mut look = |row: &AuditRow| {
+            doubts.look(row.link());
+            Ok(checkpoints.look(row.link(), row.hash.as_deref())?)
+        };
         let sound = verify_to(store, end, &mut known, &mut look).await?;
         Ok(Proven {
             head: sound.head,
@@ -123,11 +139,13 @@ impl Verify {
             checkpoints: checkpoints.count(),
             signed: checkpoints.last(),
             judged: checkpoints.are_judged(),
+            doubts: doubts.all(checkpoints.count(), every, Some(Clock::System.now())),
         })
     }
 
     fn in_copy(&self, file: BufReader<File>, mut checkpoints: Checkpoints) -> Result<Proven, Unproven> {
         let mut known = self.known()?;
+        let mut doubts = Doubts::default();
         let mut copy = Copy::new(file);
         let (mut first, mut links, mut unhashed, mut head) = (0, 0, 0, Head::none());
         for line in copy.by_ref() {
@@ -143,10 +161,12 @@ impl Verify {
                 None => unhashed = line.seq,
             }
             checkpoints.look(line.link(), line.hash.as_deref())?;
-            head = Head { seq: line.seq, hash: line.hash.unwrap_or_default() };
+            doubts.look(line.link());
+            let here = Known::mark(line.link(), line.hash.as_deref());
             for known in &mut known {
-                known.meets(&head)?;
+                known.meets(&here)?;
             }
+            head = Head { seq: line.seq, hash: line.hash.unwrap_or_default() };
         }
         if first == 0 {
             return Err(Unproven::Copy("there is no entry in it".into()));
@@ -156,14 +176,19 @@ impl Verify {
         }
         let (checkpoints, signed, judged) =
             (checkpoints.count(), checkpoints.last(), checkpoints.are_judged());
-        Ok(Proven { head, links, first, unhashed, checkpoints, signed, judged })
+        let mut doubts = doubts.all(checkpoints, Audit::CHECKPOINT_EVERY_MAX, None);
+        if !judged {
+            // Without keys nothing is judged by what bastions say.
+            doubts.clear();
+        }
+        Ok(Proven { head, links, first, unhashed, checkpoints, signed, judged, doubts })
     }
 
     fn tell(&self, outcome: Result<Proven, Unproven>, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let broken = match outcome {
             Ok(proven) => {
                 out.write_all(if self.json { proven.json() } else { proven.text() }.as_bytes())?;
-                return Ok(ExitCode::SUCCESS);
+                return Ok(if proven.doubts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
             Err(Unproven::Broken(broken)) => broken,
             Err(other @ (Unproven::Store(_) | Unproven::Copy(_))) => return Err(other.into()),
@@ -185,9 +210,14 @@ impl Proven {
             "whole": true, "first": self.first, "seq": self.head.seq, "hash": self.head.hash, "entries": self.links,
             "older_than_the_chain": self.unhashed, "checkpoints": self.checkpoints,
             "signatures_judged": self.judged, "signed_to": self.signed.map(|(seq, _)| seq),
-            "signed_at": self.signed.map(|(_, at)| at.to_string()),
+            "signed_at": self.signed.map(|(_, at)| at.to_string()), "under_no_checkpoint": self.unsigned(), "doubts": self.doubts,
         });
         value.to_string() + "\n"
+    }
+
+    /// How many entries at the end no checkpoint is about.
+    fn unsigned(&self) -> u64 {
+        self.head.seq.saturating_sub(self.signed.map_or_else(|| self.first.saturating_sub(1), |(seq, _)| seq))
     }
 
     fn text(&self) -> String {
@@ -206,10 +236,13 @@ impl Proven {
                     "checkpoints: {}, signatures {signatures}; the last, of {at}, is about entry {seq}: {} later entries stand \
                      under none\n",
                     self.checkpoints,
-                    self.head.seq.saturating_sub(seq)
+                    self.unsigned()
                 ));
             }
             None => text.push_str("checkpoints: none: no entry is signed\n"),
+        }
+        for doubt in &self.doubts {
+            text.push_str(&format!("NOT TO BE BELIEVED: {doubt}\n"));
         }
         text.push_str(&format!(
             "write down for the next time: --head {}\n",

@@ -6,6 +6,7 @@ mod archive;
 mod export;
 mod find;
 mod hold;
+mod judge;
 mod ls;
 mod play;
 mod search;

@@ -10,18 +10,16 @@ use russh::keys::ssh_key::PublicKey;
 use serde_json::{Value, json};
 
 use super::find;
+use super::judge::{Found, Judge};
+use crate::cli::table::printable;
 use crate::config::Config;
-use crate::flow::evidence::{self, NotVerified};
+use crate::flow::told::told;
 use crate::ids::SessionId;
-use crate::recording::archive::ArchiveError;
-use crate::recording::verify::Verified;
 use crate::recording::{Folder, key, verify};
-use crate::store::{Here, SessionFilter, SessionRow, Store};
+use crate::store::Store;
 
 /// Exit code when something is not as it was sealed.
 const ALTERED: u8 = 1;
-/// All sessions.
-const AT_ONCE: u32 = u32::MAX;
 
 /// What to verify, and by what.
 #[derive(Debug, clap::Args)]
@@ -45,22 +43,12 @@ pub struct Verify {
 struct What {
     /// The session's id, or enough of its beginning
     session: Option<String>,
-    /// Every recording of a closed session
+    /// Every recording of a closed session that the audit log or the database knows of
     #[arg(long)]
     all: bool,
     /// A copy of a recording's folder, named like its session. Nothing but the seal is compared, so --signers is needed
     #[arg(long, value_name = "DIR", requires = "signers")]
     folder: Option<PathBuf>,
-}
-
-/// How one recording stands.
-enum Found {
-    Whole(Box<Verified>),
-    /// Recorded before there were seals: its digest is that in the database.
-    DigestOnly,
-    Bad(String),
-    /// It cannot be looked at: why.
-    NotHere(String),
 }
 
 /// Verifies; exit code 1 when anything is not as it was sealed.
@@ -77,34 +65,56 @@ pub(super) async fn run(
     if let Some(folder) = &args.what.folder {
         return copy(folder, &signers, args.json, out);
     }
-    let rows = match &args.what.session {
-        Some(name) => vec![find::find(store, name).await?],
-        None => closed(store).await?,
+    let by = Judge { config, store, signers: &signers, identity: args.identity.as_deref() };
+    let Some(name) = &args.what.session else { return all(&by, args, out).await };
+    let row = find::find(store, name).await?;
+    let found = match by.one(&row, &told(store, &row.id).await?).await? {
+        // Who says whose signatures are believed gets no yes without one.
+        Found::DigestOnly if args.signers.is_some() => {
+            Found::Bad("it was recorded before there were seals: no signer says anything of it".to_owned())
+        }
+        found @ (Found::Whole(_) | Found::DigestOnly | Found::Bad(_) | Found::NotHere(_) | Found::Open) => {
+            found
+        }
     };
-    let (mut whole, mut bad, mut unseen) = (0_usize, 0_usize, 0_usize);
-    for row in rows {
-        let found = judge(config, store, &row, (&signers, args.identity.as_deref())).await?;
+    say(&row.id, &found, args.json, out)?;
+    Ok(exit(matches!(found, Found::Whole(_) | Found::DigestOnly)))
+}
+
+/// Every recording that the audit log or the database knows of.
+async fn all(by: &Judge<'_>, args: &Verify, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let (mut whole, mut digests, mut bad, mut unseen, mut open) =
+        (0_usize, 0_usize, 0_usize, 0_usize, 0_usize);
+    for (session, told) in by.all().await? {
+        let found = by.of_all(&session, &told).await?;
         match found {
-            Found::Whole(_) | Found::DigestOnly => whole += 1,
+            Found::Whole(_) => whole += 1,
+            Found::DigestOnly => digests += 1,
             Found::Bad(_) => bad += 1,
-            // Of many those that are not here are counted; who asks for one gets no yes without a look.
-            Found::NotHere(_) if args.what.all => unseen += 1,
-            Found::NotHere(_) => bad += 1,
+            Found::NotHere(_) => unseen += 1,
+            Found::Open => open += 1,
         }
-        if !args.what.all || args.json || matches!(found, Found::Bad(_)) {
-            say(&row.id, &found, args.json, out)?;
+        if (args.json && !matches!(found, Found::Open)) || matches!(found, Found::Bad(_)) {
+            say(&session, &found, args.json, out)?;
         }
     }
-    if args.what.all && !args.json {
+    if !args.json {
         writeln!(out, "{whole} as sealed, {bad} not")?;
-        if unseen > 0 {
-            writeln!(
-                out,
-                "{unseen} not looked at: deleted in time, or only in the archive and encrypted (--identity)"
-            )?;
+        for (count, what) in [
+            (digests, "from before there were seals: as their digests say, and signed by nobody"),
+            (unseen, "not looked at: deleted in time, or only in the archive and encrypted (--identity)"),
+            (open, "not looked at: their sessions are open"),
+        ] {
+            if count > 0 {
+                writeln!(out, "{count} {what}")?;
+            }
         }
     }
-    Ok(ExitCode::from(if bad == 0 { 0 } else { ALTERED }))
+    Ok(exit(bad == 0))
+}
+
+fn exit(good: bool) -> ExitCode {
+    ExitCode::from(if good { 0 } else { ALTERED })
 }
 
 /// `caponier recordings signers`.
@@ -138,57 +148,6 @@ async fn stored(store: &Store) -> anyhow::Result<Vec<PublicKey>> {
         .collect()
 }
 
-async fn closed(store: &Store) -> anyhow::Result<Vec<SessionRow>> {
-    let filter = SessionFilter { limit: AT_ONCE, ..SessionFilter::default() };
-    let mut rows = store.sessions(&filter).await?;
-    rows.retain(|row| row.recording.is_some() && row.closed.is_some());
-    Ok(rows)
-}
-
-async fn judge(
-    config: &Config,
-    store: &Store,
-    row: &SessionRow,
-    (signers, identity): (&[PublicKey], Option<&Path>),
-) -> anyhow::Result<Found> {
-    let archived;
-    let folder = match evidence::folder_of(&config.recording.dir, row) {
-        Ok(Some(folder)) => folder,
-        Ok(None) => return Ok(Found::Bad("it was not recorded".to_owned())),
-        Err(error) => {
-            let kept = store.archive_row(&row.id).await?.filter(|kept| kept.here == Here::No);
-            let Some(kept) = kept else { return Ok(Found::Bad(error.to_string())) };
-            if let Some(at) = kept.deleted {
-                return Ok(Found::NotHere(format!("it was deleted at {at}, when its time was over")));
-            }
-            match find::anywhere(row, config, store, identity).await {
-                Ok(found) => archived = found,
-                Err(error) => {
-                    let locked = matches!(error.downcast_ref(), Some(ArchiveError::Locked(_)));
-                    let why = format!("{error:#}");
-                    return Ok(if locked { Found::NotHere(why) } else { Found::Bad(why) });
-                }
-            }
-            archived.folder.clone()
-        }
-    };
-    if folder.is_alone() {
-        return Ok(match (verify::digest_of(folder.path()), &row.recording_sha256) {
-            (Ok(found), Some(known)) if found == *known => Found::DigestOnly,
-            (Ok(_), Some(_)) => {
-                Found::Bad("the file is not the one whose digest is in the database".to_owned())
-            }
-            (Ok(_), None) => Found::Bad("it was never sealed".to_owned()),
-            (Err(error), _) => Found::Bad(error.to_string()),
-        });
-    }
-    match evidence::verified(store, &folder, row, signers).await {
-        Ok(verified) => Ok(Found::Whole(Box::new(verified))),
-        Err(NotVerified::Store(error)) => Err(error.into()),
-        Err(error) => Ok(Found::Bad(error.to_string())),
-    }
-}
-
 fn copy(
     folder: &Path,
     signers: &[PublicKey],
@@ -205,22 +164,21 @@ fn copy(
         Err(fault) => Found::Bad(fault.to_string()),
     };
     say(&session, &found, as_json, out)?;
-    Ok(ExitCode::from(if matches!(found, Found::Bad(_)) { ALTERED } else { 0 }))
+    Ok(exit(!matches!(found, Found::Bad(_))))
 }
 
 fn say(id: &SessionId, found: &Found, as_json: bool, out: &mut dyn Write) -> std::io::Result<()> {
     if as_json {
         return writeln!(out, "{}", value(id, found));
     }
-    match found {
+    let text = match found {
         Found::Whole(verified) => {
             let seal = &verified.seal;
             let notes =
                 [(seal.interrupted, ", interrupted"), (!seal.complete, ", incomplete: the disk was full")];
             let notes: String = notes.into_iter().filter(|(is, _)| *is).map(|(_, note)| note).collect();
-            writeln!(
-                out,
-                "{id}: as sealed by {} at {}, {} files, {} checkpoints{notes}",
+            format!(
+                "as sealed by {} at {}, {} files, {} checkpoints{notes}",
                 verified.signer,
                 seal.sealed,
                 seal.files.len(),
@@ -228,11 +186,14 @@ fn say(id: &SessionId, found: &Found, as_json: bool, out: &mut dyn Write) -> std
             )
         }
         Found::DigestOnly => {
-            writeln!(out, "{id}: as its digest in the database says; it has no seal of its own")
+            "as its digest in database and audit log says; it has no seal of its own".to_owned()
         }
-        Found::Bad(why) => writeln!(out, "{id}: NOT as sealed: {why}"),
-        Found::NotHere(why) => writeln!(out, "{id}: not looked at: {why}"),
-    }
+        Found::Bad(why) => format!("NOT as sealed: {why}"),
+        Found::NotHere(why) => format!("not looked at: {why}"),
+        Found::Open => "not looked at: its session is open".to_owned(),
+    };
+    // The names of files in it are whatever somebody called them.
+    writeln!(out, "{id}: {}", printable(&text))
 }
 
 fn value(id: &SessionId, found: &Found) -> Value {
@@ -243,8 +204,11 @@ fn value(id: &SessionId, found: &Found) -> Value {
             "interrupted": verified.seal.interrupted, "complete": verified.seal.complete,
             "files": verified.seal.files, "checkpoints": verified.checkpoints.len(),
         }),
-        Found::DigestOnly => json!({ "session": id.as_str(), "verified": true, "signer": null }),
+        Found::DigestOnly => {
+            json!({ "session": id.as_str(), "verified": null, "why": "no seal of its own: as its digest says" })
+        }
         Found::Bad(why) => json!({ "session": id.as_str(), "verified": false, "why": why }),
         Found::NotHere(why) => json!({ "session": id.as_str(), "verified": null, "why": why }),
+        Found::Open => json!({ "session": id.as_str(), "verified": null, "why": "its session is open" }),
     }
 }

@@ -4,7 +4,7 @@
 
 use russh::keys::ssh_key::HashAlg;
 
-use super::hash_of;
+use super::{hash_of, last_head};
 use crate::app::App;
 use crate::audit::chain::{Broken, Head, Walk};
 use crate::audit::checkpoint::{KIND, head_in, message};
@@ -14,8 +14,8 @@ use crate::store::StoreError;
 
 /// Entries read at once.
 const PAGE: u32 = 1000;
-/// How many of the newest checkpoints are looked through for our own.
-const OWN_AMONG: u32 = 100;
+/// Checkpoints read at once.
+const CHECKPOINTS: u32 = 100;
 
 /// What a bastion remembers of the log.
 #[derive(Debug, Default)]
@@ -82,13 +82,27 @@ impl Keeper {
         }
     }
 
-    /// Where this bastion left off in its last life: at its last checkpoint, if its signature is good.
+    /// Where this bastion left off in its last life: at what it has kept on its own disk, whatever the log says; without that at
+    /// its last checkpoint in the log, if its signature is good.
     async fn begin(&mut self, app: &App) -> Result<Head, StoreError> {
+        match last_head::kept(&app.config.state_dir) {
+            Ok(Some(head)) => return Ok(head),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "what this bastion last signed of the audit log is unknown")
+            }
+        }
         let own = [app.recordings.public_key().clone()];
-        for row in app.store.audit_checkpoints(OWN_AMONG).await? {
-            let Some((head, signature)) = head_in(&row.json) else { continue };
-            if verify(&signature, AUDIT, message(&head).as_bytes(), &own).is_ok() {
-                return Ok(head);
+        let mut before = None;
+        loop {
+            let page = app.store.audit_checkpoints_of(&app.node, before, CHECKPOINTS).await?;
+            let Some(oldest) = page.last() else { break };
+            before = Some(oldest.seq);
+            for row in &page {
+                let Some((head, signature)) = head_in(&row.json) else { continue };
+                if verify(&signature, AUDIT, message(&head).as_bytes(), &own).is_ok() {
+                    return Ok(head);
+                }
             }
         }
         self.news = true;
@@ -128,7 +142,14 @@ impl Keeper {
             key: app.recordings.public_key().fingerprint(HashAlg::Sha256).to_string(),
             signature: app.recordings.key().sign(AUDIT, message(head).as_bytes())?,
         };
-        Ok(app.store.note(app.clock.now(), AuditEvent::Log(event)).await?)
+        app.store.note(app.clock.now(), AuditEvent::Log(event)).await?;
+        let (dir, head) = (app.config.state_dir.clone(), head.clone());
+        let kept = tokio::task::spawn_blocking(move || last_head::keep(&dir, &head)).await;
+        // The checkpoint stands all the same.
+        if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            tracing::error!(%error, "what was signed of the audit log cannot be kept in state_dir");
+        }
+        Ok(())
     }
 }
 

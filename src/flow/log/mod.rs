@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod copy;
+pub mod last_head;
 pub mod search;
 pub mod story;
 pub mod verify;

@@ -3,7 +3,7 @@
 
 use std::iter::Peekable;
 
-use crate::audit::chain::{Broken, Head, Walk};
+use crate::audit::chain::{self, Broken, Head, Link, Walk};
 use crate::store::{AuditHead, AuditRow, Store, StoreError};
 
 /// Entries read at once.
@@ -28,16 +28,35 @@ impl<'k> Known<'k> {
         Self::of("what was written down", std::iter::once(Ok(head)))
     }
 
-    /// Whether what is known of the entry `here` agrees, if anything is.
+    /// What stands for an entry where it is compared: its hash, and for one of before the chain the hash of its content alone.
+    pub fn mark(link: Link<'_>, hash: Option<&str>) -> Head {
+        let hash = hash.map_or_else(|| chain::hash("", link), str::to_owned);
+        Head { seq: link.seq, hash }
+    }
+
+    /// Whether what is known of the entry `here` (as [`Self::mark`] has it) agrees, if anything is. What is known of an entry that
+    /// was passed over proves nothing.
     pub fn meets(&mut self, here: &Head) -> Result<(), Unproven> {
         let due = |next: &Result<Head, Unproven>| next.as_ref().map_or(true, |head| head.seq <= here.seq);
         while let Some(next) = self.heads.next_if(due) {
             let known = next?;
-            if known.seq == here.seq && known.hash != here.hash {
+            if known.seq < here.seq {
+                let why = format!(
+                    "entry {} is known from {}, and is not there to be compared: entry {} comes first",
+                    known.seq, self.whose, here.seq
+                );
+                return Err(Unproven::Copy(why));
+            }
+            if known.hash != here.hash {
                 return Err(Broken::Differs { seq: here.seq, whose: self.whose }.into());
             }
         }
         Ok(())
+    }
+
+    /// What this bastion has signed last.
+    pub fn kept(head: Head) -> Self {
+        Self::of("what this bastion has signed", std::iter::once(Ok(head)))
     }
 
     /// Whether nothing is known beyond the end of the log.
@@ -100,8 +119,9 @@ pub async fn verify_to(
         }
         for row in page.iter().take_while(|row| row.seq <= end.head.seq) {
             walk.step(row.link(), row.hash.as_deref())?;
+            let here = Known::mark(row.link(), row.hash.as_deref());
             for known in known.iter_mut() {
-                known.meets(walk.head())?;
+                known.meets(&here)?;
             }
             look(row)?;
         }

@@ -138,15 +138,47 @@ async fn over(app: &App, mut row: SessionRow) -> SessionRow {
     row
 }
 
-/// Writes the row, and a sign-in for it.
+/// Writes the row, and a sign-in for it, with the entries of the audit log that go with them.
 pub(crate) async fn insert(app: &App, row: &SessionRow) {
     let sign_in = SignIn { id: row.sign_in.clone(), ..rows::sign_in(&app.random) };
     let mut tx = app.store.begin().await.unwrap();
     tx.insert_sign_in(&sign_in).await.unwrap();
     tx.insert_session(row).await.unwrap();
-    tx.commit(app.clock.now(), AuditEvent::ServerStarted { version: "test".into(), interrupted: 0 })
-        .await
-        .unwrap();
+    let opened = AuditEvent::SessionOpened {
+        session: row.id.clone(),
+        who: sign_in.who,
+        sign_in: row.sign_in.clone(),
+        client_serial: None,
+        target_serial: 1,
+        target: row.target.clone(),
+        login: row.login.clone(),
+        act: "shell".to_owned(),
+        role: "ops".to_owned(),
+        grants: Vec::new(),
+        rule: None,
+        assurance: None,
+        transfer: None,
+        sent: None,
+        policy: String::new(),
+        from: row.from.clone(),
+        recording: row.recording.clone(),
+    };
+    tx.commit(app.clock.now(), opened).await.unwrap();
+    if row.closed.is_some() {
+        app.store.note(app.clock.now(), closing(row)).await.unwrap();
+    }
+}
+
+/// What the audit log has of the end of a session.
+pub(crate) fn closing(row: &SessionRow) -> AuditEvent {
+    AuditEvent::SessionClosed {
+        session: row.id.clone(),
+        reason: row.close_reason.clone().unwrap_or_default(),
+        exit_status: row.exit_status,
+        bytes_in: row.bytes_in,
+        bytes_out: row.bytes_out,
+        recording_sha256: row.recording_sha256.clone(),
+    }
 }
 
 fn relative(session: &SessionId) -> String {

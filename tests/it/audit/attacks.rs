@@ -157,6 +157,14 @@ async fn an_older_log_gets_its_chain_from_here_on() {
         write(&store, 3).await;
         let sound = judge(&store, &mut []).await.unwrap();
         assert_eq!((sound.head.seq, sound.links, sound.unhashed), (5, 3, 2));
+        // Nothing but a copy proves what is older, and that does by its whole content.
+        let rows = store.audit(0, 100).await.unwrap();
+        let marks: Vec<Head> = rows.iter().map(|row| Known::mark(row.link(), row.hash.as_deref())).collect();
+        let copy = || Known::of("the copy", marks.clone().into_iter().map(Ok));
+        judge(&store, &mut [copy()]).await.unwrap();
+        place.run("UPDATE audit SET json = '{\"version\":\"x\"}' WHERE seq = 2").await;
+        judge(&store, &mut []).await.unwrap();
+        assert_eq!(first_wrong(&store, &mut [copy()]).await.0, 2);
         place.run("UPDATE audit SET hash = (SELECT hash FROM audit WHERE seq = 3) WHERE seq = 2").await;
         assert_eq!(first_wrong(&store, &mut []).await.0, 2);
     })

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use caponier::audit::chain::{Broken, Head};
 use caponier::audit::checkpoint::{Checkpoints, head_in};
+use caponier::audit::{AuditEvent, LogEvent};
 use caponier::flow::log::checkpoint::{Keeper, Kept, last};
 use caponier::flow::log::verify::{Unproven, verify};
 use caponier::recording::key::allowed_signers_line;
@@ -122,6 +123,70 @@ async fn a_bastion_that_comes_back_looks_from_its_last_checkpoint_on() {
     .await;
 }
 
+/// Somebody without a key takes all checkpoints out and makes the chain anew: what a bastion has kept on its disk is not in it.
+#[tokio::test]
+async fn a_bastion_that_comes_back_misses_what_it_has_signed() {
+    on_both("made anew while it was away", async |place| {
+        let one = outpost(place, "one").await;
+        let store = &one.app.store;
+        write(store, 5).await;
+        assert!(matches!(last(&one.app).await.unwrap(), Kept::Signed(_)));
+        place.run("DELETE FROM audit WHERE kind = 'checkpoint'").await;
+        place.run("UPDATE audit SET json = '{}' WHERE seq = 3").await;
+        let mut previous = String::new();
+        for row in store.audit(0, 100).await.unwrap() {
+            previous = caponier::audit::chain::hash(&previous, row.link());
+            place.run(&format!("UPDATE audit SET hash = '{previous}' WHERE seq = {}", row.seq)).await;
+        }
+        place.run(&format!("UPDATE audit_head SET seq = 5, hash = '{previous}'")).await;
+        super::judge(store, &mut []).await.unwrap();
+        let Kept::Altered(Broken::Differs { seq: 5, .. }) = last(&one.app).await.unwrap() else {
+            panic!("not noticed")
+        };
+        assert_eq!(kinds(store).await.last().unwrap(), "audit_altered");
+        assert!(matches!(last(&one.app).await.unwrap(), Kept::Altered(_)), "again, until it has signed");
+        let mut keeper = Keeper::default();
+        assert!(matches!(keeper.keep(&one.app).await.unwrap(), Kept::Altered(_)));
+        assert!(matches!(keeper.keep(&one.app).await.unwrap(), Kept::Signed(_)));
+        assert_eq!(last(&one.app).await.unwrap(), Kept::Nothing);
+        // Cut off before what it has kept.
+        place.run("DELETE FROM audit WHERE seq > 2").await;
+        place.run("UPDATE audit_head SET seq = 2, hash = (SELECT hash FROM audit WHERE seq = 2)").await;
+        assert!(matches!(last(&one.app).await.unwrap(), Kept::Altered(Broken::Short { seq: 3, .. })));
+        store.close().await;
+    })
+    .await;
+}
+
+/// Its own checkpoint is found behind any number of others.
+#[tokio::test]
+async fn a_bastion_without_its_file_finds_its_own_checkpoint() {
+    on_both("many checkpoints of others", async |place| {
+        let one = outpost(place, "one").await;
+        let store = &one.app.store;
+        write(store, 5).await;
+        assert!(matches!(last(&one.app).await.unwrap(), Kept::Signed(_)));
+        write(store, 2).await;
+        let strange = |node: &str| {
+            AuditEvent::Log(LogEvent::Checkpoint {
+                node: node.to_owned(),
+                head: Head { seq: 1, hash: String::new() },
+                key: String::new(),
+                signature: "no signature".to_owned(),
+            })
+        };
+        for _ in 0..120 {
+            store.note(NOW, strange("two")).await.unwrap();
+            store.note(NOW, strange("one")).await.unwrap();
+        }
+        place.run("UPDATE audit SET at = at + 1 WHERE seq = 8").await;
+        std::fs::remove_file(one.app.config.state_dir.join("audit_head")).unwrap();
+        assert_eq!(last(&one.app).await.unwrap(), Kept::Altered(Broken::Hash { seq: 8 }));
+        store.close().await;
+    })
+    .await;
+}
+
 /// Jobs sign without being asked, and raise the alert.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_altered_log_is_an_alert() {
@@ -201,6 +266,46 @@ fn ssh_keygen_believes_it_and_a_log_made_anew_does_not_pass() {
     let said = offline(&[]).ok();
     assert!(said.contains("not judged (give --signers)"), "{said}");
     offline(&["--signers", &signers]).ended(1);
+}
+
+/// All checkpoints taken out, the rest numbered and chained anew: whole in itself, and not believed.
+#[test]
+fn a_log_made_anew_without_a_key_is_not_believed() {
+    let config = "[audit]\ncheckpoint_every = \"1s\"";
+    let mut stage = Stage::set_to(Plan { config, ..Plan::default() });
+    stage.ssh(&["web1", "true"]).run().ok();
+    stage.wait_for_audit("session_closed", "finished");
+    assert!(stage.bastion.stop().success());
+    let said = stage.bastion.admin(&["audit", "verify", "--json"]).ok();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["under_no_checkpoint"], &said["doubts"]), (&1.into(), &Value::Array(Vec::new())));
+    tamper(
+        &stage.bastion,
+        "DELETE FROM audit WHERE kind = 'checkpoint'; \
+         UPDATE audit SET at = at - 60000, seq = (SELECT COUNT(*) FROM audit older WHERE older.seq <= audit.seq); \
+         UPDATE audit_head SET seq = (SELECT MAX(seq) FROM audit)",
+    );
+    rechain(&stage);
+    let verify = || stage.bastion.admin(&["audit", "verify"]);
+    let said = verify();
+    assert!(said.ended(1).text().contains("BROKEN: entry "), "{}", said.text());
+    // Where that bastion's disk is not at hand.
+    let kept = stage.bastion.dir().join("state/audit_head");
+    let head = std::fs::read(&kept).unwrap();
+    std::fs::remove_file(&kept).unwrap();
+    let said = verify();
+    assert!(said.ended(1).text().contains("NOT TO BE BELIEVED: no checkpoint is in it"), "{}", said.text());
+    assert!(said.text().contains("checkpoints: none: no entry is signed"), "{}", said.text());
+    // The bastion comes back, and finds nothing of what it signed: that stays said.
+    std::fs::write(&kept, head).unwrap();
+    stage.bastion.start();
+    stage.wait_for_audit("audit_altered", "\"node\"");
+    let said = crate::world::wait_for("a signed log", PATIENCE, || {
+        let said = stage.bastion.admin(&["audit", "verify"]);
+        said.text().starts_with("whole").then_some(said)
+    });
+    let why = said.ended(1).text();
+    assert!(why.contains("NOT TO BE BELIEVED: entry ") && why.contains(" found: entry "), "{why}");
 }
 
 /// A text within JSON.

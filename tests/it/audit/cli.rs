@@ -144,6 +144,14 @@ fn proven(stage: &Stage) {
     fs::write(&later, admin(&["export", "--from", "5"]).ok()).unwrap();
     let said = elsewhere(&["verify", "--file", later.to_str().unwrap(), "--head", &head]).ok();
     assert!(said.starts_with("whole: entries 5 to "), "{said}");
+    // What is known of an entry that is not in the copy proves nothing of the copy.
+    let first: Value = serde_json::from_str(whole.lines().next().unwrap()).unwrap();
+    let first = format!("1:{}", first["hash"].as_str().unwrap());
+    elsewhere(&["verify", "--file", path, "--head", &first]).ok();
+    let said = elsewhere(&["verify", "--file", later.to_str().unwrap(), "--head", &first]);
+    assert!(said.ended(1).errors().contains("is not there to be compared"), "{}", said.errors());
+    elsewhere(&["verify", "--file", later.to_str().unwrap(), "--against", path]).ended(1);
+    elsewhere(&["verify", "--file", path, "--against", later.to_str().unwrap()]).ok();
     altered_copies(&whole, &copy, count);
 
     // The same at the database, and against a copy from before.

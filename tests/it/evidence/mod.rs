@@ -5,6 +5,7 @@ mod cost;
 mod full;
 mod killed;
 mod late;
+mod missing;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -160,7 +161,64 @@ fn who_holds_the_key_still_contradicts_database_and_audit_log() {
     assert_eq!(terminal.finish(PATIENCE).0, Some(0));
     let (id, folder) = closed(&stage, "shell");
     verify(&stage.bastion, &id).ok();
+    let sealed = digest_of(&folder, &id);
 
+    exchange(&stage, &id, &folder, "forged");
+    let said = verify(&stage.bastion, &id);
+    assert!(said.ended(1).text().contains("the database says"), "{}", said.text());
+    let forged = digest_of(&folder, &id);
+    let row = format!("UPDATE session SET recording_sha256 = '{forged}' WHERE id = '{id}'");
+    sql(&stage.bastion, &row);
+    let said = verify(&stage.bastion, &id);
+    let digest = format!(") says {} of its seal, which is {forged}", sealed);
+    assert!(said.ended(1).text().contains(&digest), "{}", said.text());
+    // Without what the end of the session says, the checkpoints still do.
+    let end = format!(
+        "UPDATE audit SET json = REPLACE(json, '{}', '{forged}') WHERE kind = 'session_closed'",
+        sealed
+    );
+    sql(&stage.bastion, &end);
+    let said = verify(&stage.bastion, &id);
+    assert!(said.ended(1).text().contains("in the audit log (entry "), "{}", said.text());
+}
+
+/// A session so short that nothing was told of it while it ran: the digest at its end stands in the audit log.
+#[test]
+fn who_holds_the_key_cannot_exchange_a_short_session_by_its_row() {
+    let stage = Stage::set();
+    stage.ssh(&["web1", "true"]).run().ok();
+    let (id, folder) = closed(&stage, "exec");
+    verify(&stage.bastion, &id).ok();
+    assert!(stage.audit().iter().all(|(kind, _)| kind != "recording_checkpoint"));
+    let document = fs::read_to_string(folder.join("seal.json")).unwrap();
+    let document: Value = serde_json::from_str(&document).unwrap();
+    exchange(&stage, &id, &folder, document["node"].as_str().unwrap());
+    // The row says what the new seal does, and that it was long ago, far from every entry of the log.
+    let forged = digest_of(&folder, &id);
+    let row = format!(
+        "UPDATE session SET recording_sha256 = '{forged}', opened = 1000, closed = 2000 WHERE id = '{id}'"
+    );
+    sql(&stage.bastion, &row);
+    for args in [["recordings", "verify", id.as_str()], ["recordings", "verify", "--all"]] {
+        let said = stage.bastion.admin(&args);
+        assert!(said.ended(1).text().contains("the audit log (entry "), "{}", said.text());
+        assert!(said.text().contains(&format!(" of its seal, which is {forged}")), "{}", said.text());
+    }
+    // With that entry altered too, the log is broken; and with another node's name the seal is.
+    let sealed = "SUBSTR(json, INSTR(json, '\"recording_sha256\":\"') + 20, 64)";
+    sql(
+        &stage.bastion,
+        &format!("UPDATE audit SET json = REPLACE(json, {sealed}, '{forged}') WHERE kind = 'session_closed'"),
+    );
+    verify(&stage.bastion, &id).ok();
+    stage.bastion.admin(&["audit", "verify"]).ended(1);
+    sql(&stage.bastion, "UPDATE session SET node = 'elsewhere:22'");
+    let said = verify(&stage.bastion, &id);
+    assert!(said.ended(1).text().contains("that elsewhere:22 recorded it"), "{}", said.text());
+}
+
+/// Puts another recording of the session in its place, sealed with the bastion's own key by somebody who calls himself `node`.
+fn exchange(stage: &Stage, id: &SessionId, folder: &Path, node: &str) {
     let key =
         PrivateKey::from_openssh(fs::read(stage.bastion.dir().join("state/recording_key")).unwrap()).unwrap();
     let forged = stage.dir().join("forged");
@@ -172,10 +230,10 @@ fn who_holds_the_key_still_contradicts_database_and_audit_log() {
         part_max: 1 << 20,
         free_min: 0,
     };
-    let recordings = Recordings::new(config, RecordingKey::new(key), "forged".into());
+    let recordings = Recordings::new(config, RecordingKey::new(key), node.into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let at = Timestamp::from_secs(1_800_000_000);
-    let sealed = runtime.block_on(async {
+    runtime.block_on(async {
         let look = Look {
             pty: Some((80, 24)),
             term: "xterm".into(),
@@ -189,18 +247,18 @@ fn who_holds_the_key_still_contradicts_database_and_audit_log() {
         recorder.output(b"nothing happened\r\n").unwrap();
         let closing =
             Closing { at, reason: "finished".into(), exit_status: Some(0), bytes_in: 0, bytes_out: 0 };
-        recordings.seal(recorder, closing).await.unwrap()
+        recordings.seal(recorder, closing).await.unwrap();
     });
-    fs::remove_dir_all(&folder).unwrap();
-    fs::rename(forged.join("2027/01/15").join(id.as_str()), &folder).unwrap();
-    let said = verify(&stage.bastion, &id);
-    assert!(said.ended(1).text().contains("the database says"), "{}", said.text());
-    sql(
-        &stage.bastion,
-        &format!("UPDATE session SET recording_sha256 = '{}' WHERE id = '{id}'", sealed.sha256),
-    );
-    let said = verify(&stage.bastion, &id);
-    assert!(said.ended(1).text().contains("in the audit log (entry "), "{}", said.text());
+    fs::remove_dir_all(folder).unwrap();
+    fs::rename(forged.join("2027/01/15").join(id.as_str()), folder).unwrap();
+}
+
+/// The digest of what the seal in `folder` is over.
+fn digest_of(folder: &Path, id: &SessionId) -> String {
+    let mut bash = Command::new("bash");
+    bash.args(["-c", "sha256sum \"$1\"/*[nt] | sha256sum", "bash", id.as_str()]);
+    let said = run(bash.current_dir(folder.parent().unwrap()), b"", PATIENCE).ok();
+    said[..64].to_owned()
 }
 
 #[test]
