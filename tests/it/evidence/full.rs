@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::world::bastion::Bastion;
 use crate::world::process::run;
+use crate::world::ssh::Ssh;
 use crate::world::stage::{Plan, Stage};
 use crate::world::{PATIENCE, me, scratch, wait_for};
 
@@ -52,7 +54,7 @@ fn stage(disk: &Disk, role: &str) -> Stage {
 fn below_the_minimum_no_session_begins_and_open_ones_end() {
     assert_eq!(me(), "root", "a tmpfs can be mounted by root only");
     let disk = Disk::new(8);
-    let stage = stage(&disk, "");
+    let stage = stage(&disk, "forwards = { local = [\"127.0.0.1:1024-65535\"] }\n");
     let terminal = stage.live_terminal();
     let filler = disk.fill(600);
     terminal.wait_for("it can no longer be recorded");
@@ -64,6 +66,21 @@ fn below_the_minimum_no_session_begins_and_open_ones_end() {
     let refused = stage.ssh(&["web1", "echo never"]).run();
     assert!(refused.ended(255).errors().contains("no room to record sessions"), "{}", refused.errors());
     assert_eq!(refused.text(), "");
+    // Nor by any other way in.
+    let through = stage.through();
+    let sftp = stage.at_home(Ssh::sftp(&through).args(["web1"]).input("ls\n")).run();
+    assert!(
+        sftp.status != Some(0) && sftp.errors().contains("no room to record sessions"),
+        "{}",
+        sftp.errors()
+    );
+    let sshd = format!("127.0.0.1:{}", stage.web1.port);
+    let forward = stage.ssh(&["-W", &sshd, "web1"]).run();
+    assert!(forward.status != Some(0) && forward.text().is_empty(), "{}", forward.text());
+    assert!(forward.errors().contains("no room to record sessions"), "{}", forward.errors());
+    let user = format!("{}%web1", me());
+    let directly = stage.ssh(&["-l", &user, Bastion::NAME, "echo never"]).run();
+    assert!(directly.ended(255).errors().contains("no room to record sessions"), "{}", directly.errors());
     // What was recorded is sealed, and the seal says that it is not all.
     let said = stage.bastion.admin(&["recordings", "verify", "--all", "--json"]).ok();
     assert!(said.contains("\"complete\":false"), "{said}");
