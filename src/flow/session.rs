@@ -276,7 +276,7 @@ async fn end(
         if failed.is_some() {
             reason = "recorder";
         }
-        if let Some(why) = app.recordings.lost_of(&recorder) {
+        if let Some(why) = recorder.lost() {
             let event = RecordingEvent::Lost { node: app.node.to_string(), session: row.id.clone(), why };
             if let Err(error) = app.store.note(app.clock.now(), AuditEvent::Recording(event)).await {
                 tracing::error!(%error, session.id = %row.id, "a recording that ended early is not in the audit log");
@@ -504,19 +504,29 @@ async fn remove_begun(app: &App) -> Result<(), StoreError> {
     let last = app.store.audit(end.saturating_sub(1), 1).await?.first().map_or(now, |entry| entry.at);
     let recordings = Arc::clone(&app.recordings);
     let since = last.minus(Duration::from_secs(24 * 3600));
-    let unsealed =
-        tokio::task::spawn_blocking(move || recordings.unsealed(since, now)).await.unwrap_or_default();
+    let unsealed = match tokio::task::spawn_blocking(move || recordings.unsealed(since, now)).await {
+        Ok(unsealed) => unsealed,
+        Err(error) => {
+            tracing::error!(%error, "whether recordings were begun without a session is unknown");
+            return Ok(());
+        }
+    };
     for (id, relative) in unsealed {
         if app.store.session(&id).await?.is_some() {
             continue;
         }
-        match app.recordings.remove_begun(&relative) {
+        let recordings = Arc::clone(&app.recordings);
+        let removed = tokio::task::spawn_blocking(move || recordings.remove_begun(&relative)).await;
+        match removed
+            .map_err(|error| error.to_string())
+            .and_then(|removed| removed.map_err(|error| error.to_string()))
+        {
             Ok(()) => {
-                tracing::info!(session.id = %id, "removed the beginning of a recording whose session never was")
+                tracing::info!(session.id = %id, "removed the beginning of a recording whose session never was");
             }
-            Err(error) => {
-                tracing::error!(%error, session.id = %id, "a recording has no session");
-                let (node, why) = (app.node.to_string(), error.to_string());
+            Err(why) => {
+                tracing::error!(why, session.id = %id, "a recording has no session");
+                let node = app.node.to_string();
                 let event = RecordingEvent::WithoutSession { node, session: id, why };
                 app.store.note(now, AuditEvent::Recording(event)).await?;
             }

@@ -150,11 +150,6 @@ impl Recordings {
         live.iter().filter_map(|shared| Some((shared.session().clone(), shared.lost_news()?))).collect()
     }
 
-    /// Why a recording was not written to the end though its session went on; none when that was handed out before.
-    pub fn lost_of(&self, recorder: &Recorder) -> Option<String> {
-        recorder.lost()
-    }
-
     fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<SessionId, Weak<Shared>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }

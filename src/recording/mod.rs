@@ -37,7 +37,6 @@ pub mod words;
 
 pub use folder::Folder;
 pub use live::{Live, Recordings};
-pub use place::locate;
 pub use recorder::{Closing, Recorder, RecorderError, Start};
 pub use recover::recover;
 pub use scratch::Scratch;

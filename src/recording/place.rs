@@ -70,7 +70,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// The path of a recording from the database's `relative`, which is not trusted: it must name an existing plain
 /// `.cast` file below `dir`, without `..` and without passing through a symbolic link (`dir` itself may be one).
-pub fn locate(dir: &Path, relative: &str) -> Result<PathBuf, RecorderError> {
+pub(super) fn locate(dir: &Path, relative: &str) -> Result<PathBuf, RecorderError> {
     if Path::new(relative).extension().is_none_or(|end| end != "cast") {
         return Err(RecorderError::new(Path::new(relative), NO_RECORDING.to_owned()));
     }

@@ -244,7 +244,7 @@ impl Recorder {
     }
 
     /// Why it was not written to the end though its session went on, unless that was asked for before.
-    pub(super) fn lost(&self) -> Option<String> {
+    pub fn lost(&self) -> Option<String> {
         self.shared.lost_news()
     }
 
